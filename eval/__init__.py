@@ -1,0 +1,1 @@
+"""What came out: predictions, scores, tables and pictures."""

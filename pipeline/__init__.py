@@ -1,0 +1,1 @@
+"""Offline preparation: images in, aligned faces, landmarks and AU shapes out."""

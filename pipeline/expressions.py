@@ -1,0 +1,61 @@
+"""The seven basic expressions and the label ids that each dataset gives them."""
+
+from enum import IntEnum
+
+
+class Expression(IntEnum):
+    """An expression; its value is our class id, the one that the published checkpoints use."""
+
+    NEUTRAL = 0
+    HAPPINESS = 1
+    SURPRISE = 2
+    FEAR = 3
+    ANGER = 4
+    DISGUST = 5
+    SADNESS = 6
+
+    @classmethod
+    def parse(cls, name: str) -> "Expression":
+        """Return the expression with this name in any case; raise ValueError that lists the names."""
+        try:
+            return cls[name.strip().upper()]
+        except KeyError:
+            known = ", ".join(member.label for member in cls)
+            raise ValueError(f"unknown expression {name!r}; known: {known}") from None
+
+    @property
+    def label(self) -> str:
+        """The lower-case name used in files, tables and figures."""
+        return self.name.lower()
+
+
+# The six that have action units, in the paper's alphabetical order of rows and pictures.
+SIX = (
+    Expression.ANGER,
+    Expression.DISGUST,
+    Expression.FEAR,
+    Expression.HAPPINESS,
+    Expression.SADNESS,
+    Expression.SURPRISE,
+)
+
+RAFDB = {
+    1: Expression.SURPRISE,
+    2: Expression.FEAR,
+    3: Expression.DISGUST,
+    4: Expression.HAPPINESS,
+    5: Expression.SADNESS,
+    6: Expression.ANGER,
+    7: Expression.NEUTRAL,
+}
+
+# 7 Contempt, 8 None, 9 Uncertain and 10 No-Face have no place among the seven (paper, section IV-A).
+AFFECTNET = {
+    0: Expression.NEUTRAL,
+    1: Expression.HAPPINESS,
+    2: Expression.SADNESS,
+    3: Expression.SURPRISE,
+    4: Expression.FEAR,
+    5: Expression.DISGUST,
+    6: Expression.ANGER,
+}

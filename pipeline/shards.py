@@ -1,0 +1,104 @@
+"""HDF5 shards: rows keyed by id, written once, whole, with a checksum that every reader verifies."""
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import UserError
+
+Columns = dict[str, NDArray[Any]]
+
+
+def write(path: Path, columns: Mapping[str, Any], **attributes: str | float) -> None:
+    """Write the columns as contiguous datasets and the attributes beside them; the file appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    stored = {name: _stored(values) for name, values in columns.items()}
+    try:
+        with h5py.File(temporary, "w") as file:
+            for name, values in stored.items():
+                dtype = h5py.string_dtype() if values.dtype == object else values.dtype
+                file.create_dataset(name, data=values, dtype=dtype)
+            file.attrs.update(attributes)
+            file.attrs["sha256"] = _digest(stored)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read(path: Path, *names: str) -> Columns:
+    """Read the named columns, or all; raise UserError if the shard is missing, cut short or damaged.
+
+    A damaged shard is moved aside, so that the next run of the workflow rebuilds that shard and no other.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            columns = {name: _loaded(file[name]) for name in file}
+            whole = file.attrs["sha256"] == _digest(columns)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; run the workflow again, it rebuilds only this shard") from None
+    except (OSError, KeyError, RuntimeError) as error:
+        raise _damaged(path, str(error)) from None
+    if not whole:
+        raise _damaged(path, "its checksum does not match")
+    return {name: columns[name] for name in names} if names else columns
+
+
+def attributes(path: Path) -> dict[str, Any]:
+    """Read what was written beside the columns."""
+    with h5py.File(path, "r") as file:
+        return dict(file.attrs)
+
+
+def read_all(folder: Path, *names: str) -> Columns:
+    """Join the shards `0.h5`, `1.h5`, ... of a folder in order; byte columns and their offsets are joined as one."""
+    paths = sorted(folder.glob("*.h5"), key=lambda path: int(path.stem))
+    if not paths:
+        raise UserError(f"{folder} holds no shards; build them with the workflow first")
+    parts = [read(path, *names) for path in paths]
+    return concatenate(parts)
+
+
+def concatenate(parts: Sequence[Columns]) -> Columns:
+    """Join the rows of several shards; `offset` columns count bytes and continue from part to part."""
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0] if name != "offset"}
+    if "offset" in parts[0]:
+        steps = np.concatenate([np.diff(part["offset"]) for part in parts])
+        joined["offset"] = np.concatenate([[0], np.cumsum(steps)])
+    return joined
+
+
+def _stored(values: Any) -> NDArray[Any]:
+    array = np.asarray(values)
+    return array.astype(object) if array.dtype.kind == "U" else np.ascontiguousarray(array)
+
+
+def _loaded(dataset: h5py.Dataset) -> NDArray[Any]:
+    if h5py.check_string_dtype(dataset.dtype):
+        return np.asarray(dataset.asstr()[()], dtype=object)
+    return dataset[()]
+
+
+def _digest(columns: Mapping[str, NDArray[Any]]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(columns):
+        values = columns[name]
+        digest.update(f"{name} {values.shape} {values.dtype.kind}".encode())
+        digest.update("\0".join(values).encode() if values.dtype == object else memoryview(values).cast("B"))
+    return digest.hexdigest()
+
+
+def _damaged(path: Path, why: str) -> UserError:
+    aside = path.with_name(path.name + ".damaged")
+    path.replace(aside)
+    return UserError(
+        f"{path} is damaged ({why}); it was moved to {aside.name}: run the workflow again, it rebuilds only this shard"
+    )

@@ -1,0 +1,80 @@
+"""What the stages of the preparation hand to each other."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.expressions import Expression
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One labelled image of a dataset; coordinates are x, y in pixels of the image on disk.
+
+    `path` is relative to the dataset's root. `split` is "train" or "test", as the dataset gives it. `box` is x0, y0,
+    x1, y1; `points5` (5, 2) are eye, eye, nose, mouth corner, mouth corner, image-left one first; `landmarks` (68, 2) in
+    iBUG order. `identity` names the person where the dataset knows it; `attributes` such as gender are words.
+    """
+
+    id: str
+    path: str
+    expression: Expression
+    split: str
+    box: NDArray[np.float64] | None = None
+    points5: NDArray[np.float64] | None = None
+    landmarks: NDArray[np.float64] | None = None
+    identity: str | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many images a source found in one split and class, beside the number that the official release has."""
+
+    split: str
+    expression: Expression
+    found: int
+    expected: int | None
+
+
+class Source(Protocol):
+    """A dataset on disk: a module in `pipeline/sources`."""
+
+    LAYOUT: str  # what the folder must look like, and where to request the dataset; shown when it does not
+    EXPECTED: Mapping[tuple[str, Expression], int]  # official counts by (split, expression); empty if there are none
+
+    def read(self, root: Path) -> Iterator[Sample]:
+        """Yield every usable sample; raise UserError on another layout, an unknown label or a missing annotation."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Detection:
+    """A face found in one image: box x0, y0, x1, y1 and five points (5, 2), in pixels; how it was found."""
+
+    box: NDArray[np.float64]
+    points5: NDArray[np.float64]
+    status: str  # "ok", or "several" when others were found as well
+    step: str  # which step of the detector's chain found it: "plain", "upsampled", ...
+    score: float = float("nan")
+
+
+class Detector(Protocol):
+    """Face box and five points: a module in `pipeline/detectors`."""
+
+    def detect(self, image: NDArray[np.uint8], sample: Sample) -> Detection | None:
+        """Return the face of an RGB image (h, w, 3) that fits the sample, or None."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Landmarks:
+    """68 landmarks of n aligned faces: points (n, 68, 2) in crop pixels, NaN where there are none; quality (n,)."""
+
+    points: NDArray[np.float32]
+    status: Sequence[str]
+    quality: NDArray[np.float32]

@@ -1,0 +1,1 @@
+"""The trainer: knows shards and run cards, not Snakemake."""

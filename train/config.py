@@ -1,0 +1,117 @@
+"""The card of one run: all that one training and its evaluation need, checked; no torch here."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline.errors import UserError
+
+Layer = Annotated[int, Field(ge=1, le=5)]
+
+
+class Strict(BaseModel):
+    """A part of a card or config: unknown keys are refused, nothing changes after the check."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Data(Strict):
+    """Where the prepared dataset lies and which rows serve for what."""
+
+    folder: Path = Field(description="folder with faces/, landmarks/ and heatmaps/ shards")
+    validation_fraction: float = Field(
+        0.1, gt=0, lt=1, description="share of the training set held out (protocol heldout)"
+    )
+    validation_seed: int = Field(0, description="seed of that split, the same for all runs")
+
+
+class Heatmap(Strict):
+    """Which AU map is drawn for an expression."""
+
+    codebook: str = Field("paper_code", description="expression -> AUs, a file in pipeline/codebooks")
+    geometry: str = Field("published", description="AU -> shapes on landmarks, a file in pipeline/geometries")
+
+
+class Model(Strict):
+    """The network."""
+
+    backbone: str = Field("resnet50", description="resnet18, resnet50 or timm/<name>")
+    init: str = Field("imagenet", description="imagenet, none, or the path of a file with weights")
+    weights: Path = Field(Path("weights"), description="folder that `snakemake weights` fills")
+    image_size: int = Field(224, ge=32, description="side of the network's input, pixels")
+    options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the method")
+
+
+class Training(Strict):
+    """How the network is trained (SGD with Nesterov momentum and a step schedule)."""
+
+    epochs: int = Field(ge=1, description="passes over the training set")
+    batch_size: int = Field(ge=1, description="images per step; the last partial batch is kept")
+    evaluation_batch_size: int = Field(64, ge=1, description="images per forward in validation")
+    learning_rate: float = Field(gt=0, description="initial learning rate")
+    head_lr_ratio: float = Field(
+        1.0, gt=0, description="learning rate of last stage and head, relative to learning_rate"
+    )
+    momentum: float = Field(0.9, ge=0, lt=1, description="SGD momentum")
+    nesterov: bool = Field(True, description="Nesterov momentum")
+    weight_decay: float = Field(5e-4, ge=0, description="on every parameter")
+    step_size: int = Field(ge=1, description="epochs between two learning-rate drops")
+    gamma: float = Field(gt=0, le=1, description="factor of a drop; the floor is 1e-7")
+    augmentation: Literal["paper", "published"] = Field(
+        "paper", description="paper: crop and flip; published: the heavier one of the code"
+    )
+    amp: Literal["off", "bf16", "fp16"] = Field("off", description="automatic mixed precision")
+    clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0 = off")
+    workers: int = Field(0, ge=0, description="data loading processes")
+    tensorboard: bool = Field(False, description="also write TensorBoard events (needs the package tensorboard)")
+
+
+class Guidance(Strict):
+    """The AU term: weight * au_loss(features, batch, layers); weight 0 is plain training (paper, Eq. 3)."""
+
+    weight: float = Field(ge=0, description="lambda of Eq. 3")
+    layers: tuple[Layer, ...] = Field((5,), min_length=1, description="layers whose attention is aligned")
+    reduction: Literal["sum", "mean"] = Field(
+        "sum", description="over layers: sum as the paper writes, mean as the published code"
+    )
+    resize: Literal["half_pixel", "published"] = Field(
+        "half_pixel", description="how maps are resized, see train.losses.resize"
+    )
+
+
+class Card(Strict):
+    """One run: dataset x method x variant x seed, under one protocol."""
+
+    dataset: str
+    method: str
+    variant: str
+    seed: int
+    protocol: Literal["heldout", "paper"]
+    data: Data
+    heatmap: Heatmap
+    model: Model
+    training: Training
+    guidance: Guidance
+
+
+def read_card(path: Path) -> Card:
+    """Read and check a `run.yaml`; raise UserError that names the file and the key."""
+    try:
+        return Card.model_validate(yaml.safe_load(path.read_text()))
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; `python -m workflow.card` writes it") from None
+    except ValidationError as error:
+        raise UserError(f"{path}: {explain(error)}") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+
+
+def explain(error: ValidationError) -> str:
+    """Say the first problem of a failed check in one line: the key, what is wrong, how many more there are."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    what = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{key}: {what}{more}"

@@ -1,0 +1,1 @@
+"""Interpretability methods, one file each; the file name is the name used in the config."""

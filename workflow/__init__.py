@@ -1,0 +1,1 @@
+"""Which runs exist and what each one needs; Snakemake says when and where."""
