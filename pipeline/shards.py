@@ -92,7 +92,7 @@ def _digest(columns: Mapping[str, NDArray[Any]]) -> str:
     for name in sorted(columns):
         values = columns[name]
         digest.update(f"{name} {values.shape} {values.dtype.kind}".encode())
-        digest.update("\0".join(values).encode() if values.dtype == object else memoryview(values).cast("B"))
+        digest.update("\0".join(values).encode() if values.dtype == object else values.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 

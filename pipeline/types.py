@@ -16,8 +16,8 @@ class Sample:
     """One labelled image of a dataset; coordinates are x, y in pixels of the image on disk.
 
     `path` is relative to the dataset's root. `split` is "train" or "test", as the dataset gives it. `box` is x0, y0,
-    x1, y1; `points5` (5, 2) are eye, eye, nose, mouth corner, mouth corner, image-left one first; `landmarks` (68, 2) in
-    iBUG order. `identity` names the person where the dataset knows it; `attributes` such as gender are words.
+    x1, y1; `points5` (5, 2) are eye, eye, nose, mouth corner, mouth corner, image-left one first; `landmarks` (68, 2)
+    in iBUG order. `identity` names the person where the dataset knows it; `attributes` such as gender are words.
     """
 
     id: str

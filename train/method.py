@@ -22,7 +22,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Output:
-    """What a forward pass gives: logits (b, k) and features {layer: (b, c, h, w)}; maps (b, k, h, w) if the head has them."""
+    """What a forward pass gives: logits (b, k), features {layer: (b, c, h, w)}, maps (b, k, h, w) if the head has them."""
 
     logits: Tensor
     features: dict[int, Tensor]
