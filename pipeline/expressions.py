@@ -1,6 +1,10 @@
-"""The seven basic expressions and the label ids that each dataset gives them."""
+"""The seven basic expressions, the label ids that each dataset gives them, and the AUs that make them up."""
 
 from enum import IntEnum
+from functools import cache
+
+from pipeline.errors import UserError
+from pipeline.plugins import read_table
 
 
 class Expression(IntEnum):
@@ -59,3 +63,17 @@ AFFECTNET = {
     5: Expression.DISGUST,
     6: Expression.ANGER,
 }
+
+
+@cache
+def codebook(name: str) -> dict[Expression, tuple[int, ...]]:
+    """Return which AUs make up each expression, from `pipeline/codebooks/<name>.yaml`; Neutral has none.
+
+    Raises UserError if there is no such codebook or an expression in it is unknown.
+    """
+    table = read_table("pipeline.codebooks", name)
+    try:
+        aus = {Expression.parse(expression): tuple(found) for expression, found in table["expressions"].items()}
+    except ValueError as error:
+        raise UserError(f"pipeline/codebooks/{name}.yaml: {error}") from None
+    return {expression: aus.get(expression, ()) for expression in Expression}

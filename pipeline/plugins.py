@@ -4,6 +4,9 @@ import difflib
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
+
+import yaml
 
 from pipeline.errors import UserError
 
@@ -31,3 +34,9 @@ def check(family: str, name: str, key: str = "") -> str:
 def load(family: str, name: str) -> ModuleType:
     """Import the plug-in `name` of a family."""
     return import_module(f"{family}.{check(family, name)}")
+
+
+def read_table(family: str, name: str) -> dict[str, Any]:
+    """Read a plug-in that is data: `<name>.yaml` of a family."""
+    check(family, name)
+    return yaml.safe_load(ROOT.joinpath(*family.split("."), f"{name}.yaml").read_text(encoding="utf-8"))

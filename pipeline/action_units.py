@@ -1,0 +1,250 @@
+"""Action units to shapes on landmarks, and shapes to the AU heatmap A of an expression (paper, section III-A).
+
+An AU is one or two ellipses anchored on landmarks; a geometry is the table of them (`pipeline/geometries`). A face's
+shapes are a small array, so heatmaps are stored as shapes and drawn where they are needed.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pipeline.errors import UserError
+from pipeline.expressions import Expression, codebook
+from pipeline.plugins import read_table
+
+CANVAS = 224  # side of the canonical canvas, pixels: shapes are stored for it and scores are taken on it
+GRID = 28  # every map is blurred on a 28x28 grid (published code)
+BACKGROUND = 1e-4  # of the published canvas; it decides what a map without contrast becomes
+SUBCELLS = 4  # per grid cell and axis, for antialiased shapes
+FAR = 30_000  # cv2 draws with 16-bit coordinates; anything beyond is far outside every image
+
+Heatmap = NDArray[np.float32]
+Floats = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Radius:
+    """One radius of an ellipse: a length, a share of the image, or half the way between two landmarks."""
+
+    length: float = 0.0
+    image: float = 0.0
+    span: tuple[int, int] | None = None
+    add: float = 0.0
+    default: float = 0.0
+    least: float = 0.0
+
+
+@dataclass(frozen=True)
+class Ellipse:
+    """A row of a geometry: the AU, the landmarks that give the centre's x and y, a shift, two radii."""
+
+    au: int
+    x: tuple[int, ...]
+    y: tuple[int, ...]
+    rx: Radius
+    ry: Radius
+    dx: Radius
+    dy: Radius
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A table of shapes; `drawing` is how they are put on the canvas: "published" or "smooth"."""
+
+    name: str
+    drawing: str
+    ellipses: tuple[Ellipse, ...]
+
+    def rows(self, au: int) -> list[int]:
+        """Which shapes belong to an AU; raise UserError if the geometry does not draw it."""
+        found = [index for index, ellipse in enumerate(self.ellipses) if ellipse.au == au]
+        if not found:
+            raise UserError(f"pipeline/geometries/{self.name}.yaml draws no AU{au}, which the codebook asks for")
+        return found
+
+
+@cache
+def geometry_table(name: str) -> Geometry:
+    """Read `pipeline/geometries/<name>.yaml`; raise UserError if there is none of that name."""
+    table = read_table("pipeline.geometries", name)
+    ellipses = [_ellipse(au, row) for au, rows in table["shapes"].items() for row in rows]
+    return Geometry(name, table["drawing"], tuple(ellipses))
+
+
+def render(
+    points: ArrayLike,
+    expression: Expression,
+    size: int,
+    codebook: str = "paper_code",
+    geometry: str = "published",
+) -> Heatmap | None:
+    """Draw the AU heatmap A of one face.
+
+    `points` (68, 2) are x, y in pixels of the map, an integer is a pixel's centre. Returns (size, size) in [0, 1], or
+    None when there is nothing to draw: Neutral, no landmarks (NaN or infinite), or every AU outside the image. Raises
+    UserError on an unknown codebook or geometry, ValueError on points of another shape.
+    """
+    return draw(shapes(points, geometry, size), expression, size, codebook=codebook, geometry=geometry)
+
+
+def shapes(points: ArrayLike, geometry: str = "published", size: int = CANVAS) -> NDArray[np.float64]:
+    """Anchor all shapes of a geometry on a face's landmarks (68, 2), in pixels of a canvas of `size`.
+
+    Returns (s, 5): centre x, y, radii, angle in radians; NaN where there are no landmarks. It is what heatmap shards
+    store: no expression and no codebook is in it.
+    """
+    face = np.asarray(points, np.float64)
+    if face.shape != (68, 2):
+        raise ValueError(f"68 landmarks (68, 2) are needed, not {face.shape}")
+    table = geometry_table(geometry)
+    if not np.isfinite(face).all():
+        return np.full((len(table.ellipses), 5), np.nan)
+    anchor = _anchor_published if table.drawing == "published" else _anchor_smooth
+    return anchor(face, table.ellipses, size)
+
+
+def draw(
+    shapes: Floats,
+    expression: Expression,
+    size: int = CANVAS,
+    *,
+    codebook: str = "paper_code",
+    geometry: str = "published",
+) -> Heatmap | None:
+    """Draw the heatmap (size, size) of an expression from a face's `shapes` (s, 5) on a canvas of `size`, or None.
+
+    The maximum over the AUs of the expression, each blurred on the 28x28 grid, then min-max to [0, 1].
+    """
+    table = geometry_table(geometry)
+    aus = _aus(codebook, expression)
+    if not aus or not np.isfinite(shapes).all():
+        return None
+    ellipses = {shapes[rows].tobytes(): shapes[rows] for rows in map(table.rows, aus)}  # several AUs share a shape
+    raster = _raster_published if table.drawing == "published" else _raster_smooth
+    grids = [grid for grid in (raster(rows, size) for rows in ellipses.values()) if grid is not None]
+    if not grids:
+        return None
+    heatmap = np.maximum.reduce([cv2.resize(grid, (size, size), interpolation=cv2.INTER_LINEAR) for grid in grids])
+    low, high = heatmap.min(), heatmap.max()
+    return ((heatmap - low) / (high - low if high > low else 1)).astype(np.float32)
+
+
+def _aus(name: str, expression: Expression) -> tuple[int, ...]:
+    return codebook(name)[expression]
+
+
+def _ellipse(au: int, row: Mapping[str, Any]) -> Ellipse:
+    radius = {key: _radius(row.get(key, 0.0)) for key in ("rx", "ry", "dx", "dy")}
+    return Ellipse(au, tuple(row["x"]), tuple(row["y"]), **radius)
+
+
+def _radius(value: float | Mapping[str, Any]) -> Radius:
+    if not isinstance(value, Mapping):
+        return Radius(length=float(value))
+    span = value.get("span")
+    return Radius(**{**value, "span": tuple(span) if span else None})
+
+
+# --- published: whole pixels, as the released code counts them (spec of the published code, sections 2.1 and 2.2)
+
+
+def _anchor_published(face: NDArray[np.float64], ellipses: Sequence[Ellipse], size: int) -> NDArray[np.float64]:
+    pixels = np.trunc(np.clip(face, -FAR, FAR))
+    rows = np.zeros((len(ellipses), 5))
+    for row, ellipse in zip(rows, ellipses, strict=True):
+        for axis, anchors, shift, radius in (
+            (0, ellipse.x, ellipse.dx, ellipse.rx),
+            (1, ellipse.y, ellipse.dy, ellipse.ry),
+        ):
+            row[axis] = _shifted(math.trunc(pixels[list(anchors), axis].mean()), shift, size)
+            row[2 + axis] = _radius_published(radius, pixels[:, axis], size)
+    return rows
+
+
+def _shifted(centre: int, shift: Radius, size: int) -> float:
+    moved = centre + shift.length + (round(size / shift.image) if shift.image else 0)
+    if shift.length < 0:
+        return max(moved, 0)
+    return min(moved, size) if shift.length > 0 else moved
+
+
+def _radius_published(radius: Radius, pixels: NDArray[np.float64], size: int) -> float:
+    if radius.image:
+        return round(size / radius.image)
+    if radius.span is None:
+        return radius.length
+    start, end = radius.span
+    half = max(math.trunc((pixels[end] - pixels[start] + radius.add) / 2), 0)
+    return half or radius.default
+
+
+def _raster_published(ellipses: Floats, size: int) -> Floats | None:
+    canvas = np.full((size, size), BACKGROUND, np.float32)
+    for x, y, rx, ry in np.rint(ellipses[:, :4]).astype(int).tolist():
+        cv2.ellipse(canvas, (x, y), (rx, ry), 0, 0, 360, 255, cv2.FILLED)
+    if canvas.max() < 1:
+        return None
+    grid: Floats = cv2.resize(canvas, (GRID, GRID), interpolation=cv2.INTER_LINEAR)
+    return cv2.blur(grid, (3, 3))
+
+
+# --- smooth: ellipses in the face's own frame, antialiased
+
+
+def _anchor_smooth(face: NDArray[np.float64], ellipses: Sequence[Ellipse], size: int) -> NDArray[np.float64]:
+    eye_line = face[42:48].mean(0) - face[36:42].mean(0)
+    angle = math.atan2(eye_line[1], eye_line[0])
+    across = np.array([math.cos(angle), math.sin(angle)])
+    down = np.array([-across[1], across[0]])
+    own = np.stack([face @ across, face @ down], 1)
+    unit = float(np.hypot(*(face[45] - face[36])))
+    rows = np.empty((len(ellipses), 5))
+    for row, ellipse in zip(rows, ellipses, strict=True):
+        centre = (
+            own[list(ellipse.x), 0].mean() + unit * ellipse.dx.length,
+            own[list(ellipse.y), 1].mean() + unit * ellipse.dy.length,
+        )
+        radii = _radius_smooth(ellipse.rx, own[:, 0], unit), _radius_smooth(ellipse.ry, own[:, 1], unit)
+        row[:] = *(centre[0] * across + centre[1] * down), *radii, angle
+    return rows
+
+
+def _radius_smooth(radius: Radius, own: NDArray[np.float64], unit: float) -> float:
+    if radius.span is None:
+        return unit * radius.length
+    start, end = radius.span
+    return max((own[end] - own[start] + unit * radius.add) / 2, unit * radius.least)
+
+
+def _raster_smooth(ellipses: Floats, size: int) -> Floats | None:
+    step = size / (GRID * SUBCELLS)  # side of a subcell, pixels
+    middles = (np.arange(GRID * SUBCELLS) + 0.5) * step - 0.5
+    covered = np.zeros((middles.size, middles.size))
+    for ellipse in ellipses.astype(np.float64):
+        window = tuple(_near(middles, centre, ellipse[2:4].max() + step) for centre in (ellipse[1], ellipse[0]))
+        seen = _coverage(middles[window[1]][None, :], middles[window[0]][:, None], ellipse, step)
+        covered[window] = np.maximum(covered[window], seen)
+    if not covered.any():
+        return None
+    return cv2.blur(255 * covered.reshape(GRID, SUBCELLS, GRID, SUBCELLS).mean((1, 3)), (3, 3))
+
+
+def _near(middles: Floats, centre: float, reach: float) -> slice:
+    first, last = np.searchsorted(middles, (centre - reach, centre + reach))
+    return slice(int(first), int(last))
+
+
+def _coverage(x: Floats, y: Floats, ellipse: Floats, step: float) -> Floats:
+    """How much of each subcell lies inside the ellipse, with an edge one subcell wide."""
+    right, below, angle = x - ellipse[0], y - ellipse[1], ellipse[4]
+    rx, ry = np.maximum(ellipse[2:4], step / 2)
+    u = right * math.cos(angle) + below * math.sin(angle)
+    v = below * math.cos(angle) - right * math.sin(angle)
+    distance = (np.hypot(u / rx, v / ry) - 1) * min(rx, ry)
+    return np.clip(0.5 - distance / step, 0, 1)
