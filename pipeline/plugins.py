@@ -1,6 +1,7 @@
 """Plug-ins: a file in a family's folder; only the named one is imported."""
 
 import difflib
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -25,10 +26,16 @@ def check(family: str, name: str, key: str = "") -> str:
     known = names(family)
     if name in known:
         return name
-    close = difflib.get_close_matches(name, known, n=1)
+    what = {"pipeline.geometries": "geometry"}.get(family, family.rpartition(".")[2].removesuffix("s"))
+    raise UserError(f"{key + ': ' if key else ''}there is no {what} {name!r}{suggestion(name, known)}")
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Say what was probably meant and list what exists, to end an error message with."""
+    choices = sorted(known)
+    close = difflib.get_close_matches(name, choices, n=1)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
-    what = family.rpartition(".")[2].removesuffix("s")
-    raise UserError(f"{key + ': ' if key else ''}there is no {what} {name!r}{hint}; available: {', '.join(known)}")
+    return f"{hint}; available: {', '.join(choices)}"
 
 
 def load(family: str, name: str) -> ModuleType:

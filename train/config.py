@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.errors import UserError
+from pipeline.plugins import suggestion
 
 Layer = Annotated[int, Field(ge=1, le=5)]
 
@@ -15,6 +16,15 @@ class Strict(BaseModel):
     """A part of a card or config: unknown keys are refused, nothing changes after the check."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, values: Any) -> Any:
+        """Refuse a misspelt key with the list of the right ones."""
+        for key in values if isinstance(values, dict) else ():
+            if key not in cls.model_fields:
+                raise ValueError(f"there is no key {key!r}{suggestion(str(key), cls.model_fields)}")
+        return values
 
 
 class Data(Strict):
@@ -112,6 +122,6 @@ def explain(error: ValidationError) -> str:
     """Say the first problem of a failed check in one line: the key, what is wrong, how many more there are."""
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
-    what = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
+    what = first["msg"].removeprefix("Value error, ")
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"{key}: {what}{more}"
+    return f"{key + ': ' if key else ''}{what}{more}"
