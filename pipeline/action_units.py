@@ -25,7 +25,7 @@ SUBCELLS = 4  # per grid cell and axis, for antialiased shapes
 FAR = 30_000  # cv2 draws with 16-bit coordinates; anything beyond is far outside every image
 
 Heatmap = NDArray[np.float32]
-Floats = NDArray[np.floating[Any]]
+Floats = NDArray[Any]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,39 @@
+"""Landmarks in, AU shapes out: the small form in which every heatmap of a face is stored.
+
+A row holds the ellipses of all AUs on the 224-px canvas (under 1 kB per face, any expression, any codebook);
+`pipeline.action_units.draw` turns it into the map that `render` gives for the same landmarks.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from pipeline import shards
+from pipeline.action_units import CANVAS, shapes
+from pipeline.errors import run
+from pipeline.geometry import rescale
+
+
+def build(landmarks: Path, out: Path, geometry: str) -> None:
+    """Write the heatmap shard that belongs to a landmark shard."""
+    columns = shards.read(landmarks, "id", "points")
+    size = int(shards.attributes(landmarks)["size"])
+    rows = [shapes(rescale(points, size, CANVAS), geometry) for points in columns["points"].astype(np.float64)]
+    count = shapes(np.zeros((68, 2)), geometry).shape[0]
+    stored = np.asarray(rows, np.float32).reshape(-1, count, 5)
+    shards.write(out, {"id": columns["id"], "shapes": stored}, geometry=geometry)
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("landmarks", type=Path, help="landmark shard, landmarks/<k>.h5")
+    parser.add_argument("--out", type=Path, required=True, help="heatmap shard to write, heatmaps/<k>.h5")
+    parser.add_argument("--geometry", default="published", help="a file in pipeline/geometries")
+    arguments = parser.parse_args()
+    build(arguments.landmarks, arguments.out, arguments.geometry)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,151 @@
+"""The AU heatmaps: the published code's values, and the properties that the corrected geometry promises."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from pipeline.action_units import draw, geometry_table, render, shapes
+from pipeline.errors import UserError
+from pipeline.expressions import SIX, Expression, codebook
+from pipeline.geometry import MIRROR_68, rescale
+
+GOLDEN = Path(__file__).parent / "golden" / "au_maps.npz"
+ORACLE = Path(__file__).parents[2] / "shared" / "oracle" / "au_maps.npz"
+
+
+@pytest.fixture(scope="module")
+def golden():
+    return np.load(GOLDEN)
+
+
+def cosine(a, b):
+    return float((a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum()))
+
+
+def published_grid(points, au, size=256):
+    """One AU's blurred grid, drawn on its own through the public parts."""
+    from pipeline.action_units import _raster_published
+
+    return _raster_published(shapes(points, size=size)[geometry_table("published").rows(au)], size)
+
+
+def test_published_maps_equal_the_released_code(golden):
+    for face, points in enumerate(golden["landmarks"]):
+        for index, name in enumerate(golden["class_order"]):
+            drawn = render(points, Expression.parse(str(name)), 256)
+            seen = cv2.resize(drawn, (28, 28), interpolation=cv2.INTER_NEAREST)
+            np.testing.assert_allclose(seen, golden["maps28"][face, index], atol=1e-6)
+
+
+def test_published_grids_equal_the_released_code(golden):
+    for face, points in enumerate(golden["landmarks"]):
+        for index, au in enumerate(golden["au_facs"]):
+            np.testing.assert_allclose(published_grid(points, int(au)), golden["au_grid"][face, index], atol=255e-4)
+
+
+@pytest.mark.skipif(not ORACLE.exists(), reason="the shared oracle is not here")
+def test_every_map_of_the_oracle():
+    oracle = np.load(ORACLE)
+    for face, maps in zip(oracle["map_face"], oracle["maps"], strict=True):
+        for name, expected in zip(oracle["class_order"], maps, strict=True):
+            drawn = render(oracle["landmarks"][face], Expression.parse(str(name)), 256)
+            np.testing.assert_allclose(drawn, expected, atol=1e-6)
+    for points, maps in zip(oracle["stress_landmarks"], oracle["stress_maps"], strict=True):
+        for name, expected in zip(oracle["class_order"], maps, strict=True):
+            drawn = render(points, Expression.parse(str(name)), 256)
+            if np.isinf(expected).all():
+                assert drawn is None
+            else:
+                np.testing.assert_allclose(drawn, expected, atol=1e-6)
+
+
+def test_one_disc_by_hand():
+    """EMFACS Happiness at 28 px: each ellipse lands on the grid itself, blurred by the 3x3 mean."""
+    points = np.zeros((68, 2))
+    points[[41, 46]] = (-300, -300)  # AU6 out of sight
+    points[48], points[54] = (-300, -300), (14, 14)
+    heatmap = render(points, Expression.HAPPINESS, 28, codebook="emfacs")
+    canvas = cv2.ellipse(np.full((28, 28), 1e-4), (14, 14), (20, 20), 0, 0, 360, 255, -1)
+    blurred = cv2.blur(canvas, (3, 3))
+    np.testing.assert_allclose(heatmap, (blurred - blurred.min()) / np.ptp(blurred), atol=1e-6)
+
+
+@pytest.mark.parametrize("points", [np.full((68, 2), np.nan), np.full((68, 2), np.inf), np.full((68, 2), -5000.0)])
+@pytest.mark.parametrize("geometry", ["published", "symmetric"])
+def test_nothing_to_draw(points, geometry):
+    assert render(points, Expression.FEAR, 224, geometry=geometry) is None
+
+
+def test_neutral_has_no_map(golden):
+    assert render(golden["landmarks"][0], Expression.NEUTRAL, 224) is None
+
+
+@pytest.mark.parametrize("geometry", ["published", "symmetric"])
+def test_range_type_and_stored_form(golden, geometry):
+    points = rescale(golden["landmarks"][0], 256, 224)
+    for expression in SIX:
+        heatmap = render(points, expression, 224, geometry=geometry)
+        assert heatmap.dtype == np.float32
+        assert (heatmap.min(), heatmap.max()) == (0, 1)
+        stored = shapes(points, geometry).astype(np.float32)
+        assert stored.nbytes <= 2000
+        np.testing.assert_allclose(draw(stored, expression, geometry=geometry), heatmap, atol=1 / 255)
+
+
+def test_symmetric_commutes_with_mirroring(golden):
+    for points in golden["landmarks"]:
+        mirrored = points[MIRROR_68] * (-1, 1) + (255, 0)
+        for expression in SIX:
+            there = render(mirrored, expression, 256, geometry="symmetric")
+            np.testing.assert_allclose(there[:, ::-1], render(points, expression, 256, geometry="symmetric"), atol=1e-6)
+
+
+def test_symmetric_commutes_with_scaling(golden):
+    for points in golden["landmarks"]:
+        for expression in SIX:
+            base = render(rescale(points, 256, 224), expression, 224, geometry="symmetric")
+            for size in (112, 448, 1024):
+                scaled = render(rescale(points, 256, size), expression, size, geometry="symmetric")
+                interpolation = cv2.INTER_AREA if size > 224 else cv2.INTER_LINEAR
+                assert cosine(cv2.resize(scaled, (224, 224), interpolation=interpolation), base) >= 0.995
+
+
+def test_symmetric_turns_with_the_face(golden):
+    turn = cv2.getRotationMatrix2D((127.5, 127.5), 25, 1)
+    points = golden["landmarks"][0]
+    turned = points @ turn[:, :2].T + turn[:, 2]
+    for expression in SIX:
+        upright = render(points, expression, 256, geometry="symmetric")
+        expected = cv2.warpAffine(upright, turn, (256, 256))
+        assert cosine(render(turned, expression, 256, geometry="symmetric"), expected) >= 0.98
+
+
+def test_the_mended_slips_stay_near_the_published_maps(golden):
+    """Happiness, Sadness, Surprise have no large slip: the two geometries agree where the code was right."""
+    points = rescale(golden["landmarks"][0], 256, 224)
+    for expression in (Expression.HAPPINESS, Expression.SADNESS, Expression.SURPRISE):
+        assert cosine(render(points, expression, 224), render(points, expression, 224, geometry="symmetric")) > 0.95
+
+
+def test_codebooks():
+    assert codebook("paper_code")[Expression.HAPPINESS] == (6, 12, 25)
+    differing = [e for e in SIX if set(codebook("paper_code")[e]) != set(codebook("paper_text")[e])]
+    assert differing == [Expression.DISGUST]
+    assert set(codebook("paper_code")[Expression.DISGUST]) ^ set(codebook("paper_text")[Expression.DISGUST]) == {5, 10}
+    for name in ("paper_code", "paper_text", "emfacs"):
+        assert codebook(name)[Expression.NEUTRAL] == ()
+        for geometry in ("published", "symmetric"):
+            for aus in codebook(name).values():
+                assert all(geometry_table(geometry).rows(au) for au in aus)
+
+
+def test_an_unknown_codebook_is_named():
+    with pytest.raises(UserError, match=r"no codebook 'paper_cod' \(did you mean 'paper_code'\?\).*emfacs"):
+        codebook("paper_cod")
+
+
+def test_points_of_another_shape_are_refused():
+    with pytest.raises(ValueError, match="68 landmarks"):
+        render(np.zeros((5, 2)), Expression.FEAR, 224)
