@@ -1,0 +1,112 @@
+"""Similarity transforms, the alignment template, warping: pure functions on points and pixels.
+
+A coordinate is x, y in pixels and an integer is a pixel's centre, so a point p of an image of side s lies at
+(p + 0.5) * t / s - 0.5 in the same image at side t.
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Points = NDArray[np.float64]
+Image = NDArray[np.uint8]
+
+# Image-left eye, the other eye, nose, mouth corners in a 112-px crop (published code; spec section 1.3).
+TEMPLATE_112 = np.array(
+    [
+        [38.29459953, 51.69630051],
+        [73.53179932, 51.50139999],
+        [56.02519989, 71.73660278],
+        [41.54930115, 92.36550140],
+        [70.72990036, 92.20410156],
+    ]
+)
+
+# Which landmark of the iBUG 68 takes the place of each when a face is mirrored.
+MIRROR_68 = np.array(
+    [
+        *range(16, -1, -1),  # jaw
+        *range(26, 16, -1),  # brows
+        *range(27, 31),  # bridge of the nose
+        *range(35, 30, -1),  # nostrils
+        *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),  # eyes
+        *(54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55),  # outer lip
+        *(64, 63, 62, 61, 60, 67, 66, 65),  # inner lip
+    ]
+)
+
+
+def rescale(points: ArrayLike, from_size: ArrayLike, to_size: ArrayLike) -> Points:
+    """Move points (..., 2) of an image to the same image at another size; a size is a side or (width, height)."""
+    return (np.asarray(points) + 0.5) * (np.asarray(to_size) / np.asarray(from_size)) - 0.5
+
+
+def template(size: int) -> Points:
+    """Return the five template points (5, 2) in a crop of `size`: crops of every size show the same window.
+
+    The published code multiplies by size / 112 instead, which is half a pixel less at 224; see `pipeline.align`.
+    """
+    return rescale(TEMPLATE_112, 112, size)
+
+
+def five_points(landmarks: ArrayLike) -> Points:
+    """Reduce 68 landmarks to the eyes' centres, the nose's tip and the mouth's corners (5, 2), image-left first."""
+    points = np.asarray(landmarks, np.float64)
+    return np.stack([points[36:42].mean(0), points[42:48].mean(0), points[30], points[48], points[54]])
+
+
+def similarity(source: ArrayLike, target: ArrayLike) -> Points:
+    """Rotation, one scale and shift (2, 3) that bring points (n, 2) closest to others in least squares; no mirroring.
+
+    Raises ValueError if the source points coincide or are not finite.
+    """
+    start, end = (np.ascontiguousarray(points, np.float64).view(np.complex128)[:, 0] for points in (source, target))
+    if not np.isfinite(start).all() or np.ptp(start.real) + np.ptp(start.imag) == 0:
+        raise ValueError("a similarity needs at least two distinct, finite points")
+    offset = start - start.mean()
+    turn = np.vdot(offset, end - end.mean()) / np.vdot(offset, offset).real
+    shift = end.mean() - turn * start.mean()
+    return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
+
+
+def transform(matrix: ArrayLike, points: ArrayLike) -> Points:
+    """Apply a matrix (2, 3) to points (..., 2)."""
+    matrix = np.asarray(matrix, np.float64)
+    return np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2]
+
+
+def invert(matrix: ArrayLike) -> Points:
+    """Return the matrix (2, 3) that undoes another."""
+    matrix = np.asarray(matrix, np.float64)
+    inverse = np.linalg.inv(matrix[:, :2])
+    return np.column_stack([inverse, -inverse @ matrix[:, 2]])
+
+
+def scale_of(matrix: ArrayLike) -> float:
+    """How many pixels of the target one pixel of the source becomes, along a side."""
+    return float(np.sqrt(abs(np.linalg.det(np.asarray(matrix, np.float64)[:, :2]))))
+
+
+def transform_box(matrix: ArrayLike, box: ArrayLike) -> Points:
+    """Move a box x0, y0, x1, y1 by its centre and sides (scales of the axes); it stays upright under rotation."""
+    matrix = np.asarray(matrix, np.float64)
+    corners = np.asarray(box, np.float64).reshape(2, 2)
+    centre = transform(matrix, corners.mean(0))
+    half = np.hypot(matrix[:, 0], matrix[:, 1]) * (corners[1] - corners[0]) / 2
+    return np.concatenate([centre - half, centre + half])
+
+
+def warp(image: Image, matrix: ArrayLike, size: int, *, antialias: bool = True) -> Image:
+    """Draw the image through `matrix` (image to crop) on a black square of `size`, bilinear.
+
+    Where the crop is much smaller than what it shows, bilinear sampling would skip pixels: the crop is drawn k times
+    larger and averaged, k the nearest whole reduction.
+    """
+    matrix = np.asarray(matrix, np.float64)
+    times = int(np.clip(round(1 / scale_of(matrix)), 1, 16)) if antialias else 1
+    enlarged = matrix * times
+    enlarged[:, 2] += (times - 1) / 2  # a pixel's centre, half-pixel rule
+    drawn = cv2.warpAffine(image, enlarged, (size * times, size * times), flags=cv2.INTER_LINEAR)
+    if times > 1:
+        drawn = cv2.resize(drawn, (size, size), interpolation=cv2.INTER_AREA)
+    return np.asarray(drawn, np.uint8)
