@@ -1,0 +1,36 @@
+"""Images in, tables out: `snakemake --cores 8 all`. See README.md for the targets."""
+
+import sys
+
+from snakemake.utils import min_version
+
+min_version("9.20")
+sys.path.insert(0, workflow.basedir)  # a job may start elsewhere
+
+from workflow.plan import Plan
+
+
+# --configfile would merge into this one; it is to replace it.
+if not workflow.overwrite_configfiles:
+
+    configfile: "config.yaml"
+
+
+plan = Plan.parse(config)
+
+
+wildcard_constraints:
+    dataset=plan.names("datasets"),
+    experiment=plan.names("experiments"),
+    shard=r"\d+",
+
+
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/eval.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        plan.tables(),

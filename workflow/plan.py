@@ -1,0 +1,191 @@
+"""What the rules ask: paths, settings and inputs of each job, from the checked config."""
+
+import ast
+import hashlib
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import UserError
+from pipeline.index import missing_root_message
+from pipeline.plugins import ROOT, names
+from train.config import Card, needed_weights
+from workflow.card import to_json
+from workflow.config import Config, Dataset, Run, card, grid, parse
+
+STAGES = ("faces", "landmarks", "heatmaps")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The checked config and the folders that follow from it; `wildcards` are Snakemake's."""
+
+    config: Config
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> "Plan":
+        """Check the values of a config file; end the program with one line if they are wrong."""
+        try:
+            return cls(parse(values, "config"))
+        except UserError as error:
+            sys.exit(f"error: {error}")
+
+    @property
+    def data(self) -> str:
+        """Pattern of the folder of a prepared dataset."""
+        return f"{self.config.results}/data/{{dataset}}"
+
+    @property
+    def run(self) -> str:
+        """Pattern of the folder of a run."""
+        return f"{self.config.results}/runs/{{protocol}}/{{dataset}}/{{method}}/{{variant}}/seed{{seed}}"
+
+    @property
+    def logs(self) -> str:
+        """Folder of all logs; each rule has a folder of its own in it."""
+        return f"{self.config.results}/logs"
+
+    def names(self, section: str) -> str:
+        """Regular expression of all names in a section of the config."""
+        return "|".join(getattr(self.config, section))
+
+    def methods(self) -> str:
+        """Regular expression of all methods."""
+        return "|".join(names("train.methods"))
+
+    def dataset(self, wildcards: Any) -> Dataset:
+        """Settings of the dataset of a job."""
+        return self.config.datasets[wildcards.dataset]
+
+    def root(self, wildcards: Any) -> str:
+        """Where a dataset's images lie."""
+        generated = f"{self.config.results}/generated/{wildcards.dataset}"
+        return str(self.dataset(wildcards).root or generated)
+
+    def generated(self, wildcards: Any) -> list[str]:
+        """Say which folder must be made first; end the program with one message if a real dataset is not there."""
+        settings = self.dataset(wildcards)
+        if settings.generate:
+            return [self.root(wildcards)]
+        root = Path(self.root(wildcards))
+        if not root.is_dir() and not self._prepared(wildcards.dataset):
+            sys.exit(missing_root_message(wildcards.dataset, settings.source, root))
+        return []
+
+    def setting(self, name: str) -> Any:
+        """Make the function that looks up one setting of a job's dataset."""
+        return lambda wildcards: getattr(self.dataset(wildcards), name)
+
+    def generate_options(self, wildcards: Any) -> str:
+        """Arguments of the generator of a synthetic dataset."""
+        settings = self.dataset(wildcards).generate
+        return _arguments(settings.model_dump()) if settings else ""
+
+    def extractor_options(self, wildcards: Any) -> str:
+        """Arguments that reach the extractor."""
+        settings = self.dataset(wildcards)
+        options = dict(settings.extractor_options)
+        if settings.extractor == "face_alignment":
+            options.setdefault("weights", str(self.config.weights))
+        return " ".join(f"--option {key}={value}" for key, value in options.items())
+
+    def shards(self, dataset: str, *stages: str) -> list[str]:
+        """All shards of some stages of a dataset."""
+        folder = self.data.format(dataset=dataset)
+        count = self.config.datasets[dataset].shards
+        return [f"{folder}/{stage}/{shard}.h5" for stage in stages for shard in range(count)]
+
+    def prepared(self, wildcards: Any) -> list[str]:
+        """Every shard that a run reads."""
+        return self.shards(wildcards.dataset, *STAGES)
+
+    def stage(self, stage: str) -> list[str]:
+        """All files of a stage for all datasets of the experiments."""
+        used = list(dict.fromkeys(one.dataset for one in grid(self.config)))
+        if stage in STAGES:
+            return [path for dataset in used for path in self.shards(dataset, stage)]
+        return [f"{self.data.format(dataset=dataset)}/{stage}" for dataset in used]
+
+    def card(self, wildcards: Any) -> str:
+        """The card of a run as one line; a run is trained again when this line changes."""
+        return to_json(self._card(wildcards))
+
+    def weights(self, wildcards: Any) -> list[str]:
+        """Say whether a run starts from weights that `snakemake weights` brings."""
+        return [self.manifest] if needed_weights(self._card(wildcards)) else []
+
+    def extractor_weights(self, wildcards: Any) -> list[str]:
+        """Say whether a dataset's extractor needs weights that `snakemake weights` brings."""
+        return [self.manifest] if self.dataset(wildcards).extractor == "face_alignment" else []
+
+    @property
+    def manifest(self) -> str:
+        """List of the fetched weights with their checksums."""
+        return f"{self.config.weights}/manifest.csv"
+
+    def needs(self) -> str:
+        """Arguments that name all pretrained weights of the config."""
+        runs = grid(self.config)
+        wanted = {need for one in runs for need in needed_weights(card(self.config, one))}
+        used = {one.dataset for one in runs}
+        extractors = {settings.extractor for name, settings in self.config.datasets.items() if name in used}
+        wanted |= {"landmarks:face_alignment"} & {f"landmarks:{name}" for name in extractors}
+        return " ".join(f"--need {need}" for need in sorted(wanted))
+
+    def runs(self, file: str, experiment: str | None = None) -> list[str]:
+        """One file of every run of an experiment, or of all."""
+        found = grid(self.config, experiment)
+        return [f"{self.config.results}/runs/{one.folder}/{file}" for one in found]
+
+    def pictures(self, experiment: str) -> list[str]:
+        """Files of the side-by-side pictures of an experiment: plain against au, per dataset, method and seed."""
+        runs = grid(self.config, experiment)
+        plain = {(one.protocol, one.dataset, one.method, one.seed) for one in runs if one.variant == "plain"}
+        guided = [one for one in runs if one.variant != "plain"]
+        return [
+            f"{self.config.results}/figures/{one.folder}.png"
+            for one in guided
+            if (one.protocol, one.dataset, one.method, one.seed) in plain
+        ]
+
+    def code(self, *patterns: str) -> Any:
+        """Make the function that fingerprints the files a stage is made of, whatever their comments say."""
+        return lambda wildcards: fingerprint([pattern.format(**self._plugins(wildcards)) for pattern in patterns])
+
+    def _plugins(self, wildcards: Any) -> dict[str, str]:
+        dataset = self.config.datasets.get(getattr(wildcards, "dataset", ""))
+        chosen = {name: getattr(dataset, name) for name in ("source", "detector", "extractor")} if dataset else {}
+        return {**chosen, "geometry": self.config.heatmap.geometry, "codebook": self.config.heatmap.codebook}
+
+    def _card(self, wildcards: Any) -> Card:
+        run = Run(wildcards.protocol, wildcards.dataset, wildcards.method, wildcards.variant, int(wildcards.seed))
+        return card(self.config, run)
+
+    def _prepared(self, dataset: str) -> bool:
+        folder = Path(self.data.format(dataset=dataset))
+        return (folder / "index.csv").exists() and all(map(Path.exists, map(Path, self.shards(dataset, "faces"))))
+
+
+def fingerprint(paths: list[str]) -> str:
+    """Digest of what some files of the project say, without comments, docstrings and layout."""
+    digest = hashlib.sha256()
+    for path in paths:
+        for file in sorted((ROOT / path).rglob("*.py")) if (ROOT / path).is_dir() else [ROOT / path]:
+            text = file.read_text(encoding="utf-8")
+            digest.update((_meaning(text) if file.suffix == ".py" else text).encode())
+    return digest.hexdigest()[:16]
+
+
+def _meaning(source: str) -> str:
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+            body[0].value = ast.Constant(None)
+    return ast.unparse(tree)
+
+
+def _arguments(options: Mapping[str, Any]) -> str:
+    return " ".join(f"--{key.replace('_', '-')} {value}" for key, value in options.items())

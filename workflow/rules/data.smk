@@ -1,0 +1,149 @@
+# In: a dataset in its official layout. Out: index.csv, and per shard aligned faces, landmarks and AU shapes.
+
+
+rule generate:
+    output:
+        directory(f"{plan.config.results}/generated/{{dataset}}"),
+    log:
+        f"{plan.logs}/generate/{{dataset}}.log",
+    conda:
+        "../../environment.yml"
+    params:
+        options=plan.generate_options,
+        code=plan.code("pipeline/sources/synthetic"),
+    threads: 8
+    message:
+        "Draw the faces of {wildcards.dataset}"
+    shell:
+        "python -m pipeline.sources.synthetic.generate --out {output} {params.options} --workers {threads} > {log} 2>&1"
+
+
+rule index_dataset:
+    input:
+        plan.generated,
+    output:
+        f"{plan.data}/index.csv",
+    log:
+        f"{plan.logs}/index/{{dataset}}.log",
+    conda:
+        "../../environment.yml"
+    params:
+        root=plan.root,
+        source=plan.setting("source"),
+        shards=plan.setting("shards"),
+        code=plan.code("pipeline/index.py", "pipeline/expressions.py"),
+    message:
+        "List the images of {wildcards.dataset}"
+    shell:
+        "python -m pipeline.index --dataset {wildcards.dataset} --source {params.source} --root {params.root:q}"
+        " --shards {params.shards} --out {output} > {log} 2>&1"
+
+
+rule faces_shard:
+    input:
+        index=f"{plan.data}/index.csv",
+    output:
+        f"{plan.data}/faces/{{shard}}.h5",
+    log:
+        f"{plan.logs}/faces/{{dataset}}-{{shard}}.log",
+    conda:
+        "../../environment.yml"
+    params:
+        root=plan.root,
+        detector=plan.setting("detector"),
+        size=plan.setting("crop"),
+        quality=plan.setting("quality"),
+        mode=plan.setting("alignment"),
+        code=plan.code(
+            "pipeline/align.py", "pipeline/geometry.py", "pipeline/images.py", "pipeline/detectors/{detector}.py"
+        ),
+    resources:
+        mem_mb=2000,
+    message:
+        "Align the faces of {wildcards.dataset}, shard {wildcards.shard}"
+    shell:
+        "python -m pipeline.align {input.index} --root {params.root:q} --shard {wildcards.shard} --out {output}"
+        " --detector {params.detector} --size {params.size} --quality {params.quality} --mode {params.mode}"
+        " > {log} 2>&1"
+
+
+rule landmarks_shard:
+    input:
+        faces=f"{plan.data}/faces/{{shard}}.h5",
+        weights=ancient(plan.extractor_weights),
+    output:
+        f"{plan.data}/landmarks/{{shard}}.h5",
+    log:
+        f"{plan.logs}/landmarks/{{dataset}}-{{shard}}.log",
+    conda:
+        "../../environment.yml"
+    params:
+        extractor=plan.setting("extractor"),
+        options=plan.extractor_options,
+        code=plan.code("pipeline/landmarks.py", "pipeline/extractors/{extractor}.py"),
+    resources:
+        mem_mb=4000,
+    message:
+        "Find the landmarks of {wildcards.dataset}, shard {wildcards.shard}"
+    shell:
+        "python -m pipeline.landmarks {input.faces} --out {output} --extractor {params.extractor} {params.options}"
+        " > {log} 2>&1"
+
+
+rule heatmaps_shard:
+    input:
+        f"{plan.data}/landmarks/{{shard}}.h5",
+    output:
+        f"{plan.data}/heatmaps/{{shard}}.h5",
+    log:
+        f"{plan.logs}/heatmaps/{{dataset}}-{{shard}}.log",
+    conda:
+        "../../environment.yml"
+    params:
+        geometry=plan.config.heatmap.geometry,
+        code=plan.code("pipeline/heatmaps.py", "pipeline/action_units.py", "pipeline/geometries/{geometry}.yaml"),
+    message:
+        "Place the action units of {wildcards.dataset}, shard {wildcards.shard}"
+    shell:
+        "python -m pipeline.heatmaps {input} --out {output} --geometry {params.geometry} > {log} 2>&1"
+
+
+rule status:
+    input:
+        lambda wildcards: plan.shards(wildcards.dataset, "faces", "landmarks"),
+    output:
+        csv=f"{plan.data}/status.csv",
+        md=f"{plan.data}/status.md",
+    log:
+        f"{plan.logs}/status/{{dataset}}.log",
+    conda:
+        "../../environment.yml"
+    params:
+        folder=lambda wildcards, output: output.csv.removesuffix("/status.csv"),
+        code=plan.code("pipeline/status.py"),
+    localrule: True
+    message:
+        "Count what became of the images of {wildcards.dataset}"
+    shell:
+        "python -m pipeline.status {params.folder} --out {params.folder}/status > {log} 2>&1"
+
+
+rule index:
+    input:
+        plan.stage("index.csv"),
+
+
+rule faces:
+    input:
+        plan.stage("faces"),
+
+
+rule landmarks:
+    input:
+        plan.stage("landmarks"),
+        plan.stage("status.csv"),
+
+
+rule heatmaps:
+    input:
+        plan.stage("heatmaps"),
