@@ -1,0 +1,97 @@
+"""Image files to pixels as a person sees them, and crops to JPEG bytes and back."""
+
+from io import BytesIO
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Picture = NDArray[np.uint8]
+
+MAX_PIXELS = 100_000_000  # more is refused before it is decoded: 300 MB of pixels, and no photo of a face needs it
+FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")
+WHITE = (255, 255, 255, 255)  # what shines through transparent pixels, as on a page
+ORIENTATION = 0x0112  # EXIF tag: how the camera was held
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# Pillow warns above this and refuses above twice this by itself.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+
+
+class Unreadable(Exception):  # noqa: N818 (a state of the file, reported as status "unreadable")
+    """An image file without usable pixels; the message is the reason, without the file's name."""
+
+
+def read(path: Path) -> Picture:
+    """Read an image file as upright RGB (h, w, 3).
+
+    Grey, palette, CMYK and 16-bit images become 8-bit RGB, transparent pixels lie on white, the EXIF orientation is
+    applied, animations give their first frame, and colour profiles are not applied. Raises Unreadable if the file is
+    missing, empty, no image, cut short or larger than MAX_PIXELS.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise Unreadable(f"cannot be opened ({error.strerror})") from None
+    if not data:
+        raise Unreadable("empty file")
+    try:
+        # Pillow for every format: cv2 drops transparency, and some of its versions fill what is cut off with grey.
+        with Image.open(BytesIO(data), formats=FORMATS) as image:
+            return _pixels(image)
+    except Unreadable:
+        raise
+    except Image.UnidentifiedImageError:
+        raise Unreadable(f"no image ({', '.join(FORMATS)})") from None
+    except Image.DecompressionBombError:
+        raise Unreadable(_too_large()) from None
+    except Exception as error:  # the decoders raise whatever damaged bytes lead them to, not only OSError
+        raise Unreadable(f"damaged ({str(error) or type(error).__name__})") from None
+
+
+def encode_jpeg(image: Picture, quality: int = 95) -> NDArray[np.uint8]:
+    """Encode RGB (h, w, 3) as the bytes of a JPEG file, as an array."""
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return data.reshape(-1)
+
+
+def decode_jpeg(data: NDArray[np.uint8]) -> Picture:
+    """Decode the bytes of a JPEG file to RGB (h, w, 3); raise Unreadable if they are none."""
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+    if image is None:
+        raise Unreadable("no JPEG bytes")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image), np.uint8)
+
+
+def _pixels(image: Image.Image) -> Picture:
+    if image.width * image.height > MAX_PIXELS:
+        raise Unreadable(f"{_too_large()}: {image.width} x {image.height}")
+    image.load()
+    rgb = _rgb(image)
+    # Asked only after loading: TIFF files are turned by Pillow itself, which then removes the tag.
+    turn = UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
+    return np.array(rgb if turn is None else rgb.transpose(turn))
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        # Pillow's own conversion cuts everything above 255 off.
+        return Image.fromarray(np.round(np.asarray(image) / 257).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise Unreadable("32-bit pixels, whose white is unknown")
+    if image.has_transparency_data:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, WHITE), image.convert("RGBA"))
+    return image.convert("RGB")
+
+
+def _too_large() -> str:
+    return f"larger than {MAX_PIXELS / 1e6:g} megapixels"
