@@ -9,7 +9,6 @@ sys.path.insert(0, workflow.basedir)  # a job may start elsewhere
 
 from workflow.plan import Plan
 
-
 # --configfile would merge into this one; it is to replace it.
 if not workflow.overwrite_configfiles:
 
@@ -20,8 +19,8 @@ plan = Plan.parse(config)
 
 
 wildcard_constraints:
-    dataset=plan.names("datasets"),
-    experiment=plan.names("experiments"),
+    dataset="|".join(plan.config.datasets),
+    experiment="|".join(plan.config.experiments),
     shard=r"\d+",
 
 
@@ -33,4 +32,4 @@ include: "workflow/rules/eval.smk"
 rule all:
     default_target: True
     input:
-        plan.tables(),
+        plan.everything(),

@@ -62,12 +62,12 @@ def test_every_map_of_the_oracle():
 
 
 def test_one_disc_by_hand():
-    """EMFACS Happiness at 28 px: each ellipse lands on the grid itself, blurred by the 3x3 mean."""
+    """EMFACS Happiness at 28 px: the disc is drawn on the grid itself and blurred by the 3x3 mean."""
     points = np.zeros((68, 2))
     points[[41, 46]] = (-300, -300)  # AU6 out of sight
-    points[48], points[54] = (-300, -300), (14, 14)
+    points[48], points[54] = (-300, -300), (-10, 14)
     heatmap = render(points, Expression.HAPPINESS, 28, codebook="emfacs")
-    canvas = cv2.ellipse(np.full((28, 28), 1e-4), (14, 14), (20, 20), 0, 0, 360, 255, -1)
+    canvas = cv2.ellipse(np.full((28, 28), 1e-4), (-10, 14), (20, 20), 0, 0, 360, 255, -1)
     blurred = cv2.blur(canvas, (3, 3))
     np.testing.assert_allclose(heatmap, (blurred - blurred.min()) / np.ptp(blurred), atol=1e-6)
 

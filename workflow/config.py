@@ -16,6 +16,11 @@ from pipeline.errors import UserError, run
 from pipeline.plugins import check, suggestion
 from train.config import Card, Data, Guidance, Heatmap, Layer, Model, Strict, Training, check_model, explain
 
+# Targets and rules of the workflow; an experiment is a target too and needs a name of its own.
+RESERVED = frozenset(
+    "all average_maps card compare_maps faces faces_shard generate guidance heatmaps heatmaps_shard index index_dataset "
+    "landmarks landmarks_shard predict score status table tables train train_run weights".split()
+)
 Protocol = Literal["heldout", "paper"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 
@@ -57,7 +62,9 @@ class Dataset(Settings):
     extractor: str = Field("face_alignment", description="68 landmarks, a file in pipeline/extractors")
     extractor_options: dict[str, str | int | float | bool] = Field(default_factory=dict, description="its options")
     crop: int = Field(256, ge=64, description="side of an aligned face, pixels")
-    alignment: Literal["corrected", "published"] = Field("corrected", description="rules of the crop, see pipeline.align")
+    alignment: Literal["corrected", "published"] = Field(
+        "corrected", description="rules of the crop, see pipeline.align"
+    )
     quality: int = Field(95, ge=1, le=100, description="JPEG quality of stored faces")
     shards: int = Field(16, ge=1, description="files per stage, built in parallel")
     methods: dict[str, Settings] = Field(default_factory=dict, description="settings of one method on this dataset")
@@ -75,7 +82,9 @@ class Experiment(Strict):
     datasets: list[str] = Field(min_length=1, description="names from `datasets`")
     methods: list[str] = Field(min_length=1, description="files in train/methods")
     variants: list[Literal["plain", "au"]] = Field(["plain", "au"], description="without and with AU guidance")
-    weights: list[Annotated[float, Field(gt=0)]] = Field(default_factory=list, description="further lambdas to train with")
+    weights: list[Annotated[float, Field(gt=0)]] = Field(
+        default_factory=list, description="further lambdas to train with"
+    )
     layers: list[Annotated[tuple[Layer, ...], Field(min_length=1)]] = Field(
         default_factory=list, description="further layer sets to guide"
     )
@@ -95,7 +104,9 @@ class Config(Settings):
 
     results: Path = Field(Path("results"), description="folder that everything is written to")
     weights: Path = Field(Path("weights"), description="folder of pretrained weights, filled by `snakemake weights`")
-    protocol: Protocol = Field("heldout", description="heldout: a part of the training set selects; paper: the test set")
+    protocol: Protocol = Field(
+        "heldout", description="heldout: a part of the training set selects; paper: the test set"
+    )
     validation: Validation = Field(Validation(), description="the held-out part")
     heatmap: Heatmap = Field(Heatmap(), description="which AU map is drawn")
     datasets: dict[Name, Dataset] = Field(min_length=1, description="by the name that results show")
@@ -159,7 +170,7 @@ def card(config: Config, one: Run) -> Card:
     sections["guidance"].update(_guided(one.variant))
     try:
         made = Card(
-            **vars(one),
+            **{**vars(one), "variant": one.variant.partition("-")[0]},
             data=Data(
                 folder=config.results / "data" / one.dataset,
                 validation_fraction=config.validation.fraction,
@@ -226,6 +237,8 @@ def _check_names(config: Config) -> None:
     for method in config.methods:
         check("train.methods", method, "methods")
     for name, part in config.experiments.items():
+        if name in RESERVED:
+            raise UserError(f"experiments: {name!r} is the name of another target; choose another one")
         for method in part.methods:
             check("train.methods", method, f"experiments.{name}.methods")
         for dataset_name in part.datasets:
@@ -237,7 +250,9 @@ def _check_names(config: Config) -> None:
 def keys(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[str]:
     """Yield one line per key of the config: its path, default and meaning."""
     for name, field in model.model_fields.items():
-        default = "" if field.is_required() or field.default is None else f" [{field.get_default(call_default_factory=True)}]"
+        default = (
+            "" if field.is_required() or field.default is None else f" [{field.get_default(call_default_factory=True)}]"
+        )
         yield f"{prefix}{name}{default}: {field.description}"
         for inner in _models(field.annotation):
             nested = "<name>." if "dict" in str(field.annotation) else ""

@@ -4,7 +4,7 @@ import ast
 import hashlib
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,14 @@ from workflow.card import to_json
 from workflow.config import Config, Dataset, Run, card, grid, parse
 
 STAGES = ("faces", "landmarks", "heatmaps")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: the experiment whose runs it gathers, and which kind of `eval.table` it is."""
+
+    experiment: str
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -47,16 +55,12 @@ class Plan:
         """Folder of all logs; each rule has a folder of its own in it."""
         return f"{self.config.results}/logs"
 
-    def names(self, section: str) -> str:
-        """Regular expression of all names in a section of the config."""
-        return "|".join(getattr(self.config, section))
-
     def methods(self) -> str:
         """Regular expression of all methods."""
         return "|".join(names("train.methods"))
 
     def dataset(self, wildcards: Any) -> Dataset:
-        """Settings of the dataset of a job."""
+        """Look up the settings of a job's dataset."""
         return self.config.datasets[wildcards.dataset]
 
     def root(self, wildcards: Any) -> str:
@@ -79,12 +83,12 @@ class Plan:
         return lambda wildcards: getattr(self.dataset(wildcards), name)
 
     def generate_options(self, wildcards: Any) -> str:
-        """Arguments of the generator of a synthetic dataset."""
+        """Write the arguments of the generator of a synthetic dataset."""
         settings = self.dataset(wildcards).generate
         return _arguments(settings.model_dump()) if settings else ""
 
     def extractor_options(self, wildcards: Any) -> str:
-        """Arguments that reach the extractor."""
+        """Write the arguments that reach the extractor."""
         settings = self.dataset(wildcards)
         options = dict(settings.extractor_options)
         if settings.extractor == "face_alignment":
@@ -92,24 +96,24 @@ class Plan:
         return " ".join(f"--option {key}={value}" for key, value in options.items())
 
     def shards(self, dataset: str, *stages: str) -> list[str]:
-        """All shards of some stages of a dataset."""
+        """List all shards of some stages of a dataset."""
         folder = self.data.format(dataset=dataset)
         count = self.config.datasets[dataset].shards
         return [f"{folder}/{stage}/{shard}.h5" for stage in stages for shard in range(count)]
 
     def prepared(self, wildcards: Any) -> list[str]:
-        """Every shard that a run reads."""
+        """List every shard that a run reads."""
         return self.shards(wildcards.dataset, *STAGES)
 
     def stage(self, stage: str) -> list[str]:
-        """All files of a stage for all datasets of the experiments."""
+        """List all files of a stage for all datasets of the experiments."""
         used = list(dict.fromkeys(one.dataset for one in grid(self.config)))
         if stage in STAGES:
             return [path for dataset in used for path in self.shards(dataset, stage)]
         return [f"{self.data.format(dataset=dataset)}/{stage}" for dataset in used]
 
     def card(self, wildcards: Any) -> str:
-        """The card of a run as one line; a run is trained again when this line changes."""
+        """Write the card of a run as one line; a run is trained again when this line changes."""
         return to_json(self._card(wildcards))
 
     def weights(self, wildcards: Any) -> list[str]:
@@ -126,7 +130,7 @@ class Plan:
         return f"{self.config.weights}/manifest.csv"
 
     def needs(self) -> str:
-        """Arguments that name all pretrained weights of the config."""
+        """Write the arguments that name all pretrained weights of the config."""
         runs = grid(self.config)
         wanted = {need for one in runs for need in needed_weights(card(self.config, one))}
         used = {one.dataset for one in runs}
@@ -135,20 +139,41 @@ class Plan:
         return " ".join(f"--need {need}" for need in sorted(wanted))
 
     def runs(self, file: str, experiment: str | None = None) -> list[str]:
-        """One file of every run of an experiment, or of all."""
+        """List one file of every run of an experiment, or of all."""
         found = grid(self.config, experiment)
         return [f"{self.config.results}/runs/{one.folder}/{file}" for one in found]
 
-    def pictures(self, experiment: str) -> list[str]:
-        """Files of the side-by-side pictures of an experiment: plain against au, per dataset, method and seed."""
-        runs = grid(self.config, experiment)
-        plain = {(one.protocol, one.dataset, one.method, one.seed) for one in runs if one.variant == "plain"}
-        guided = [one for one in runs if one.variant != "plain"]
-        return [
-            f"{self.config.results}/figures/{one.folder}.png"
-            for one in guided
-            if (one.protocol, one.dataset, one.method, one.seed) in plain
-        ]
+    def tables(self) -> dict[str, Table]:
+        """Name all tables: what each shows, and of which experiment."""
+        found = {}
+        for name, experiment in self.config.experiments.items():
+            if experiment.weights or experiment.layers:
+                found[name] = Table(name, "sweep")
+            else:
+                attention = "table2" if name == "table1" else f"{name}-attention"
+                found |= {name: Table(name, "table1"), attention: Table(name, "table2")}
+        return found
+
+    def table(self, wildcards: Any) -> Table:
+        """Look up the table of a job."""
+        return self.tables()[wildcards.table]
+
+    def results(self, experiment: str) -> list[str]:
+        """List all tables and pictures of an experiment."""
+        folder = f"{self.config.results}/tables"
+        tables = [f"{folder}/{name}.csv" for name, table in self.tables().items() if table.experiment == experiment]
+        guided = [one for one in grid(self.config, experiment) if one.variant != "plain"]
+        twins = {replace(one, variant="plain") for one in guided} & set(grid(self.config, experiment))
+        if not twins:
+            return tables
+        paired = [one for one in guided if replace(one, variant="plain") in twins]
+        pictures = [f"{self.config.results}/figures/{one.folder}.png" for one in paired]
+        return [*tables, f"{folder}/{experiment}-guidance.csv", *pictures]
+
+    def everything(self, suffix: str = "") -> list[str]:
+        """List the results of all experiments, or those whose name ends with `suffix`."""
+        found = [path for experiment in self.config.experiments for path in self.results(experiment)]
+        return [path for path in dict.fromkeys(found) if path.endswith(suffix)]
 
     def code(self, *patterns: str) -> Any:
         """Make the function that fingerprints the files a stage is made of, whatever their comments say."""
@@ -182,7 +207,12 @@ def _meaning(source: str) -> str:
     tree = ast.parse(source)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+        if (
+            isinstance(body, list)
+            and body
+            and isinstance(body[0], ast.Expr)
+            and isinstance(body[0].value, ast.Constant)
+        ):
             body[0].value = ast.Constant(None)
     return ast.unparse(tree)
 

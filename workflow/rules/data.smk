@@ -8,10 +8,10 @@ rule generate:
         f"{plan.logs}/generate/{{dataset}}.log",
     conda:
         "../../environment.yml"
+    threads: 8
     params:
         options=plan.generate_options,
         code=plan.code("pipeline/sources/synthetic"),
-    threads: 8
     message:
         "Draw the faces of {wildcards.dataset}"
     shell:
@@ -48,6 +48,8 @@ rule faces_shard:
         f"{plan.logs}/faces/{{dataset}}-{{shard}}.log",
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=2000,
     params:
         root=plan.root,
         detector=plan.setting("detector"),
@@ -55,10 +57,11 @@ rule faces_shard:
         quality=plan.setting("quality"),
         mode=plan.setting("alignment"),
         code=plan.code(
-            "pipeline/align.py", "pipeline/geometry.py", "pipeline/images.py", "pipeline/detectors/{detector}.py"
+            "pipeline/align.py",
+            "pipeline/geometry.py",
+            "pipeline/images.py",
+            "pipeline/detectors/{detector}.py",
         ),
-    resources:
-        mem_mb=2000,
     message:
         "Align the faces of {wildcards.dataset}, shard {wildcards.shard}"
     shell:
@@ -77,12 +80,12 @@ rule landmarks_shard:
         f"{plan.logs}/landmarks/{{dataset}}-{{shard}}.log",
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=4000,
     params:
         extractor=plan.setting("extractor"),
         options=plan.extractor_options,
         code=plan.code("pipeline/landmarks.py", "pipeline/extractors/{extractor}.py"),
-    resources:
-        mem_mb=4000,
     message:
         "Find the landmarks of {wildcards.dataset}, shard {wildcards.shard}"
     shell:
@@ -101,7 +104,11 @@ rule heatmaps_shard:
         "../../environment.yml"
     params:
         geometry=plan.config.heatmap.geometry,
-        code=plan.code("pipeline/heatmaps.py", "pipeline/action_units.py", "pipeline/geometries/{geometry}.yaml"),
+        code=plan.code(
+            "pipeline/heatmaps.py",
+            "pipeline/action_units.py",
+            "pipeline/geometries/{geometry}.yaml",
+        ),
     message:
         "Place the action units of {wildcards.dataset}, shard {wildcards.shard}"
     shell:
@@ -116,12 +123,12 @@ rule status:
         md=f"{plan.data}/status.md",
     log:
         f"{plan.logs}/status/{{dataset}}.log",
+    localrule: True
     conda:
         "../../environment.yml"
     params:
         folder=lambda wildcards, output: output.csv.removesuffix("/status.csv"),
         code=plan.code("pipeline/status.py"),
-    localrule: True
     message:
         "Count what became of the images of {wildcards.dataset}"
     shell:

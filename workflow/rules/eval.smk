@@ -11,12 +11,12 @@ rule predict:
         f"{plan.logs}/predict/{{protocol}}-{{dataset}}-{{method}}-{{variant}}-{{seed}}.log",
     conda:
         "../../environment.yml"
-    params:
-        code=plan.code("eval/predict.py"),
     threads: 4
     resources:
         gpu=1,
         mem_mb=16000,
+    params:
+        code=plan.code("eval/predict.py"),
     message:
         "Predict the test faces of {wildcards.dataset}: {wildcards.method}, {wildcards.variant}, seed {wildcards.seed}"
     shell:
@@ -38,3 +38,97 @@ rule score:
         "Score {wildcards.method} on {wildcards.dataset}: {wildcards.variant}, seed {wildcards.seed}"
     shell:
         "python -m eval.score {input} --out {output} > {log} 2>&1"
+
+
+rule average_maps:
+    input:
+        f"{plan.run}/predictions.h5",
+    output:
+        npz=f"{plan.run}/average_maps.npz",
+        png=f"{plan.run}/average_maps.png",
+    log:
+        f"{plan.logs}/average_maps/{{protocol}}-{{dataset}}-{{method}}-{{variant}}-{{seed}}.log",
+    conda:
+        "../../environment.yml"
+    params:
+        out=lambda wildcards, output: output.npz.removesuffix(".npz"),
+        code=plan.code("eval/maps.py", "eval/pictures.py"),
+    message:
+        "Average the maps of {wildcards.method} on {wildcards.dataset}: {wildcards.variant}, seed {wildcards.seed}"
+    shell:
+        "python -m eval.maps {input} --out {params.out} > {log} 2>&1"
+
+
+rule compare_maps:
+    input:
+        plain=f"{plan.run}/average_maps.npz".replace("{variant}", "plain"),
+        guided=f"{plan.run}/average_maps.npz",
+    output:
+        f"{plan.config.results}/figures/{{protocol}}/{{dataset}}/{{method}}/{{variant}}/seed{{seed}}.png",
+    log:
+        f"{plan.logs}/compare_maps/{{protocol}}-{{dataset}}-{{method}}-{{variant}}-{{seed}}.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    params:
+        out=lambda wildcards, output: output[0].removesuffix(".png"),
+        code=plan.code("eval/maps.py", "eval/pictures.py"),
+    message:
+        "Draw the average maps of {wildcards.method} on {wildcards.dataset} without and with AU, seed {wildcards.seed}"
+    shell:
+        "python -m eval.maps compare {input.plain} {input.guided} --out {params.out} > {log} 2>&1"
+
+
+rule table:
+    input:
+        lambda wildcards: plan.runs("scores.json", plan.table(wildcards).experiment),
+    output:
+        multiext(f"{plan.config.results}/tables/{{table}}", ".csv", ".md", ".tex"),
+    log:
+        f"{plan.logs}/table/{{table}}.log",
+    wildcard_constraints:
+        table="|".join(plan.tables()),
+    localrule: True
+    conda:
+        "../../environment.yml"
+    params:
+        kind=lambda wildcards: plan.table(wildcards).kind,
+        out=lambda wildcards, output: output[0].removesuffix(".csv"),
+        code=plan.code("eval/table.py", "eval/layout.py", "eval/paper.csv"),
+    message:
+        "Write {wildcards.table}"
+    shell:
+        "python -m eval.table {params.kind} --scores {input} --out {params.out} > {log} 2>&1"
+
+
+rule guidance:
+    input:
+        lambda wildcards: plan.runs("predictions.h5", wildcards.experiment),
+    output:
+        multiext(f"{plan.config.results}/tables/{{experiment}}-guidance", ".csv", ".md"),
+    log:
+        f"{plan.logs}/guidance/{{experiment}}.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    params:
+        out=lambda wildcards, output: output[0].removesuffix(".csv"),
+        code=plan.code("eval/compare.py", "eval/statistics.py", "eval/metrics.py"),
+    message:
+        "Compare the runs of {wildcards.experiment} without and with AU, with intervals"
+    shell:
+        "python -m eval.compare --predictions {input} --out {params.out} > {log} 2>&1"
+
+
+rule tables:
+    input:
+        plan.everything(".csv"),
+
+
+for experiment in plan.config.experiments:
+
+    rule:
+        name:
+            experiment
+        input:
+            plan.results(experiment),

@@ -13,12 +13,12 @@ rule weights:
         plan.manifest,
     log:
         f"{plan.logs}/weights.log",
+    localrule: True
     conda:
         "../../environment.yml"
     params:
         needs=plan.needs(),
         folder=plan.config.weights,
-    localrule: True
     message:
         "Fetch and check the pretrained weights"
     shell:
@@ -30,11 +30,11 @@ rule card:
         f"{plan.run}/run.yaml",
     log:
         f"{plan.logs}/card/{{protocol}}-{{dataset}}-{{method}}-{{variant}}-{{seed}}.log",
+    localrule: True
     conda:
         "../../environment.yml"
     params:
         card=plan.card,
-    localrule: True
     message:
         "Write the card of {output}"
     shell:
@@ -58,13 +58,15 @@ rule train_run:
         f"{plan.logs}/train/{{protocol}}-{{dataset}}-{{method}}-{{variant}}-{{seed}}.tsv"
     conda:
         "../../environment.yml"
-    params:
-        card=plan.card,
-        folder=lambda wildcards, output: output.checkpoint.removesuffix("/checkpoint.safetensors"),
     threads: 4
     resources:
         gpu=1,
         mem_mb=16000,
+    params:
+        card=plan.card,
+        folder=lambda wildcards, output: output.checkpoint.removesuffix(
+            "/checkpoint.safetensors"
+        ),
     message:
         "Train {wildcards.method} on {wildcards.dataset}: {wildcards.variant}, seed {wildcards.seed}"
     shell:

@@ -1,0 +1,144 @@
+"""The config: the paper's numbers, the grid, and one clear line for each mistake."""
+
+import copy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.errors import UserError
+from workflow.card import to_json, write
+from workflow.config import Run, card, grid, keys, parse, read
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def paper():
+    return read(ROOT / "config.yaml")
+
+
+@pytest.fixture
+def values():
+    return copy.deepcopy(yaml.safe_load((ROOT / "config.yaml").read_text()))
+
+
+def test_the_papers_numbers(paper):
+    rafdb = card(paper, Run("heldout", "rafdb", "cam", "au-w4-l5", 0))
+    affectnet = card(paper, Run("heldout", "affectnet", "cam", "plain", 0))
+    assert (rafdb.training.epochs, rafdb.training.batch_size) == (100, 32)
+    assert (affectnet.training.epochs, affectnet.training.batch_size) == (20, 224)
+    assert (affectnet.training.learning_rate, affectnet.training.weight_decay) == (2e-3, 5e-4)
+    assert (affectnet.training.step_size, affectnet.training.gamma) == (4, 0.9)
+    assert (rafdb.guidance.weight, rafdb.guidance.layers, rafdb.guidance.reduction) == (4, (5,), "sum")
+    assert affectnet.guidance.weight == 0
+    assert (rafdb.model.backbone, rafdb.model.init, rafdb.model.image_size) == ("resnet50", "imagenet", 224)
+    assert rafdb.variant == "au"
+
+
+def test_the_grid(paper):
+    assert [one.folder for one in grid(paper, "table1")] == [
+        "heldout/rafdb/cam/plain/seed0",
+        "heldout/rafdb/cam/au-w4-l5/seed0",
+        "heldout/affectnet/cam/plain/seed0",
+        "heldout/affectnet/cam/au-w9-l5/seed0",
+    ]
+    assert len(grid(paper, "lambda")) == 1 + 22  # 4 is also the default
+    assert len(grid(paper, "layers")) == 1 + 9  # [5] too
+    assert len(grid(paper)) == 4 + 21 + 8
+
+
+def test_later_levels_win(values):
+    values["guidance"]["weight"] = 1
+    values["methods"] = {"cam": {"guidance": {"weight": 2}, "training": {"momentum": 0.5}}}
+    values["datasets"]["rafdb"]["methods"] = {"cam": {"guidance": {"weight": 3}}}
+    del values["datasets"]["affectnet"]["guidance"]
+    config = parse(values)
+    assert {one.variant for one in grid(config, "table1")} == {"plain", "au-w3-l5", "au-w2-l5"}
+    assert card(config, grid(config)[0]).training.momentum == 0.5
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("datasets.rafdb.sorce", "rafdb", r"datasets\.rafdb: there is no key 'sorce' \(did you mean 'source'\?\)"),
+        ("datasets.rafdb.source", "rafbd", r"datasets\.rafdb\.source: there is no source 'rafbd'.*'rafdb'.*affectnet"),
+        ("datasets.rafdb.extractor", "dlip", r"datasets\.rafdb\.extractor: .*'dlip' \(did you mean 'dlib'\?\)"),
+        ("datasets.rafdb.detector", "mtcnn", r"datasets\.rafdb\.detector: there is no detector 'mtcnn'.*dlib"),
+        ("heatmap.codebook", "paper", r"heatmap\.codebook: there is no codebook 'paper'.*emfacs.*paper_text"),
+        ("heatmap.geometry", "round", r"heatmap\.geometry: there is no geometry 'round'.*symmetric"),
+        ("experiments.table1.methods", ["cma"], r"experiments\.table1\.methods: there is no method 'cma'.*'cam'"),
+        ("experiments.table1.datasets", ["raf"], r"experiments\.table1\.datasets: .*'raf'.*rafdb"),
+        ("training.learing_rate", 0.1, r"training: .*'learing_rate' \(did you mean 'learning_rate'\?\)"),
+        ("training.epochs", 0, r"epochs: .*greater than or equal to 1"),
+        ("model.options", {"dropp": 1}, r"model\.options.*'dropp'"),
+        ("model.backbone", "resnet51", r"backbone.*'resnet51'.*resnet50"),
+        ("methods.kam", {}, r"methods: there is no method 'kam'"),
+        ("protocol", "tests", r"protocol: .*heldout"),
+        ("datasets.rafdb.generate", {"identities_train": 1, "identities_test": 1}, r"datasets\.rafdb: .*`root`"),
+        ("guidance.layers", [6], r"layers.*less than or equal to 5"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_key(values, path, value, message):
+    *parents, last = path.split(".")
+    section = values
+    for part in parents:
+        section = section[part]
+    section[last] = value
+    with pytest.raises(UserError, match=message) as caught:
+        parse(values)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_experiment_may_not_take_a_targets_name(values):
+    values["experiments"]["faces"] = values["experiments"].pop("table1")
+    with pytest.raises(UserError, match="'faces' is the name of another target"):
+        parse(values)
+
+
+def test_checking_needs_no_heavy_library():
+    code = (
+        "import sys; from workflow.config import read; from pathlib import Path; read(Path('config.yaml'));"
+        "print(sorted({'torch', 'pandas', 'cv2', 'h5py'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_key_is_described():
+    lines = list(keys())
+    assert len(lines) > 50
+    assert all(not line.endswith(": None") for line in lines)
+    assert any(line.startswith("datasets.<name>.extractor [face_alignment]: 68 landmarks") for line in lines)
+
+
+def test_the_command_lists_the_runs():
+    command = [sys.executable, "-m", "workflow.config", "workflow/demo.yaml"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "heldout/synthetic/cam/plain/seed0" in done.stdout
+
+
+def test_a_card_survives_the_file(paper, tmp_path):
+    from train.config import read_card
+
+    made = card(paper, grid(paper)[1])
+    write(to_json(made), tmp_path / "run.yaml")
+    assert read_card(tmp_path / "run.yaml") == made
+
+
+def test_a_damaged_card_is_named(paper, tmp_path):
+    from train.config import read_card
+
+    path = tmp_path / "run.yaml"
+    write(to_json(card(paper, grid(paper)[0])), path)
+    path.write_text(path.read_text().replace("seed: 0", "sed: 0", 1))
+    with pytest.raises(UserError, match=r"run\.yaml: .*'sed'.*'seed'"):
+        read_card(path)
+
+
+def test_the_config_refuses_an_empty_file(tmp_path):
+    (tmp_path / "empty.yaml").write_text("")
+    with pytest.raises(UserError, match="holds no keys"):
+        read(tmp_path / "empty.yaml")
