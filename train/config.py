@@ -1,5 +1,7 @@
 """The card of one run: all that one training and its evaluation need, checked; no torch here."""
 
+import ast
+import hashlib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -7,9 +9,12 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.errors import UserError
-from pipeline.plugins import suggestion
+from pipeline.plugins import ROOT, check, suggestion
 
 Layer = Annotated[int, Field(ge=1, le=5)]
+
+BACKBONES = ("resnet18", "resnet18_half", "resnet50")  # and timm/<name>; built in train/backbones
+WEIGHTS = ROOT / "train" / "weights.yaml"  # the pretrained files that exist for them
 
 
 class Strict(BaseModel):
@@ -47,7 +52,7 @@ class Heatmap(Strict):
 class Model(Strict):
     """The network."""
 
-    backbone: str = Field("resnet50", description="resnet18, resnet50 or timm/<name>")
+    backbone: str = Field("resnet50", description="resnet18, resnet18_half, resnet50 or timm/<name>")
     init: str = Field("imagenet", description="imagenet, none, or the path of a file with weights")
     weights: Path = Field(Path("weights"), description="folder that `snakemake weights` fills")
     image_size: int = Field(224, ge=32, description="side of the network's input, pixels")
@@ -105,17 +110,69 @@ class Card(Strict):
     training: Training
     guidance: Guidance
 
+    def digest(self) -> str:
+        """Return a fingerprint of the card; a training continues only under the card that began it."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
 
 def read_card(path: Path) -> Card:
     """Read and check a `run.yaml`; raise UserError that names the file and the key."""
     try:
-        return Card.model_validate(yaml.safe_load(path.read_text()))
+        card = Card.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; `python -m workflow.card` writes it") from None
     except ValidationError as error:
         raise UserError(f"{path}: {explain(error)}") from None
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    check_model(card, key=str(path))
+    return card
+
+
+def check_model(card: Card, key: str = "") -> None:
+    """Raise UserError if the method, one of its options, the backbone or its initial weights do not exist."""
+    lead = f"{key}: " if key else ""
+    check("train.methods", card.method, f"{lead}method")
+    known = method_options(card.method)
+    for name in card.model.options:
+        if name not in known:
+            what = suggestion(name, known) if known else "; it takes none"
+            raise UserError(f"{lead}model.options: the method {card.method} has no option {name!r}{what}")
+    backbone = card.model.backbone
+    if backbone.startswith("timm/"):
+        return
+    if backbone not in BACKBONES:
+        choices = suggestion(backbone, [*BACKBONES, "timm/<name>"])
+        raise UserError(f"{lead}model.backbone: there is no backbone {backbone!r}{choices}")
+    if card.model.init == "imagenet" and f"backbone:{backbone}" not in known_weights():
+        raise UserError(
+            f"{lead}model.init: nobody publishes ImageNet weights of {backbone}; give none or a file's path"
+        )
+
+
+def method_options(name: str) -> list[str]:
+    """List the options of a method: the keyword-only arguments of its constructor, read without importing torch.
+
+    A class without a constructor of its own has the options of the method that it derives from.
+    """
+    tree = ast.parse((ROOT / "train" / "methods" / f"{name}.py").read_text(encoding="utf-8"))
+    for part in ast.walk(tree):
+        if isinstance(part, ast.FunctionDef) and part.name == "__init__" and part.args.kwonlyargs:
+            return [argument.arg for argument in part.args.kwonlyargs]
+    constructors = [part for part in ast.walk(tree) if isinstance(part, ast.FunctionDef) and part.name == "__init__"]
+    parents = [part.module for part in ast.walk(tree) if isinstance(part, ast.ImportFrom) and part.module]
+    bases = [parent.rpartition(".")[2] for parent in parents if parent.startswith("train.methods.")]
+    return [] if constructors or not bases else method_options(bases[0])
+
+
+def known_weights() -> dict[str, dict[str, str]]:
+    """Read the list of pretrained files: need -> url, what."""
+    return yaml.safe_load(WEIGHTS.read_text(encoding="utf-8"))
+
+
+def needed_weights(card: Card) -> list[str]:
+    """Name the pretrained weights that a run starts from, as `python -m train.weights --need` takes them."""
+    return [f"backbone:{card.model.backbone}"] if card.model.init == "imagenet" else []
 
 
 def explain(error: ValidationError) -> str:

@@ -6,12 +6,19 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from pipeline.errors import UserError
+from pipeline.expressions import Expression
+from pipeline.plugins import load
+from train import backbone
+from train.config import Card, check_model
+
 
 @dataclass(frozen=True)
 class Batch:
     """Training samples: images (b, 3, h, w) normalised, target (b, k) probabilities, heatmaps (b, h, w) in [0, 1].
 
-    `valid` (b,) is True where a face has a heatmap; Neutral and failed landmarks have none.
+    `valid` (b,) is True where a face has a heatmap; Neutral and failed landmarks have none. Heatmaps cover the images'
+    square at any resolution; what an invalid row holds is not looked at.
     """
 
     images: Tensor
@@ -22,7 +29,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Output:
-    """What a forward pass gives: logits (b, k), features {layer: (b, c, h, w)}, maps (b, k, h, w) if the head has them."""
+    """What a forward pass gives: logits (b, k), features {layer: (b, c, h, w)}, the head's maps (b, k, h, w) if any."""
 
     logits: Tensor
     features: dict[int, Tensor]
@@ -52,3 +59,21 @@ class Method(nn.Module):
     def head_parameters(self) -> list[nn.Parameter]:
         """Parameters of the last stage and the head, which `head_lr_ratio` speeds up."""
         raise NotImplementedError
+
+
+def build(card: Card, *, initialise: bool = True) -> Method:
+    """Build the network of a card: the one class of `train/methods/<method>.py` on the card's backbone.
+
+    `initialise` puts the weights of `model.init` into the backbone. Raises UserError on unknown names and options, on
+    missing weights, and when a guided layer is not there.
+    """
+    check_model(card)
+    module = load("train.methods", card.method)
+    found = [value for value in vars(module).values() if isinstance(value, type) and issubclass(value, Method)]
+    (kind,) = (value for value in found if value.__module__ == module.__name__)
+    network = backbone.build(card.model, initialise=initialise)
+    absent = [layer for layer in card.guidance.layers if layer not in network.channels]
+    if absent:
+        known = ", ".join(map(str, network.channels))
+        raise UserError(f"guidance.layers: {card.model.backbone} has no layer {absent[0]}; it has {known}")
+    return kind(network, len(Expression), **card.model.options)

@@ -1,0 +1,96 @@
+"""What a backbone is, how it is built from its name in the card, and how weights from a file get into it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from pipeline.errors import UserError
+from train import weights
+from train.config import Model
+
+
+class Backbone(nn.Module):
+    """A network that turns images (b, 3, h, w) into features {layer: (b, c, h', w')}; layer 5 is the last.
+
+    `channels` maps the layers that it has (numbered as in the paper's Table 3) to their numbers of channels.
+    """
+
+    channels: dict[int, int]
+
+    def forward(self, images: Tensor) -> dict[int, Tensor]:
+        """Return the features of every layer."""
+        raise NotImplementedError
+
+    def last_stage_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters between the layers 4 and 5."""
+        raise NotImplementedError
+
+
+def build(model: Model, *, initialise: bool = True) -> Backbone:
+    """Build the backbone of a card; with `initialise` put in the weights that `model.init` asks for.
+
+    Raises UserError when the file with weights is missing or holds something else.
+    """
+    from train.backbones import resnet, timm  # noqa: PLC0415  (they know this module's base class)
+
+    path = weights_file(model) if initialise else None
+    if model.backbone.startswith("timm/"):
+        return timm.build(model.backbone.removeprefix("timm/"), path)
+    return resnet.build(model.backbone, path)
+
+
+def weights_file(model: Model) -> Path | None:
+    """Return the file that `model.init` names, None for "none"; raise UserError if it is not there."""
+    if model.init == "none":
+        return None
+    if model.init == "imagenet":
+        return weights.local(f"backbone:{model.backbone}", model.weights)
+    path = Path(model.init)
+    if not path.is_file():
+        raise UserError(f"model.init: {path} does not exist; give imagenet, none or the path of a file with weights")
+    return path
+
+
+def load_weights(network: nn.Module, path: Path, *, ignore: tuple[str, ...] = ()) -> None:
+    """Fill a network from a .pth or .safetensors file of tensors, no code run; names starting with `ignore` are left.
+
+    Raises UserError that names the first tensor that is missing, has another shape or does not belong.
+    """
+    tensors = {name: value for name, value in read_tensors(path).items() if not name.startswith(ignore or ("\0",))}
+    wanted = {name: value for name, value in network.state_dict().items() if not name.startswith(ignore or ("\0",))}
+    check_tensors(tensors, wanted, path)
+    network.load_state_dict(tensors, strict=False)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a file of named tensors without executing code from it."""
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, SafetensorError) as error:
+        raise UserError(f"{path} is not a file of weights: {' '.join(str(error).split())[:120]}") from None
+    except Exception as error:  # torch raises pickle's own errors, which share no useful base class
+        raise UserError(f"{path} is not a plain file of weights ({type(error).__name__})") from None
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise UserError(f"{path} does not hold named tensors; give a state_dict saved with torch.save")
+    return content
+
+
+def check_tensors(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:
+    """Raise UserError that names the first tensor of `found` that does not fit `wanted`."""
+    for name, value in wanted.items():
+        # Old files of torchvision come from before this counter; batch normalisation does not use it here.
+        if name not in found and not name.endswith("num_batches_tracked"):
+            raise UserError(f"{path} fits another network: the tensor {name} is missing")
+        if name in found and found[name].shape != value.shape:
+            shapes = f"{tuple(found[name].shape)} instead of {tuple(value.shape)}"
+            raise UserError(f"{path} fits another network: the tensor {name} is {shapes}")
+    extra = [name for name in found if name not in wanted]
+    if extra:
+        raise UserError(f"{path} fits another network: the tensor {extra[0]} has no place in it")

@@ -1,0 +1,87 @@
+"""ResNet with large maps: the stages 3 and 4 keep stride 1 without dilation, so layer 5 is 28x28 at 224 px.
+
+Blocks and tensor names are torchvision's, so that its ImageNet weights fit (He et al., 2016; stride in the 3x3
+convolution of a bottleneck). Surgery of the published code: spec of the methods, section 0.4.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock, Bottleneck
+
+from train.backbone import Backbone, load_weights
+
+
+class Design(NamedTuple):
+    """One member of the family: its block, the blocks per stage and the channels of the first stage."""
+
+    block: type[BasicBlock] | type[Bottleneck]
+    depths: tuple[int, int, int, int]
+    width: int
+
+
+DESIGNS = {
+    "resnet18": Design(BasicBlock, (2, 2, 2, 2), 64),
+    "resnet18_half": Design(BasicBlock, (2, 2, 2, 2), 32),  # a quarter of the work: for the demo on a CPU
+    "resnet50": Design(Bottleneck, (3, 4, 6, 3), 64),
+}
+STRIDES = (1, 2, 1, 1)
+
+
+class ResNet(Backbone):
+    """Layer 1 is the first convolution before pooling, the layers 2 to 5 are the stages, each after its last ReLU."""
+
+    layer1: nn.Sequential
+    layer2: nn.Sequential
+    layer3: nn.Sequential
+    layer4: nn.Sequential
+
+    def __init__(self, design: Design) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, design.width, kernel_size=7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(design.width)
+        self.relu = nn.ReLU()
+        self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+        self.channels = {1: design.width}
+        for number, (depth, stride) in enumerate(zip(design.depths, STRIDES, strict=True)):
+            channels = design.width * 2**number
+            stage = _stage(design.block, self.channels[number + 1], channels, depth=depth, stride=stride)
+            self.add_module(f"layer{number + 1}", stage)
+            self.channels[number + 2] = channels * design.block.expansion
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, images: Tensor) -> dict[int, Tensor]:
+        """Return the features of the layers 1 to 5 of images (b, 3, h, w)."""
+        features = {1: self.relu(self.bn1(self.conv1(images)))}
+        features[2] = self.layer1(self.maxpool(features[1]))
+        features[3] = self.layer2(features[2])
+        features[4] = self.layer3(features[3])
+        features[5] = self.layer4(features[4])
+        return features
+
+    def last_stage_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters of stage 4."""
+        return list(self.layer4.parameters())
+
+
+def build(name: str, path: Path | None) -> ResNet:
+    """Build a ResNet by name, with the weights of a torchvision file or, without `path`, random ones."""
+    network = ResNet(DESIGNS[name])
+    if path is not None:
+        load_weights(network, path, ignore=("fc.",))
+    return network
+
+
+def _stage(
+    block: type[BasicBlock] | type[Bottleneck], inputs: int, channels: int, *, depth: int, stride: int
+) -> nn.Sequential:
+    outputs = channels * block.expansion
+    shortcut = None
+    if stride != 1 or inputs != outputs:
+        convolution = nn.Conv2d(inputs, outputs, kernel_size=1, stride=stride, bias=False)
+        shortcut = nn.Sequential(convolution, nn.BatchNorm2d(outputs))
+    first = block(inputs, channels, stride, shortcut)
+    return nn.Sequential(first, *(block(outputs, channels) for _ in range(depth - 1)))

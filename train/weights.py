@@ -1,0 +1,134 @@
+"""Pretrained weights: fetch what a config needs into one folder, so that computing jobs never download.
+
+    python -m train.weights --need backbone:resnet50 --need landmarks:face_alignment --out weights
+
+A need is a key of `weights.yaml` or `backbone:timm/<name>`. Every file is checked before it gets its name: against the
+eight digits of its SHA-256 that its publisher put into the file name, or (timm) the SHA-256 that the Hugging Face hub
+states. `manifest.csv` in the folder lists the files with the SHA-256 that they have here.
+"""
+
+import argparse
+import csv
+import hashlib
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from pipeline.errors import UserError, run
+from pipeline.plugins import suggestion
+from train.config import known_weights
+
+MANIFEST = "manifest.csv"
+
+
+class Weights(NamedTuple):
+    """A file with weights: where it comes from and its name below the folder."""
+
+    need: str
+    url: str
+    name: str
+
+
+def find(need: str) -> Weights:
+    """Look up a need; raise UserError that lists what is known."""
+    known = known_weights()
+    if need in known:
+        url = known[need]["url"]
+        return Weights(need, url, url.rpartition("/")[2])
+    if need.startswith("backbone:timm/"):
+        name = need.removeprefix("backbone:timm/")
+        return Weights(need, _timm_url(name), f"timm/{name}.safetensors")
+    raise UserError(f"there are no weights {need!r}{suggestion(need, [*known, 'backbone:timm/<name>'])}")
+
+
+def local(need: str, folder: Path) -> Path:
+    """Return the file of a need below `folder`; raise UserError that says how to get it if it is not there."""
+    weights = find(need)
+    path = folder / weights.name
+    if not path.is_file():
+        raise UserError(f"{path} is missing: run `snakemake weights`, or download {weights.url} to that place")
+    return path
+
+
+def missing(needs: Iterable[str], folder: Path) -> list[Weights]:
+    """List the files of the needs that are not below `folder`."""
+    return [weights for weights in map(find, needs) if not (folder / weights.name).is_file()]
+
+
+def fetch(needs: Iterable[str], folder: Path) -> None:
+    """Download the missing files, check all, and write the manifest.
+
+    Raises one UserError that lists every file that could not be fetched, its address and where to put it.
+    """
+    needs = list(dict.fromkeys(needs))
+    folder.mkdir(parents=True, exist_ok=True)
+    failed = [
+        f"{item.url} -> {folder / item.name} ({why})" for item in missing(needs, folder) if (why := _get(item, folder))
+    ]
+    if failed:
+        raise UserError(f"weights could not be downloaded; put these files in place by hand: {'; '.join(failed)}")
+    rows = [(item.need, item.name, _sha256(folder / item.name), item.url) for item in map(find, needs)]
+    for _, name, digest, _ in rows:
+        stated = re.search(r"-([0-9a-f]{8})\.", name)
+        if stated and not digest.startswith(stated[1]):
+            raise UserError(
+                f"{folder / name} is damaged: its SHA-256 begins with {digest[:8]}; delete it and try again"
+            )
+    temporary = folder / f".{MANIFEST}.{os.getpid()}.tmp"
+    with temporary.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([("need", "file", "sha256", "url"), *rows])
+    temporary.replace(folder / MANIFEST)
+
+
+def _get(weights: Weights, folder: Path) -> str:
+    """Download one file; return why it failed, or nothing."""
+    from torch.hub import download_url_to_file  # noqa: PLC0415  (two seconds that checking a config should not cost)
+
+    path = folder / weights.name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stated = re.search(r"-([0-9a-f]{8})\.", weights.name)
+    print(f"fetching {weights.url}", flush=True)
+    try:
+        expected = stated[1] if stated else _hub_sha256(weights.url)
+        download_url_to_file(weights.url, str(path), hash_prefix=expected, progress=False)
+    except (OSError, RuntimeError, ValueError) as error:
+        return " ".join(str(error).split())[:100]
+    return ""
+
+
+def _timm_url(name: str) -> str:
+    from timm.models import get_pretrained_cfg  # noqa: PLC0415  (as above)
+
+    settings = get_pretrained_cfg(name)
+    if settings is None or not settings.hf_hub_id:
+        raise UserError(f"model.backbone: timm publishes no weights of {name!r}; see timm.list_pretrained()")
+    return f"https://huggingface.co/{settings.hf_hub_id}/resolve/main/model.safetensors"
+
+
+def _hub_sha256(url: str) -> str | None:
+    from huggingface_hub import get_hf_file_metadata  # noqa: PLC0415  (as above)
+
+    etag = get_hf_file_metadata(url).etag or ""
+    return etag if re.fullmatch(r"[0-9a-f]{64}", etag) else None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Fetch and check pretrained weights.")
+    parser.add_argument(
+        "--need", action="append", default=[], help="a key of train/weights.yaml or backbone:timm/<name>"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder to fill")
+    arguments = parser.parse_args()
+    fetch(arguments.need, arguments.out)
+
+
+if __name__ == "__main__":
+    run(main)
