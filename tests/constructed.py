@@ -1,0 +1,60 @@
+"""Predictions made by hand, for tests of what reads them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import shards
+from pipeline.expressions import Expression
+from train.config import Card
+from train.data import Prepared
+
+
+class Constructed:
+    """The test faces of a prepared dataset, for which a test makes up what a network answers."""
+
+    def __init__(self, card: Card) -> None:
+        self.card = card
+        prepared = Prepared(card.data.folder, card.heatmap)
+        rows = np.flatnonzero((prepared.splits == "test") & prepared.readable)
+        self.ids = prepared.ids[rows]
+        self.identities = prepared.identities[rows]
+        self.expressions = prepared.expressions[rows].astype(np.int8)
+        drawn = [prepared.heatmap(row) for row in rows]
+        self.valid = np.array([heatmap is not None for heatmap in drawn])
+        empty = np.zeros((224, 224), np.float32)
+        self.heatmaps = np.stack([empty if heatmap is None else heatmap for heatmap in drawn])
+
+    def right(self, wrong: int = 0) -> np.ndarray:
+        """Logits that are right for all faces but the first `wrong` ones."""
+        said = self.expressions.astype(int)
+        said[:wrong] = (said[:wrong] + 1) % 7
+        return np.eye(7, dtype=np.float32)[said]
+
+    def write(self, path: Path, **columns: Any) -> Path:
+        """Write a predictions file; columns such as logits, cam and attention_5 come from the test."""
+        columns.setdefault("logits", self.right())
+        maps = {name: np.asarray(values, np.float16) for name, values in columns.items() if name != "logits"}
+        shards.write(
+            path,
+            {
+                "id": self.ids,
+                "expression": self.expressions,
+                "identity": self.identities,
+                "valid": self.valid,
+                "logits": columns["logits"],
+                **maps,
+            },
+            card=self.card.model_dump_json(),
+            labels="[]",
+            checkpoint="c0ffee",
+            commit="abc123",
+            split="test",
+            folder=str(self.card.data.folder),
+        )
+        return path
+
+    def of_class(self, expression: Expression) -> np.ndarray:
+        """Rows of an expression that have a heatmap."""
+        return self.valid & (self.expressions == expression)
