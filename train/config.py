@@ -153,16 +153,29 @@ def check_model(card: Card, key: str = "") -> None:
 def method_options(name: str) -> list[str]:
     """List the options of a method: the keyword-only arguments of its constructor, read without importing torch.
 
-    A class without a constructor of its own has the options of the method that it derives from.
+    A class whose constructor takes none has the options of the method that it derives from.
     """
     tree = ast.parse((ROOT / "train" / "methods" / f"{name}.py").read_text(encoding="utf-8"))
-    for part in ast.walk(tree):
-        if isinstance(part, ast.FunctionDef) and part.name == "__init__" and part.args.kwonlyargs:
-            return [argument.arg for argument in part.args.kwonlyargs]
-    constructors = [part for part in ast.walk(tree) if isinstance(part, ast.FunctionDef) and part.name == "__init__"]
-    parents = [part.module for part in ast.walk(tree) if isinstance(part, ast.ImportFrom) and part.module]
-    bases = [parent.rpartition(".")[2] for parent in parents if parent.startswith("train.methods.")]
-    return [] if constructors or not bases else method_options(bases[0])
+    parents = {
+        alias.asname or alias.name: part.module.rpartition(".")[2]
+        for part in tree.body
+        if isinstance(part, ast.ImportFrom) and part.module and part.module.startswith("train.methods.")
+        for alias in part.names
+    }
+    for part in tree.body:
+        bases = (
+            {base.id for base in part.bases if isinstance(base, ast.Name)} if isinstance(part, ast.ClassDef) else set()
+        )
+        if bases & {"Method", *parents}:
+            return _constructor_options(part) or [
+                o for base in bases & set(parents) for o in method_options(parents[base])
+            ]
+    return []
+
+
+def _constructor_options(kind: ast.stmt) -> list[str]:
+    functions = [part for part in ast.walk(kind) if isinstance(part, ast.FunctionDef) and part.name == "__init__"]
+    return [argument.arg for function in functions for argument in function.args.kwonlyargs]
 
 
 def known_weights() -> dict[str, dict[str, str]]:

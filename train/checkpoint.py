@@ -1,0 +1,118 @@
+"""Checkpoints: a trained network in one safetensors file with all that using it needs; no code runs on loading.
+
+The file's metadata are JSON texts: card, labels (in the order of the logits), preprocessing, scores, data (digest of
+the shards), versions, commit.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from pipeline.errors import UserError
+from pipeline.expressions import Expression
+from pipeline.plugins import ROOT
+from train.backbone import check_tensors, read_tensors
+from train.config import Card, explain
+from train.data import Prepared
+from train.method import Method, build
+from train.transforms import NORMALISATION
+
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "opencv-python-headless")
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A checkpoint in memory: the network in evaluation mode on the CPU, and what its file says about it."""
+
+    method: Method
+    card: Card
+    labels: list[str]
+    scores: dict[str, Any]
+    meta: dict[str, Any]
+
+
+def load(path: Path) -> Loaded:
+    """Load a checkpoint; raise UserError if the file is missing, damaged or does not fit the network of its card."""
+    meta = read_meta(path)
+    try:
+        card = Card.model_validate(meta["card"])
+        labels, scores = meta["labels"], meta["scores"]
+    except KeyError as error:
+        raise UserError(f"{path} is no checkpoint of this project: it does not hold {error}") from None
+    except ValidationError as error:
+        raise UserError(f"{path} was made by another version: {explain(error)}") from None
+    method = build(card, initialise=False)
+    tensors = read_tensors(path)
+    check_tensors(tensors, method.state_dict(), path)
+    method.load_state_dict(tensors)
+    return Loaded(method.eval(), card, labels, scores, meta)
+
+
+def read_meta(path: Path) -> dict[str, Any]:
+    """Read what a checkpoint says about itself, without its tensors."""
+    try:
+        with safe_open(path, "numpy") as file:
+            return {name: json.loads(text) for name, text in (file.metadata() or {}).items()}
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; train the run first") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path} is not a checkpoint: {' '.join(str(error).split())[:100]}") from None
+
+
+def save(path: Path, tensors: Mapping[str, Tensor], card: Card, prepared: Prepared, scores: Mapping[str, Any]) -> None:
+    """Write a checkpoint whole or not at all."""
+    meta = {
+        "card": card.model_dump(mode="json"),
+        "labels": [expression.label for expression in Expression],
+        "preprocessing": {"image_size": card.model.image_size, **NORMALISATION, "alignment": prepared.alignment},
+        "scores": dict(scores),
+        "data": prepared.digest,
+        "versions": {"python": sys.version.split()[0], **{name: _version(name) for name in PACKAGES}},
+        "commit": commit(),
+    }
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    save_file(stored, temporary, {name: json.dumps(value, sort_keys=True) for name, value in meta.items()})
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def made_by(path: Path, card: Card, prepared: Prepared) -> bool:
+    """Say whether a checkpoint is there that this card made from this data."""
+    if not path.exists():
+        return False
+    meta = read_meta(path)
+    return meta.get("card") == card.model_dump(mode="json") and meta.get("data") == prepared.digest
+
+
+def commit() -> str:
+    """Return the commit of the code, with "+changes" if files differ from it; "unknown" outside a repository."""
+    try:
+        head = _git("rev-parse", "HEAD")
+        return f"{head}+changes" if _git("status", "--porcelain", "--untracked-files=no") else head
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except ModuleNotFoundError:
+        return ""

@@ -1,0 +1,198 @@
+"""A prepared dataset as the trainer sees it: rows of shards, the split that selects, and batches in a fixed order."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from pipeline import shards
+from pipeline.action_units import draw
+from pipeline.errors import UserError
+from pipeline.expressions import Expression
+from train.config import Card, Heatmap
+from train.transforms import AUGMENTATIONS, evaluation, normalise
+
+Rows = NDArray[np.intp]
+Item = tuple[Tensor, int, Tensor, bool, int]  # image, class, heatmap, valid, row
+
+
+class Prepared:
+    """The faces and AU heatmaps of one dataset, row by row in the order of its shards.
+
+    `ids`, `splits` ("train" or "test"), `identities` ("" where nobody knows) are words; `expressions` holds class ids;
+    `readable` is False where the image file could not be read: such rows stay, but no part uses them. `alignment` tells
+    how the faces were cut (size in pixels, detector, mode); `digest` changes when any shard does. Raises UserError if
+    shards are missing or do not belong together.
+    """
+
+    def __init__(self, folder: Path, heatmap: Heatmap) -> None:
+        names = ("id", "expression", "split", "identity", "status", "jpeg", "offset")
+        faces = shards.read_all(folder / "faces", *names)
+        drawn = shards.read_all(folder / "heatmaps", "id", "shapes")
+        if not np.array_equal(faces["id"], drawn["id"]):
+            raise UserError(f"{folder}: faces/ and heatmaps/ list different images; run the workflow again")
+        paths = [path for stage in ("faces", "heatmaps") for path in sorted((folder / stage).glob("*.h5"))]
+        described = [shards.attributes(path) for path in paths]
+        self.digest = hashlib.sha256("".join(part["sha256"] for part in described).encode()).hexdigest()
+        self.heatmap_settings = _checked(folder, heatmap)
+        self.ids, self.splits, self.identities = faces["id"], faces["split"], faces["identity"]
+        self.expressions = faces["expression"].astype(np.int64)
+        self.readable = faces["status"] != "unreadable"
+        about = shards.attributes(_first(folder / "faces"))
+        self.alignment = {key: value.item() if hasattr(value, "item") else value for key, value in about.items()}
+        del self.alignment["sha256"]
+        self._bytes, self._offset, self._shapes = faces["jpeg"], faces["offset"], drawn["shapes"]
+
+    def image(self, row: int) -> NDArray[np.uint8]:
+        """Decode an aligned face to RGB (size, size, 3)."""
+        stored = self._bytes[self._offset[row] : self._offset[row + 1]]
+        image = cv2.imdecode(stored, cv2.IMREAD_COLOR) if len(stored) else None
+        if image is None:
+            raise UserError(f"the stored face of {self.ids[row]} cannot be decoded; rebuild the shards of the dataset")
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+
+    def heatmap(self, row: int) -> NDArray[np.float32] | None:
+        """Draw the AU heatmap (224, 224) over the square of the image; None for Neutral and without landmarks."""
+        settings = self.heatmap_settings
+        expression = Expression(self.expressions[row])
+        return draw(self._shapes[row], expression, codebook=settings.codebook, geometry=settings.geometry)
+
+    def rows(self, split: str) -> Rows:
+        """List the readable rows of "train" or "test"."""
+        return np.flatnonzero((self.splits == split) & self.readable)
+
+
+def part_rows(prepared: Prepared, card: Card, part: str) -> Rows:
+    """List the rows that serve as "train" or "validation" under the protocol of the card, or as "test".
+
+    heldout: a seeded, stratified share of the training set is "validation", and nobody is in both parts where people
+    are known. paper: the test set is "validation", as in the published code. Raises UserError if a part is empty.
+    """
+    if part == "test":
+        found = prepared.rows("test")
+    elif card.protocol == "paper":
+        found = prepared.rows("test" if part == "validation" else "train")
+    else:
+        rows = prepared.rows("train")
+        held = held_out(
+            prepared.expressions[rows],
+            prepared.identities[rows],
+            fraction=card.data.validation_fraction,
+            seed=card.data.validation_seed,
+        )
+        found = rows[held if part == "validation" else ~held]
+    if not len(found):
+        raise UserError(f"{card.data.folder}: no readable face is left for {part} (protocol {card.protocol})")
+    return found
+
+
+def held_out(expressions: NDArray[np.integer], identities: NDArray, *, fraction: float, seed: int) -> NDArray[np.bool_]:
+    """Choose which faces validate: about `fraction` of every class, at least one of a class with two or more.
+
+    All faces of a person go together; faces of unknown people ("") each stand alone. Class by class, the rarest first,
+    people are taken in random order until the class has its share; whoever would take a class further from its share
+    is passed over, unless the class has no face yet, and no class loses all its faces for training.
+    """
+    names = [name or f"\0{row}" for row, name in enumerate(identities)]
+    person = np.unique(names, return_inverse=True)[1]
+    counts = np.zeros((person.max(initial=-1) + 1, len(Expression)), np.int64)
+    np.add.at(counts, (person, expressions), 1)
+    total = counts.sum(0)
+    share = np.where(total >= 2, np.maximum(np.round(total * fraction), 1), 0)
+    order = np.random.default_rng(seed).permutation(len(counts))
+    taken, chosen = np.zeros_like(total), np.zeros(len(counts), bool)
+    for expression in np.argsort(total, kind="stable"):
+        for candidate in order[(counts[order, expression] > 0) & ~chosen[order]]:
+            after = taken + counts[candidate]
+            if taken[expression] >= share[expression]:
+                break
+            nearer = np.abs(after - share).sum() < np.abs(taken - share).sum()
+            leaves_some = ((after < total) | (counts[candidate] == 0)).all()
+            if leaves_some and (nearer or taken[expression] == 0):
+                taken, chosen[candidate] = after, True
+    return chosen[person]
+
+
+class TrainingSamples(Dataset[Item]):
+    """Augmented faces of one epoch; what happens to a face depends on seed, epoch and row only."""
+
+    def __init__(self, prepared: Prepared, card: Card, epoch: int) -> None:
+        self.prepared, self.epoch, self.seed = prepared, epoch, card.seed % 2**32
+        self.size, self.guided = card.model.image_size, card.guidance.weight > 0
+        self.augmentation = AUGMENTATIONS[card.training.augmentation]
+
+    def __getitem__(self, row: int) -> Item:
+        """Load and augment the face of a row of the dataset."""
+        rng = np.random.default_rng([self.seed, self.epoch, row])
+        drawn = self.prepared.heatmap(row) if self.guided else None
+        image, heatmap = self.augmentation(self.prepared.image(row), drawn, self.size, rng)
+        valid = heatmap is not None
+        filled = np.ascontiguousarray(heatmap) if heatmap is not None else np.zeros((self.size, self.size), np.float32)
+        return normalise(image), int(self.prepared.expressions[row]), torch.from_numpy(filled), valid, row
+
+
+class EvaluationSamples(Dataset[tuple[Tensor, int]]):
+    """Whole faces with their classes."""
+
+    def __init__(self, prepared: Prepared, size: int) -> None:
+        self.prepared, self.size = prepared, size
+
+    def __getitem__(self, row: int) -> tuple[Tensor, int]:
+        """Load the face of a row of the dataset."""
+        return evaluation(self.prepared.image(row), self.size), int(self.prepared.expressions[row])
+
+
+def training_batches(prepared: Prepared, card: Card, rows: Rows, epoch: int) -> DataLoader:
+    """Batch an epoch in a random order that follows from seed and epoch; the last partial batch is kept."""
+    order = np.random.default_rng([card.seed % 2**32, epoch]).permutation(rows).tolist()
+    return _loader(TrainingSamples(prepared, card, epoch), card.training.batch_size, order, card.training.workers)
+
+
+def evaluation_batches(prepared: Prepared, card: Card, rows: Rows) -> DataLoader:
+    """Batch faces in the order of the rows, without augmentation."""
+    samples = EvaluationSamples(prepared, card.model.image_size)
+    return _loader(samples, card.training.evaluation_batch_size, rows.tolist(), card.training.workers)
+
+
+def _loader(samples: Dataset, batch_size: int, order: list[int], workers: int) -> DataLoader:
+    def start(_: int) -> None:
+        cv2.setNumThreads(0)  # a process each is enough, and cv2's threads do not survive a fork
+
+    return DataLoader(
+        samples,
+        batch_size=batch_size,
+        sampler=_Order(order),
+        num_workers=workers,
+        worker_init_fn=start,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+class _Order(torch.utils.data.Sampler[int]):
+    def __init__(self, order: list[int]) -> None:
+        self.order = order
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.order)
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+
+def _checked(folder: Path, heatmap: Heatmap) -> Heatmap:
+    stored = shards.attributes(_first(folder / "heatmaps"))["geometry"]
+    if stored != heatmap.geometry:
+        raise UserError(
+            f"{folder}/heatmaps holds the geometry {stored!r}, heatmap.geometry asks for {heatmap.geometry!r}"
+        )
+    return heatmap
+
+
+def _first(folder: Path) -> Path:
+    return next(folder.glob("*.h5"))

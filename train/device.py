@@ -1,0 +1,57 @@
+"""Which device a training uses: one GPU for itself, or the CPU."""
+
+import fcntl
+import os
+import random
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+SLOTS = Path(tempfile.gettempdir()) / "gpu-slots"  # the same for every project folder and user of the machine
+
+
+@contextmanager
+def claim(folder: Path = SLOTS) -> Iterator[torch.device]:
+    """Yield a GPU that no other training on this machine uses, waiting for one if need be; the CPU where there is none.
+
+    The claim is a lock on a file of `folder`, which the system drops however this process ends. Under SLURM nothing is
+    locked: it has already given the job its GPU.
+    """
+    count = torch.cuda.device_count()
+    if not count or "SLURM_JOB_ID" in os.environ:
+        yield torch.device("cuda:0" if count else "cpu")
+        return
+    index, descriptor = _wait(folder, _names(count))
+    try:
+        yield torch.device(f"cuda:{index}")
+    finally:
+        os.close(descriptor)
+
+
+def _names(count: int) -> list[str]:
+    """Name the GPUs as the machine does, whatever part of them this process sees."""
+    visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return visible if len(visible) == count else [str(index) for index in range(count)]
+
+
+def _wait(folder: Path, names: list[str]) -> tuple[int, int]:
+    folder.mkdir(mode=0o777, exist_ok=True)
+    pause = 0.1
+    while True:
+        for index, name in enumerate(names):
+            # read-only, so that a file which another user made serves as well
+            descriptor = os.open(folder / f"{name.replace('/', '_')}.lock", os.O_RDONLY | os.O_CREAT, 0o666)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+            else:
+                return index, descriptor
+        if pause < 0.15:
+            print("all GPUs are in use by other trainings; waiting for one", flush=True)
+        time.sleep(pause * random.uniform(0.5, 1.5))
+        pause = min(pause * 1.5, 5.0)

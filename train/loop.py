@@ -1,0 +1,226 @@
+"""The training of one run: epochs of stochastic gradient descent, validation, the best epoch kept."""
+
+import math
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from pipeline.errors import UserError
+from pipeline.expressions import Expression
+from train import checkpoint, state
+from train.config import Card
+from train.data import Prepared, evaluation_batches, part_rows, training_batches
+from train.device import claim
+from train.losses import au_loss
+from train.method import Batch, Method, build
+from train.progress import Progress, Row, write_history
+
+LOWEST_RATE = 1e-7
+CHECKED_EVERY = 20  # steps between two looks at the losses: each look makes a GPU wait
+PRECISION = {"off": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def train(card: Card, out: Path) -> None:
+    """Train a run and write `checkpoint.safetensors` (the best epoch) and `history.csv` to `out`.
+
+    A run that was killed continues after its last epoch. Raises UserError on missing data or weights, and with the ids
+    of the images when a loss is not finite.
+    """
+    with state.hold(out) as (folder, waited), claim() as device:
+        prepared = Prepared(card.data.folder, card.heatmap)
+        if waited and checkpoint.made_by(out / "checkpoint.safetensors", card, prepared):
+            print(f"the other process has finished this run: {out}", flush=True)
+            return
+        trainer = Trainer(card, prepared, device, folder)
+        steps = math.ceil(len(trainer.train_rows) / card.training.batch_size)
+        with closing(Progress(card, steps, out, done=len(trainer.history))) as progress:
+            trainer.run(progress)
+        write_history(out / "history.csv", trainer.history)
+        checkpoint.save(out / "checkpoint.safetensors", trainer.best["tensors"], card, prepared, trainer.scores())
+
+
+class Trainer:
+    """Network, optimiser and history of one run; `folder` holds its state between epochs."""
+
+    def __init__(self, card: Card, prepared: Prepared, device: torch.device, folder: Path) -> None:
+        self.card, self.prepared, self.device, self.folder = card, prepared, device, folder
+        self.train_rows = part_rows(prepared, card, "train")
+        self.validation_rows = part_rows(prepared, card, "validation")
+        unreadable = int((~prepared.readable).sum())
+        print(
+            f"{len(self.train_rows)} faces train, {len(self.validation_rows)} validate (protocol {card.protocol}), "
+            f"{unreadable} of {len(prepared.ids)} are unreadable and left out; device {device}",
+            flush=True,
+        )
+        torch.manual_seed(card.seed)
+        torch.backends.cudnn.benchmark = True
+        saved = state.load(folder, self._key())
+        self.method = build(card, initialise=saved is None).to(device).to(memory_format=torch.channels_last)
+        self.optimiser = _optimiser(self.method, card)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=card.training.amp == "fp16")
+        self.history: list[Row] = []
+        self.best: dict[str, Any] = {"accuracy": -1.0, "epoch": 0, "tensors": {}}
+        if saved:
+            self._restore(saved)
+
+    def run(self, progress: Progress) -> None:
+        """Train the epochs that are left; save the state after each."""
+        training = self.card.training
+        for epoch in range(len(self.history), training.epochs):
+            started = time.monotonic()
+            rate = self._set_rates(epoch)
+            row = Row(epoch=epoch + 1, learning_rate=rate, **self._epoch(epoch, progress))
+            row.validation_accuracy = self.validate()
+            row.seconds = time.monotonic() - started
+            self.history.append(row)
+            # Strictly better: of equal epochs the first is kept (the published code kept the last one).
+            if row.validation_accuracy > self.best["accuracy"]:
+                tensors = {name: tensor.cpu().clone() for name, tensor in self.method.state_dict().items()}
+                self.best = {"accuracy": row.validation_accuracy, "epoch": epoch + 1, "tensors": tensors}
+            self._save()
+            progress.epoch(row, best=self.best["epoch"])
+
+    def scores(self) -> dict[str, Any]:
+        """Return what is known of the kept epoch."""
+        return {
+            "validation_accuracy": self.best["accuracy"],
+            "best_epoch": self.best["epoch"],
+            "epochs": len(self.history),
+            "protocol": self.card.protocol,
+        }
+
+    @torch.inference_mode()
+    def validate(self) -> float:
+        """Return the accuracy on the validation faces."""
+        self.method.eval()
+        correct = torch.zeros((), dtype=torch.int64, device=self.device)
+        for images, classes in evaluation_batches(self.prepared, self.card, self.validation_rows):
+            with self._autocast():
+                logits = self.method(self._images(images)).logits
+            correct += (logits.argmax(1) == classes.to(self.device)).sum()
+        return correct.item() / len(self.validation_rows)
+
+    def _epoch(self, epoch: int, progress: Progress) -> dict[str, float]:
+        """Train one epoch; return the means over its faces: loss, classification_loss, au_loss, train_accuracy."""
+        seed = int(np.random.SeedSequence([self.card.seed % 2**32, epoch]).generate_state(1)[0])
+        torch.manual_seed(seed)  # dropout and the like need no stored state to continue the same way
+        generator = torch.Generator().manual_seed(seed)
+        self.method.train()
+        total = torch.zeros(4, dtype=torch.float64)
+        waiting: list[tuple[Tensor, Tensor]] = []
+        batches = training_batches(self.prepared, self.card, self.train_rows, epoch)
+        for number, (*parts, rows) in enumerate(batches, start=1):
+            waiting.append((self._step(self._batch(*parts), generator), rows))
+            progress.step()
+            if number % CHECKED_EVERY == 0 or number == len(batches):
+                total += self._sums(waiting)
+                waiting.clear()
+                progress.show(epoch + 1, self._means(total))
+        return self._means(total)
+
+    def _step(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Do one step; return mean classification loss, mean AU loss, correct faces and faces, on the device."""
+        guidance = self.card.guidance
+        truth = batch.target.argmax(1)
+        batch = self.method.augment(batch, generator)
+        with self._autocast():
+            output = self.method(batch.images, batch.target)
+            classification = self.method.classification_loss(output, batch.target)
+        aligned = torch.zeros_like(classification)
+        if guidance.weight > 0:
+            aligned = au_loss(
+                output.features, batch, guidance.layers, reduction=guidance.reduction, resize=guidance.resize
+            )
+        self._descend(classification + guidance.weight * aligned)
+        correct = (output.logits.argmax(1) == truth).sum()
+        count = torch.full_like(classification, len(truth))
+        return torch.stack([classification.detach(), aligned.detach(), correct.to(classification), count])
+
+    def _descend(self, loss: Tensor) -> None:
+        self.optimiser.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        if self.card.training.clip_norm > 0:
+            self.scaler.unscale_(self.optimiser)
+            torch.nn.utils.clip_grad_norm_(self.method.parameters(), self.card.training.clip_norm)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+
+    def _sums(self, steps: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+        """Add up steps weighted by their faces; raise with the ids of the first batch whose loss is not finite."""
+        values = torch.stack([step for step, _ in steps]).double().cpu()
+        broken = (~torch.isfinite(values).all(1)).nonzero().flatten().tolist()
+        if broken:
+            ids = ", ".join(self.prepared.ids[row] for row in steps[broken[0]][1].tolist())
+            raise UserError(f"the loss is not finite: try a lower training.learning_rate; images of this batch: {ids}")
+        return torch.cat([(values[:, :2] * values[:, 3:]).sum(0), values[:, 2:].sum(0)])
+
+    def _means(self, total: Tensor) -> dict[str, float]:
+        classification, aligned, accuracy = (total[:3] / total[3]).tolist()
+        loss = classification + self.card.guidance.weight * aligned
+        return {"loss": loss, "classification_loss": classification, "au_loss": aligned, "train_accuracy": accuracy}
+
+    def _batch(self, images: Tensor, classes: Tensor, heatmaps: Tensor, valid: Tensor) -> Batch:
+        target = F.one_hot(classes, len(Expression)).float()
+        there = (part.to(self.device, non_blocking=True) for part in (target, heatmaps, valid))
+        return Batch(self._images(images), *there)
+
+    def _images(self, images: Tensor) -> Tensor:
+        return images.to(self.device, non_blocking=True, memory_format=torch.channels_last)
+
+    def _autocast(self) -> torch.autocast:
+        amp = self.card.training.amp
+        return torch.autocast(self.device.type, PRECISION[amp], enabled=amp != "off")
+
+    def _set_rates(self, epoch: int) -> float:
+        """Set the learning rates of an epoch, lr = max(lr0 * gamma^(epoch // step), 1e-7); return the first group's."""
+        training = self.card.training
+        factor = training.gamma ** (epoch // training.step_size)
+        for group in self.optimiser.param_groups:
+            group["lr"] = max(group["initial"] * factor, LOWEST_RATE)
+        return self.optimiser.param_groups[0]["lr"]
+
+    def _key(self) -> str:
+        return f"{self.card.digest()}-{self.prepared.digest}"
+
+    def _save(self) -> None:
+        content = {
+            "key": self._key(),
+            "method": self.method.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "history": [vars(row) for row in self.history],
+            "best": self.best,
+        }
+        state.save(self.folder, content)
+        write_history(self.folder / "history.csv", self.history)
+
+    def _restore(self, content: dict[str, Any]) -> None:
+        self.method.load_state_dict(content["method"])
+        self.optimiser.load_state_dict(content["optimiser"])
+        self.scaler.load_state_dict(content["scaler"])
+        self.history = [Row(**row) for row in content["history"]]
+        self.best = content["best"]
+        print(f"continuing after epoch {len(self.history)}", flush=True)
+
+
+def _optimiser(method: Method, card: Card) -> torch.optim.SGD:
+    training = card.training
+    head = method.head_parameters()
+    known = {id(parameter) for parameter in head}
+    body = [parameter for parameter in method.parameters() if id(parameter) not in known]
+    rate = training.learning_rate
+    groups = [{"params": body, "initial": rate}, {"params": head, "initial": rate * training.head_lr_ratio}]
+    return torch.optim.SGD(
+        groups,
+        lr=rate,
+        momentum=training.momentum,
+        nesterov=training.nesterov and training.momentum > 0,
+        weight_decay=training.weight_decay,
+    )
