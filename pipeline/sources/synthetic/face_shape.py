@@ -1,0 +1,79 @@
+"""Where a person's 68 landmarks are, at rest and with action units on; seen from the front, in the head frame."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.sources.synthetic.au_table import displacement
+from pipeline.sources.synthetic.landmarks import BROWS, EYES, JAW, MOUTH, NOSE, average
+from pipeline.sources.synthetic.sampling import Identity, Intensities
+
+_LIDS = ((37, 41), (38, 40), (44, 46), (43, 47))
+_INNER_LIPS = ((61, 67), (62, 66), (63, 65))
+_UPPER_LIP = ((49, 61), (50, 61), (51, 62), (52, 63), (53, 63))  # outer, inner
+_LOWER_LIP = ((59, 67), (58, 67), (57, 66), (56, 65), (55, 65))
+_LIP_LINE = 0.827  # y at which the lips of the average face meet
+
+
+def at_rest(identity: Identity) -> NDArray[np.float64]:
+    """Return a person's landmarks without any action unit: (68, 2)."""
+    points = average().astype(float)
+    start = points.copy()
+    _change_jaw(points, identity)
+    _change_eyes_and_brows(points, start, identity)
+    points[NOSE, 0] *= identity.nose_width
+    points[NOSE, 1] += identity.nose_length * np.clip(start[NOSE, 1] / 0.55, 0, 1)
+    _change_mouth(points, start, identity)
+    points[17:] += identity.asymmetry[17:]
+    return points
+
+
+def with_action_units(rest: NDArray[np.float64], intensities: Intensities) -> NDArray[np.float64]:
+    """Move landmarks (68, 2) by each AU's displacement times its intensity on that side; lids and lips never cross."""
+    points = rest.copy()
+    left = _left_share()
+    for au, (on_left, on_right) in intensities.items():
+        points += displacement(au) * (on_left * left + on_right * (1 - left))
+    for upper, lower in _LIDS:
+        _keep_apart(points, upper, lower, 0.026)
+    for upper, lower in _INNER_LIPS:
+        _keep_apart(points, upper, lower, 0.004)
+    for outer, inner in _UPPER_LIP:
+        points[outer, 1] = min(points[outer, 1], points[inner, 1] - 0.022)
+    for outer, inner in _LOWER_LIP:
+        thickness = 0.03 if outer in (56, 57, 58) else 0
+        points[outer, 1] = max(points[outer, 1], points[inner, 1] + thickness)
+    return points
+
+
+def _change_jaw(points: NDArray[np.float64], identity: Identity) -> None:
+    down = np.clip(points[JAW, 1] / 1.3, 0, 1)
+    points[JAW, 0] *= identity.face_width * (1 + (identity.jaw_width - 1) * np.sin(np.pi * down))
+    points[JAW, 1] += identity.chin_length * down**2
+
+
+def _change_eyes_and_brows(points: NDArray[np.float64], start: NDArray[np.float64], identity: Identity) -> None:
+    outwards = (np.abs(start[EYES, 0]) - 0.35) / 0.15
+    points[EYES, 1] = start[EYES, 1] * identity.eye_opening - identity.eye_tilt * outwards + identity.eye_offset
+    along = (np.abs(start[BROWS, 0]) - 0.155) / 0.5  # 0 at the inner end
+    points[BROWS, 1] += identity.brow_offset + identity.brow_tilt * (2 * along - 1)
+    points[BROWS, 1] -= identity.brow_arch * np.sin(np.pi * along)
+    points[BROWS, 0] -= np.sign(start[BROWS, 0]) * identity.brow_inset * (1 - along)
+
+
+def _change_mouth(points: NDArray[np.float64], start: NDArray[np.float64], identity: Identity) -> None:
+    points[MOUTH, 0] *= identity.mouth_width
+    points[MOUTH, 1] += identity.mouth_offset + identity.mouth_corner * (np.abs(start[MOUTH, 0]) / 0.3) ** 2
+    line = _LIP_LINE + identity.mouth_offset
+    for lip, thickness in ((slice(49, 54), identity.upper_lip), (slice(55, 60), identity.lower_lip)):
+        points[lip, 1] = line + (points[lip, 1] - line) * thickness
+
+
+def _left_share() -> NDArray[np.float64]:
+    """Return how much of each landmark belongs to the image-left side: 1, 0, or a half on the midline; (68, 1)."""
+    return (0.5 - 0.5 * np.sign(average()[:, :1])).astype(float)
+
+
+def _keep_apart(points: NDArray[np.float64], upper: int, lower: int, gap: float) -> None:
+    if points[lower, 1] - points[upper, 1] < gap:
+        middle = (points[upper, 1] + points[lower, 1]) / 2
+        points[upper, 1], points[lower, 1] = middle - gap / 2, middle + gap / 2

@@ -1,0 +1,41 @@
+"""The painters in their order."""
+
+import cv2
+import numpy as np
+
+from pipeline.sources.synthetic.canvas import Canvas
+from pipeline.sources.synthetic.painting.brows import paint_brow
+from pipeline.sources.synthetic.painting.eyes import paint_eye
+from pipeline.sources.synthetic.painting.mouth import paint_mouth
+from pipeline.sources.synthetic.painting.nose import paint_nose
+from pipeline.sources.synthetic.painting.portrait import Portrait
+from pipeline.sources.synthetic.painting.relief import raise_half, raise_midline
+from pipeline.sources.synthetic.painting.skin import paint_flush, paint_skin
+from pipeline.sources.synthetic.painting.wrinkles import wrinkle_chin, wrinkle_forehead, wrinkle_half
+
+
+def paint_face(portrait: Portrait) -> Canvas:
+    """Paint a face, always the same for the same portrait: textures come from the identity's seed."""
+    canvas = Canvas.blank()
+    generator = np.random.default_rng(portrait.identity.seed)
+    paint_skin(canvas, portrait.identity, generator)
+    raise_midline(canvas, portrait)
+    for half in portrait.halves():
+        raise_half(canvas, portrait, half)
+        paint_flush(canvas, half)
+        wrinkle_half(canvas, portrait, half)
+    wrinkle_forehead(canvas, portrait, generator)
+    wrinkle_chin(canvas, portrait, generator)
+    paint_nose(canvas, portrait)
+    for half in portrait.halves():
+        paint_eye(canvas, portrait, half)
+        paint_brow(canvas, portrait, half, generator)
+    paint_mouth(canvas, portrait)
+    _darken_hollows(canvas)
+    return canvas
+
+
+def _darken_hollows(canvas: Canvas) -> None:
+    """Approximate the light that hollows do not get, from the height above the surroundings."""
+    above = canvas.height - cv2.GaussianBlur(canvas.height, (0, 0), 8)
+    canvas.colour *= np.clip(1 + np.float32(1.6) * above, 0.6, 1.12)[..., None]

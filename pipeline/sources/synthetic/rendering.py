@@ -1,0 +1,90 @@
+"""Turn a person, action units and a view into an image and its true landmarks."""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.sources.synthetic.backdrop import paint_background, paint_body
+from pipeline.sources.synthetic.canvas import Canvas, Field
+from pipeline.sources.synthetic.face_shape import at_rest, with_action_units
+from pipeline.sources.synthetic.head_surface import Profile, Surface, build_head
+from pipeline.sources.synthetic.painting.face import paint_face
+from pipeline.sources.synthetic.painting.portrait import Portrait
+from pipeline.sources.synthetic.sampling import Identity, Intensities, View
+from pipeline.sources.synthetic.scene import Camera, Light
+from pipeline.sources.synthetic.splatting import fill, find_visible
+
+SUPERSAMPLING = 1.5
+
+
+class Picture(NamedTuple):
+    """A photograph, uint8 RGB (size, size, 3), and its true 68 landmarks (68, 2): pixels, an integer is a centre."""
+
+    image: NDArray[np.uint8]
+    landmarks: NDArray[np.float32]
+
+
+def render(identity: Identity, intensities: Intensities, view: View, size: int) -> Picture:
+    """Photograph a face; the same arguments give the same pixels. JPEG compression is the caller's."""
+    rest = at_rest(identity)
+    landmarks = with_action_units(rest, intensities).astype(np.float32)
+    canvas = paint_face(Portrait(identity, intensities, view.gaze, rest.astype(np.float32), landmarks))
+    profile = Profile.of(identity, landmarks)
+    camera = Camera.of(view, size)
+    light = Light.of(view, camera.rotation)
+    hair_texture = np.random.default_rng(identity.seed + 1)
+    camera_noise = np.random.default_rng(view.seed)
+    head = build_head(profile, canvas, identity, resolution=camera.density * SUPERSAMPLING, texture=hair_texture)
+    places, depth = camera.project(head.position.reshape(3, -1))
+    image = paint_background(camera_noise, size)
+    paint_body(image, identity, camera, light, chin=float(landmarks[8, 1]), texture=hair_texture)
+    image = _put_head(image, head, places, depth, light)
+    points = _project_landmarks(landmarks, canvas, profile, camera)
+    points[:17] = _jaw_on_silhouette(landmarks, head, places, camera)
+    return Picture(_expose(image, view, camera_noise), (points - 0.5).astype(np.float32))
+
+
+def _put_head(image: Field, head: Surface, places: Field, depth: Field, light: Light) -> Field:
+    """Return the image (size, size, 3) with the head's surface in front."""
+    size = len(image)
+    side = int(size * SUPERSAMPLING)
+    normal = head.normal.reshape(3, -1)
+    facing = np.flatnonzero(light.to_camera @ normal > -0.1)
+    visible = find_visible(places * np.float32(side / size), depth, facing, side)
+    seen = visible.points
+    colour = light.shade(head.colour.reshape(-1, 3)[seen], normal[:, seen], head.gloss.ravel()[seen])
+    layer = cv2.resize(fill(visible, colour), (size, size), interpolation=cv2.INTER_AREA)
+    return image * (1 - layer[..., 3:]) + layer[..., :3]
+
+
+def _expose(image: Field, view: View, camera_noise: np.random.Generator) -> NDArray[np.uint8]:
+    if view.blur > 0.2:
+        image = cv2.GaussianBlur(image, (0, 0), view.blur)
+    noise = camera_noise.normal(size=image.shape) * view.noise
+    return np.clip(image + noise, 0, 255).astype(np.uint8)
+
+
+def _project_landmarks(landmarks: Field, canvas: Canvas, profile: Profile, camera: Camera) -> Field:
+    """Return where the landmarks (68, 2) lie on the relief of the face, in the image: (68, 2)."""
+    columns, rows = canvas.to_pixels(landmarks).T
+    relief = cv2.remap(canvas.height, columns[None].copy(), rows[None].copy(), cv2.INTER_LINEAR)[0]
+    depth = profile.depth(landmarks) + relief
+    return camera.project(np.stack([*landmarks.T, depth]).astype(np.float32))[0].T
+
+
+def _jaw_on_silhouette(landmarks: Field, head: Surface, places: Field, camera: Camera) -> Field:
+    """Return the jaw's 17 points in the image: annotators put them on the visible outline, not on the bone.
+
+    Each is the outermost place of its row along the turned x axis; the chin is the middle of the last row.
+    """
+    grid = places.reshape(2, *head.gloss.shape)
+    sideways = camera.rotation[:2, 0] / np.linalg.norm(camera.rotation[:2, 0])
+    points = np.empty((17, 2), np.float32)
+    for landmark in range(17):
+        row = grid[:, np.argmin(np.abs(head.row_y - landmarks[landmark, 1]))]
+        along = sideways @ row
+        points[landmark] = row[:, along.argmin() if landmark < 8 else along.argmax()]
+    points[8] = grid[:, -1, grid.shape[2] // 2]
+    return points
