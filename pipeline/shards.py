@@ -1,4 +1,8 @@
-"""HDF5 shards: rows keyed by id, written once, whole, with a checksum that every reader verifies."""
+"""HDF5 shards: rows keyed by id, written once, whole, with a checksum that every reader verifies.
+
+The SHA-256 of the file stands behind its last HDF5 byte, where HDF5 does not look: a damaged file is found before HDF5
+reads it, because broken metadata can make HDF5 hang.
+"""
 
 import hashlib
 import os
@@ -13,6 +17,7 @@ from numpy.typing import NDArray
 from pipeline.errors import UserError
 
 Columns = dict[str, NDArray[Any]]
+DIGEST = hashlib.sha256().digest_size
 
 
 def write(path: Path, columns: Mapping[str, Any], **attributes: str | float) -> None:
@@ -26,8 +31,10 @@ def write(path: Path, columns: Mapping[str, Any], **attributes: str | float) -> 
                 dtype = h5py.string_dtype() if values.dtype == object else values.dtype
                 file.create_dataset(name, data=values, dtype=dtype)
             file.attrs.update(attributes)
-            file.attrs["sha256"] = _digest(stored)
-        with temporary.open("rb") as file:
+        with temporary.open("rb+") as file:
+            digest = hashlib.file_digest(file, "sha256").digest()
+            file.write(digest)
+            file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     finally:
@@ -39,21 +46,14 @@ def read(path: Path, *names: str) -> Columns:
 
     A damaged shard is moved aside, so that the next run of the workflow rebuilds that shard and no other.
     """
-    try:
-        with h5py.File(path, "r") as file:
-            columns = {name: _loaded(file[name]) for name in file}
-            whole = file.attrs["sha256"] == _digest(columns)
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist; run the workflow again, it rebuilds only this shard") from None
-    except (OSError, KeyError, RuntimeError) as error:
-        raise _damaged(path, str(error)) from None
-    if not whole:
-        raise _damaged(path, "its checksum does not match")
-    return {name: columns[name] for name in names} if names else columns
+    _verify(path)
+    with h5py.File(path, "r") as file:
+        return {name: _loaded(file[name]) for name in names or file}
 
 
 def attributes(path: Path) -> dict[str, Any]:
-    """Read what was written beside the columns."""
+    """Read what was written beside the columns; raise UserError as `read` does."""
+    _verify(path)
     with h5py.File(path, "r") as file:
         return dict(file.attrs)
 
@@ -87,18 +87,17 @@ def _loaded(dataset: h5py.Dataset) -> NDArray[Any]:
     return dataset[()]
 
 
-def _digest(columns: Mapping[str, NDArray[Any]]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(columns):
-        values = columns[name]
-        digest.update(f"{name} {values.shape} {values.dtype.kind}".encode())
-        digest.update("\0".join(values).encode() if values.dtype == object else values.reshape(-1).view(np.uint8).data)
-    return digest.hexdigest()
-
-
-def _damaged(path: Path, why: str) -> UserError:
+def _verify(path: Path) -> None:
+    """Raise UserError unless the file is there and its checksum matches; move a damaged one aside."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; run the workflow again, it rebuilds only this shard") from None
+    if hashlib.sha256(memoryview(content)[:-DIGEST]).digest() == content[-DIGEST:]:
+        return
     aside = path.with_name(path.name + ".damaged")
     path.replace(aside)
-    return UserError(
-        f"{path} is damaged ({why}); it was moved to {aside.name}: run the workflow again, it rebuilds only this shard"
+    raise UserError(
+        f"{path} is damaged (its checksum does not match); it was moved to {aside.name}: "
+        "run the workflow again, it rebuilds only this shard"
     )

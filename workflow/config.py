@@ -17,10 +17,12 @@ from pipeline.plugins import check, suggestion
 from train.config import Card, Data, Guidance, Heatmap, Layer, Model, Strict, Training, check_model, explain
 
 # Targets and rules of the workflow; an experiment is a target too and needs a name of its own.
-RESERVED = frozenset(
-    "all average_maps card compare_maps faces faces_shard generate guidance heatmaps heatmaps_shard index index_dataset "
-    "landmarks landmarks_shard predict score status table tables train train_run weights".split()
-)
+RESERVED = {
+    "all", "average_maps", "card", "compare_maps", "faces", "faces_shard", "generate",
+    "guidance", "heatmaps", "heatmaps_shard", "index", "index_dataset", "landmarks", "landmarks_shard",
+    "predict", "score", "status", "table", "tables", "train", "train_run",
+    "weights",
+}  # fmt: skip
 Protocol = Literal["heldout", "paper"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import UserError
 from pipeline.index import missing_root_message
+
+from pipeline.errors import UserError
 from pipeline.plugins import ROOT, names
 from train.config import Card, needed_weights
 from workflow.card import to_json

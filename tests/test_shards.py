@@ -1,0 +1,108 @@
+"""HDF5 shards: what is written is read; damage never goes unseen and costs one shard."""
+
+import numpy as np
+import pytest
+
+from pipeline import heatmaps, shards
+from pipeline.action_units import draw, render
+from pipeline.errors import UserError
+from pipeline.expressions import SIX
+from pipeline.geometry import rescale
+
+
+@pytest.fixture
+def columns():
+    return {
+        "id": np.array(["a", "ü b", ""]),
+        "offset": np.array([0, 2, 2, 5]),
+        "jpeg": np.arange(5, dtype=np.uint8),
+        "points": np.array([[[1.5, np.nan]], [[0, 1]], [[2, 3]]], np.float32),
+    }
+
+
+def test_round_trip(tmp_path, columns):
+    path = tmp_path / "deep" / "0.h5"
+    shards.write(path, columns, size=256, detector="dlib")
+    found = shards.read(path)
+    assert found["id"].tolist() == ["a", "ü b", ""]
+    np.testing.assert_array_equal(found["points"], columns["points"])
+    assert list(shards.read(path, "jpeg")) == ["jpeg"]
+    assert shards.attributes(path)["size"] == 256
+    assert [file.name for file in path.parent.iterdir()] == ["0.h5"]
+
+
+def test_the_same_rows_make_the_same_file(tmp_path, columns):
+    for name in ("0.h5", "1.h5"):
+        shards.write(tmp_path / name, columns)
+    assert (tmp_path / "0.h5").read_bytes() == (tmp_path / "1.h5").read_bytes()
+
+
+def test_no_rows(tmp_path):
+    shards.write(tmp_path / "0.h5", {"id": np.array([], object), "points": np.zeros((0, 68, 2), np.float32)})
+    assert shards.read(tmp_path / "0.h5")["points"].shape == (0, 68, 2)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+def test_a_flipped_byte_is_found(tmp_path, columns, share):
+    path = tmp_path / "0.h5"
+    columns["jpeg"] = np.arange(200_000, dtype=np.uint8)
+    shards.write(path, columns)
+    content = bytearray(path.read_bytes())
+    content[int(share * len(content))] ^= 0x10
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"0\.h5 is damaged .*only this shard"):
+        shards.read(path, "id")
+    assert not path.exists()
+    assert (tmp_path / "0.h5.damaged").exists()
+
+
+@pytest.mark.parametrize("length", [0, 100, 5000])
+def test_a_file_cut_short_is_found(tmp_path, columns, length):
+    path = tmp_path / "0.h5"
+    shards.write(path, columns)
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(UserError, match="is damaged"):
+        shards.read(path)
+
+
+def test_a_missing_shard_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"3\.h5 does not exist"):
+        shards.read(tmp_path / "3.h5")
+
+
+def test_a_failed_write_leaves_nothing(tmp_path, columns):
+    with pytest.raises(TypeError):
+        shards.write(tmp_path / "0.h5", {**columns, "bad": [object()]})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_joining_keeps_rows_and_bytes_together(tmp_path):
+    for name, ids, jpeg, offset in (
+        ("0", ["a", "b"], [1, 2, 3], [0, 1, 3]),
+        ("10", ["d"], [9], [0, 1]),
+        ("2", ["c"], [], [0, 0]),
+    ):
+        columns = {"id": np.array(ids), "jpeg": np.array(jpeg, np.uint8), "offset": np.array(offset)}
+        shards.write(tmp_path / f"{name}.h5", columns)
+    joined = shards.read_all(tmp_path)
+    assert joined["id"].tolist() == ["a", "b", "c", "d"]
+    bytes_of = [joined["jpeg"][a:b].tolist() for a, b in zip(joined["offset"][:-1], joined["offset"][1:], strict=True)]
+    assert bytes_of == [[1], [2, 3], [], [9]]
+
+
+def test_heatmap_shards_are_small_and_exact(tmp_path):
+    golden = np.load("tests/golden/au_maps.npz")["landmarks"]
+    points = np.concatenate([golden, np.full((1, 68, 2), np.nan)]).astype(np.float32)
+    shards.write(tmp_path / "l.h5", {"id": np.array(list("abcd")), "points": points}, size=256, extractor="dlib")
+    for geometry in ("published", "symmetric"):
+        heatmaps.build(tmp_path / "l.h5", tmp_path / "h.h5", geometry)
+        rows = shards.read(tmp_path / "h.h5")["shapes"]
+        assert rows[0].nbytes <= 2000
+        for face, stored in zip(points, rows, strict=True):
+            for expression in SIX:
+                expected = render(rescale(face.astype(float), 256, 224), expression, 224, geometry=geometry)
+                drawn = draw(stored, expression, geometry=geometry)
+                if expected is None:
+                    assert drawn is None
+                else:
+                    np.testing.assert_allclose(drawn, expected, atol=1 / 255)
