@@ -1,0 +1,220 @@
+"""First stage: list a dataset's images with their labels, and give each image its shard.
+
+    python -m pipeline.index --source rafdb --root datasets/RAF-DB --shards 8 --out index.csv
+
+Writes `index.csv`, which every later stage reads instead of the dataset's own annotations, and prints what was found
+beside the official counts.
+"""
+
+import argparse
+import csv
+import logging
+import os
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline import plugins
+from pipeline.errors import UserError, run
+from pipeline.expressions import Expression
+from pipeline.types import Count, Sample
+
+if TYPE_CHECKING:
+    import pandas
+
+SPLITS = ("train", "test")
+FIRST = ("id", "path", "expression", "split", "shard", "identity")  # then the attributes
+LAST = ("box", "points5", "landmarks")
+SHAPES: dict[str, tuple[int, ...]] = {"box": (4,), "points5": (5, 2), "landmarks": (68, 2)}
+
+Floats = NDArray[np.float64]
+log = logging.getLogger(__name__)
+
+
+def build(source: str, root: Path, shards: int, out: Path, dataset: str | None = None) -> list[Count]:
+    """Write the index of the dataset at `root` to `out`, whole or not at all; return the counts per split and class.
+
+    `dataset` is the dataset's name in the config, for messages. Raises UserError if the root is missing, the source
+    refuses it, it is empty, or an id or a path occurs twice.
+    """
+    if shards < 1:
+        raise UserError(f"--shards: {shards} is too few, at least 1 is needed")
+    plugin = plugins.load("pipeline.sources", source)
+    if not root.is_dir():
+        raise UserError(missing_root_message(dataset or source, source, root))
+    rows: list[dict[str, Any]] = []
+    found: Counter[tuple[str, Expression]] = Counter()
+    seen: dict[str, set[str]] = {"id": set(), "path": set()}
+    for sample in plugin.read(root):
+        _check(sample, seen)
+        rows.append(_row(sample, shards))
+        found[sample.split, sample.expression] += 1
+    if not rows:
+        raise UserError(f"{root} holds no images that the source {source!r} can use; look at what was left out above")
+    _write(out, rows)
+    return _counts(found, plugin.EXPECTED)
+
+
+def load(path: Path) -> "pandas.DataFrame":
+    """Read an index as text columns, "" where something is unknown; `shard` is a number."""
+    import pandas  # noqa: PLC0415 (not needed to plan a workflow)
+
+    return pandas.read_csv(path, dtype=str, keep_default_na=False).astype({"shard": int})
+
+
+def samples(path: Path, shard: int | None = None) -> list[Sample]:
+    """Read the samples of an index in its order, all or those of one shard.
+
+    Coordinates have eight significant digits. Raises UserError if the file is missing or was not written by this stage.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            absent = [name for name in (*FIRST, *LAST) if name not in (reader.fieldnames or ())]
+            if absent:
+                raise UserError(f"{path} is no index: the column {absent[0]} is missing; build it with pipeline.index")
+            return [_sample(row) for row in reader if shard is None or int(row["shard"]) == shard]
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; build it with `python -m pipeline.index`") from None
+
+
+def shard_of(sample_id: str, shards: int) -> int:
+    """Return the shard of an image: the same on every machine and in every order."""
+    return crc32(sample_id.encode()) % shards
+
+
+def missing_root_message(dataset: str, source: str, root: Path) -> str:
+    """Say that a dataset is not there, where to get it, what it looks like, where to name it and what runs without."""
+    return (
+        f"The dataset {dataset!r} (source {source!r}) is not at {root}.\n"
+        f"{plugins.load('pipeline.sources', source).LAYOUT}\n"
+        f"Put it there, or set `datasets.{dataset}.root` in the config to where it is. "
+        "`make demo` runs without any dataset: it draws its own faces."
+    )
+
+
+def table(counts: Sequence[Count]) -> str:
+    """Write the counts as plain text: a line per split and class, and a total per split."""
+    lines = [f"{'split':<6} {'expression':<10} {'found':>8} {'expected':>8}"]
+    for split in SPLITS:
+        part = [count for count in counts if count.split == split]
+        expected = [count.expected for count in part if count.expected is not None]
+        total = sum(expected) if expected else None
+        lines += [_line(split, count.expression.label, count.found, count.expected) for count in part]
+        lines.append(_line(split, "all", sum(count.found for count in part), total))
+    return "\n".join(lines)
+
+
+def differences(counts: Sequence[Count]) -> str | None:
+    """Say in one line that the counts are not those of the official release; None if they are or there are none."""
+    wrong = [count for count in counts if count.expected is not None and count.found != count.expected]
+    if not wrong:
+        return None
+    totals = "/".join(str(sum(count.found for count in counts if count.split == split)) for split in SPLITS)
+    official = "/".join(str(sum(count.expected or 0 for count in counts if count.split == split)) for split in SPLITS)
+    return (
+        f"warning: {len(wrong)} of {len(counts)} counts differ from the official release (train/test {totals}, "
+        f"official {official}); results are not comparable with published ones"
+    )
+
+
+def main() -> None:
+    """Read the command line, build the index, print the counts."""
+    parser = argparse.ArgumentParser(prog="python -m pipeline.index", description="List a dataset's images.")
+    parser.add_argument("--source", required=True, help=f"one of: {', '.join(plugins.names('pipeline.sources'))}")
+    parser.add_argument("--root", required=True, type=Path, help="folder of the dataset in its official layout")
+    parser.add_argument("--shards", required=True, type=int, help="into how many files the later stages divide it")
+    parser.add_argument("--out", required=True, type=Path, help="the index.csv to write")
+    parser.add_argument("--dataset", help="name of the dataset in the config, for messages")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    counts = build(arguments.source, arguments.root, arguments.shards, arguments.out, arguments.dataset)
+    print(table(counts))
+    warning = differences(counts)
+    if warning:
+        print(warning)
+
+
+def _check(sample: Sample, seen: Mapping[str, set[str]]) -> None:
+    """Refuse what no source may yield, and note its id and path."""
+    if sample.split not in SPLITS:
+        raise UserError(f"{sample.path}: the split {sample.split!r} is not one of {', '.join(SPLITS)}")
+    for name, values in seen.items():
+        value = getattr(sample, name)
+        if value in values:
+            raise UserError(f"{sample.path}: the {name} {value!r} occurs twice; each image must be listed once")
+        if value.encode("utf-8", "replace").decode() != value:
+            raise UserError(f"{value!r}: rename this file, its name is not UTF-8")
+        values.add(value)
+
+
+def _row(sample: Sample, shards: int) -> dict[str, Any]:
+    return {
+        "id": sample.id,
+        "path": sample.path,
+        "expression": sample.expression.label,
+        "split": sample.split,
+        "shard": shard_of(sample.id, shards),
+        "identity": sample.identity or "",
+        **sample.attributes,
+        **{name: _text(getattr(sample, name)) for name in LAST},
+    }
+
+
+def _sample(row: Mapping[str, str]) -> Sample:
+    known = {name: value for name, value in row.items() if value and name not in (*FIRST, *LAST)}
+    return Sample(
+        id=row["id"],
+        path=row["path"],
+        expression=Expression.parse(row["expression"]),
+        split=row["split"],
+        identity=row["identity"] or None,
+        attributes=known,
+        **{name: _array(row[name], SHAPES[name]) for name in LAST},
+    )
+
+
+def _text(values: Floats | None) -> str:
+    return "" if values is None else ";".join(f"{value:.8g}" for value in values.flat)
+
+
+def _array(text: str, shape: tuple[int, ...]) -> Floats | None:
+    return np.array([float(word) for word in text.split(";")]).reshape(shape) if text else None
+
+
+def _write(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    attributes = dict.fromkeys(name for row in rows for name in row if name not in (*FIRST, *LAST))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, [*FIRST, *attributes, *LAST], restval="", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(out)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _counts(found: Mapping[tuple[str, Expression], int], expected: Mapping[tuple[str, Expression], int]) -> list[Count]:
+    return [
+        Count(split, expression, found.get((split, expression), 0), expected.get((split, expression)))
+        for split in SPLITS
+        for expression in Expression
+    ]
+
+
+def _line(split: str, name: str, found: int, expected: int | None) -> str:
+    return f"{split:<6} {name:<10} {found:>8} {'-' if expected is None else expected:>8}"
+
+
+if __name__ == "__main__":
+    run(main)

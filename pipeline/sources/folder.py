@@ -1,0 +1,95 @@
+"""Your own pictures, sorted into `split/class-name/`."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from pipeline.errors import UserError
+from pipeline.expressions import Expression
+from pipeline.sources._folders import ALIASES, CONTEMPT, expression_of, is_picture, named, subfolders
+from pipeline.types import Sample
+
+LAYOUT = """\
+Your own pictures; nothing to request. The root holds
+  train/<class>/<any name>.jpg      also in sub-folders; also png, bmp, tif, webp, gif
+  test/<class>/<any name>.jpg       named val/ or validation/ if there is no test/
+<class> is neutral, happiness, surprise, fear, anger, disgust or sadness, or happy, angry, sad ..."""
+
+EXPECTED: Mapping[tuple[str, Expression], int] = {}
+
+VALIDATION = ("val", "valid", "validation")
+
+log = logging.getLogger(__name__)
+
+
+def read(root: Path) -> Iterator[Sample]:
+    """Yield the images split by split, class by class; the id is the path from the root, which is unique and stable.
+
+    Contempt, which is not among the seven expressions, and files that are no images are left out and logged. Hidden
+    files are ignored. Raises UserError if a split is missing, if there are `test/` and `val/` (the validation split
+    is taken from `train/` by seed), and if a class folder's name is unknown.
+    """
+    for split, folder in _splits(root).items():
+        for class_folder in _class_folders(folder):
+            expression = expression_of(class_folder.name)
+            files = _files(class_folder)
+            if expression is None:
+                log.warning("left out: %d images of %s in %s/", len(files), class_folder.name, folder.name)
+                continue
+            for file in files:
+                name = file.relative_to(root).as_posix()
+                yield Sample(id=name, path=name, expression=expression, split=split)
+
+
+def _splits(root: Path) -> dict[str, Path]:
+    folders = {path.name.lower(): path for path in subfolders(root)}
+    validation = [folders[name] for name in VALIDATION if name in folders]
+    if "test" in folders and validation:
+        raise UserError(
+            f"{validation[0]}: the validation split is taken from train/ by seed; move these pictures into train/, "
+            "or the folder elsewhere"
+        )
+    tests = [folders["test"]] if "test" in folders else validation
+    if "train" not in folders or len(tests) != 1:
+        raise UserError(f"{root} needs the folders train/ and test/ with a folder per class; found: {_found(root)}")
+    if validation:
+        log.warning("%s/ is used as the test split, as there is no test/", validation[0].name)
+    used = {folders["train"], *tests}
+    others = [path.name for path in sorted(root.iterdir()) if path not in used and not path.name.startswith(".")]
+    if others:
+        log.warning("not part of the dataset: %s", named(others))
+    return {"train": folders["train"], "test": tests[0]}
+
+
+def _class_folders(folder: Path) -> list[Path]:
+    found = subfolders(folder)
+    unknown = [path for path in found if expression_of(path.name) is None and path.name.lower() not in CONTEMPT]
+    if unknown:
+        known = ", ".join([*(expression.label for expression in Expression), *ALIASES])
+        raise UserError(f"{unknown[0]} is no expression; rename the folder to one of: {known}{_numbered(unknown)}")
+    if not found:
+        raise UserError(f"{folder} holds no class folders; expected {folder.name}/happiness, {folder.name}/anger ...")
+    loose = [path.name for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
+    if loose:
+        log.warning("left out: %d files in %s/ that are in no class folder: %s", len(loose), folder.name, named(loose))
+    return found
+
+
+def _numbered(folders: list[Path]) -> str:
+    if not any(path.name.isdecimal() for path in folders):
+        return ""
+    return " (a number means another expression in every dataset and copy; look it up where you got the pictures)"
+
+
+def _files(folder: Path) -> list[Path]:
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    visible = [path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    others = [path.name for path in visible if not is_picture(path)]
+    if others:
+        where = f"{folder.parent.name}/{folder.name}"
+        log.warning("left out: %d files in %s/ that are no images: %s", len(others), where, named(others))
+    return [path for path in visible if is_picture(path)]
+
+
+def _found(root: Path) -> str:
+    return named(path.name for path in sorted(root.iterdir())) or "nothing"

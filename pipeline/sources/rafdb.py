@@ -1,0 +1,184 @@
+"""RAF-DB, the `basic` set in its official layout: seven expressions, a face box, five points, gender, race and age."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import UserError
+from pipeline.expressions import RAFDB, Expression
+from pipeline.sources._folders import named, pictures
+from pipeline.types import Sample
+
+LAYOUT = """\
+RAF-DB, basic set; free for research, request it at http://www.whdeng.cn/raf/model1.html. The root holds
+  basic/EmoLabel/list_patition_label.txt                           "train_00001.jpg 5": a name and a label 1..7
+  basic/Image/original/train_00001.jpg                             or Image/aligned/train_00001_aligned.jpg
+  basic/Annotation/boundingbox/train_00001_boundingbox.txt         x0 y0 x1 y1
+  basic/Annotation/manual/train_00001_manu_attri.txt               five points, gender, race, age"""
+
+_TRAIN = (1290, 281, 717, 4772, 1982, 705, 2524)  # labels 1..7
+_TEST = (329, 74, 160, 1185, 478, 162, 680)
+EXPECTED = {
+    (split, RAFDB[label]): count
+    for split, counts in (("train", _TRAIN), ("test", _TEST))
+    for label, count in enumerate(counts, start=1)
+}
+
+LABELS = Path("EmoLabel", "list_patition_label.txt")  # sic
+ATTRIBUTES = (
+    ("gender", ("male", "female", "unsure")),
+    ("race", ("caucasian", "african-american", "asian")),
+    ("age", ("0-3", "4-19", "20-39", "40-69", "70+")),
+)
+
+Floats = NDArray[np.float64]
+Face = tuple[Floats, dict[str, str]]  # five points and attributes
+log = logging.getLogger(__name__)
+
+
+def read(root: Path) -> Iterator[Sample]:
+    """Yield the images in the order of the label list.
+
+    `root` holds `basic/`, or is that folder. Without `Image/original` the official 100-px crops are used; the box and
+    the points, which belong to the originals, are then left out. A missing annotation folder, and single missing
+    files in it, are logged by name. Raises UserError on another layout, a label outside 1..7, a damaged line, a name
+    that occurs twice, and a label without image.
+    """
+    base = _base(root)
+    labels = _labels(base / LABELS)
+    images, aligned = _images(base, labels)
+    boxes = _annotations(base, "boundingbox", "boxes") if not aligned else None
+    faces = _annotations(base, "manual", "points, gender, race and age")
+    without: dict[str, list[str]] = {"a usable box": [], "points and attributes": []}
+    for name, expression in labels.items():
+        box = _box(boxes / f"{name}_boundingbox.txt") if boxes else None
+        points, attributes = (_face(faces / f"{name}_manu_attri.txt") if faces else None) or (None, {})
+        if boxes and box is None:
+            without["a usable box"].append(name)
+        if faces and points is None:
+            without["points and attributes"].append(name)
+        yield Sample(
+            id=name,
+            path=images[name].relative_to(root).as_posix(),
+            expression=expression,
+            split=name.partition("_")[0],
+            box=box,
+            points5=None if aligned else points,
+            attributes=attributes | ({"image": "aligned"} if aligned else {}),
+        )
+    for what, names in without.items():
+        if names:
+            log.warning("%d images without %s, kept without: %s", len(names), what, named(names))
+
+
+def _base(root: Path) -> Path:
+    for base in (root, root / "basic"):
+        if (base / LABELS).is_file():
+            return base
+    if (root / "compound" / LABELS).is_file():
+        raise UserError(
+            f"{root} holds only the compound set of RAF-DB, which has other classes; the basic set is needed"
+        )
+    raise UserError(f"{root} is not RAF-DB: there is no {LABELS} in it or in its folder basic/")
+
+
+def _labels(path: Path) -> dict[str, Expression]:
+    """Read name -> expression, in the list's order; names are without `.jpg`."""
+    labels: dict[str, Expression] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
+        if not line.strip():
+            continue
+        name, label = _label(line, f"{path}, line {number}")
+        if name in labels:
+            raise UserError(f"{path}, line {number}: {name} was listed before; each image has one label")
+        labels[name] = label
+    if not labels:
+        raise UserError(f"{path} lists no images; unpack the official list again")
+    return labels
+
+
+def _label(line: str, where: str) -> tuple[str, Expression]:
+    match line.split():
+        case [file, label] if file.startswith(("train_", "test_")) and label.isdecimal():
+            if int(label) in RAFDB:
+                return file.removesuffix(".jpg"), RAFDB[int(label)]
+            hint = "; this looks like the compound set, the basic one is needed" if int(label) > len(RAFDB) else ""
+            raise UserError(f"{where}: label {label} is not one of 1..7{hint}")
+    raise UserError(
+        f"{where}: expected 'train_<number>.jpg <label>' or 'test_<number>.jpg <label>', found {line[:80]!r}"
+    )
+
+
+def _images(base: Path, labels: Mapping[str, Expression]) -> tuple[dict[str, Path], bool]:
+    """Find the image of every label; tell whether they are the official aligned crops."""
+    original, crops = base / "Image" / "original", base / "Image" / "aligned"
+    aligned = not original.is_dir()
+    folder = crops if aligned else original
+    if not folder.is_dir():
+        raise UserError(f"{base} holds neither Image/original nor Image/aligned; unpack the images there")
+    found = {
+        stem.removesuffix("_aligned") if aligned else stem: folder / name for stem, name in pictures(folder).items()
+    }
+    missing = [name for name in labels if name not in found]
+    if missing:
+        raise UserError(f"{folder}: {len(missing)} of {len(labels)} labelled images are missing: {named(missing)}")
+    if aligned:
+        log.warning("no Image/original: the 100-px crops of Image/aligned are used, without box and points")
+    extra = sorted(found.keys() - labels.keys())
+    if extra:
+        log.warning("%d images without a label are left out: %s", len(extra), named(extra))
+    return found, aligned
+
+
+def _annotations(base: Path, folder: str, what: str) -> Path | None:
+    path = base / "Annotation" / folder
+    if path.is_dir():
+        return path
+    log.warning("no Annotation/%s: %s are unknown", folder, what)
+    return None
+
+
+def _box(path: Path) -> Floats | None:
+    """Read the box x0, y0, x1, y1; None if there is no such file or nothing in the box."""
+    lines = _lines(path)
+    if lines is None:
+        return None
+    box = _numbers(lines[0] if lines else "", 4, f"{path}, line 1")
+    return box if (box[2:] > box[:2]).all() else None
+
+
+def _face(path: Path) -> Face | None:
+    """Read five points and the attributes; None if there is no such file."""
+    lines = _lines(path)
+    if lines is None:
+        return None
+    if len(lines) != 5 + len(ATTRIBUTES):
+        raise UserError(f"{path}: expected five points, gender, race and age in 8 lines, found {len(lines)} lines")
+    points = np.stack([_numbers(line, 2, f"{path}, line {number}") for number, line in enumerate(lines[:5], start=1)])
+    attributes = {}
+    for number, (line, (name, words)) in enumerate(zip(lines[5:], ATTRIBUTES, strict=True), start=6):
+        code = line.strip()
+        if not code.isdecimal() or int(code) >= len(words):
+            raise UserError(f"{path}, line {number}: expected {name} as 0..{len(words) - 1}, found {line!r}")
+        attributes[name] = words[int(code)]
+    return points, attributes
+
+
+def _lines(path: Path) -> list[str] | None:
+    try:
+        return path.read_text(encoding="utf-8-sig", errors="replace").rstrip().splitlines()
+    except FileNotFoundError:
+        return None
+
+
+def _numbers(line: str, count: int, where: str) -> Floats:
+    try:
+        numbers = np.array([float(word) for word in line.split()])
+    except ValueError:
+        numbers = np.empty(0)
+    if numbers.shape != (count,) or not np.isfinite(numbers).all():
+        raise UserError(f"{where}: expected {count} numbers, found {line[:80]!r}")
+    return numbers
