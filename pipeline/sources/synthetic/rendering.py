@@ -13,7 +13,7 @@ from pipeline.sources.synthetic.head_surface import Profile, Surface, build_head
 from pipeline.sources.synthetic.painting.face import paint_face
 from pipeline.sources.synthetic.painting.portrait import Portrait
 from pipeline.sources.synthetic.sampling import Identity, Intensities, View
-from pipeline.sources.synthetic.scene import Camera, Light
+from pipeline.sources.synthetic.scene import Camera, Light, dot
 from pipeline.sources.synthetic.splatting import fill, find_visible
 
 SUPERSAMPLING = 1.5
@@ -51,7 +51,7 @@ def _put_head(image: Field, head: Surface, places: Field, depth: Field, light: L
     size = len(image)
     side = int(size * SUPERSAMPLING)
     normal = head.normal.reshape(3, -1)
-    facing = np.flatnonzero(light.to_camera @ normal > -0.1)
+    facing = np.flatnonzero(dot(light.to_camera, normal) > -0.1)
     visible = find_visible(places * np.float32(side / size), depth, facing, side)
     seen = visible.points
     colour = light.shade(head.colour.reshape(-1, 3)[seen], normal[:, seen], head.gloss.ravel()[seen])

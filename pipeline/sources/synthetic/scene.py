@@ -11,6 +11,11 @@ FOCAL_LENGTH = 9.0  # eye distances between the camera and the point that the he
 PIVOT = np.array([0, 0.35, 0.1], np.float32)
 
 
+def dot(matrix: Field, points: Field) -> Field:
+    """Multiply a vector (3,) or matrix (m, 3) with points (3, n); BLAS would start threads that cost more than this."""
+    return np.einsum("...i,ij->...j", matrix, points)
+
+
 @dataclass(frozen=True, eq=False)
 class Camera:
     """A weak-perspective camera; image coordinates have 0 at the outer edge of the first pixel.
@@ -31,7 +36,7 @@ class Camera:
 
     def project(self, points: Field) -> tuple[Field, Field]:
         """Return the image place (2, n) and the depth (n,), nearer is larger, of points (3, n)."""
-        x, y, depth = self.rotation @ (points - PIVOT[:, None])
+        x, y, depth = dot(self.rotation, points - PIVOT[:, None])
         enlarged = np.float32(FOCAL_LENGTH * self.density) / (FOCAL_LENGTH - depth)
         return np.stack([x * enlarged + self.centre[0], y * enlarged + self.centre[1]]), depth
 
@@ -40,7 +45,7 @@ class Camera:
         x, y = (columns - self.centre[0]) / self.density, (rows - self.centre[1]) / self.density
         directions = np.stack([x, y, np.full_like(x, -FOCAL_LENGTH)])
         camera = np.array([0, 0, FOCAL_LENGTH], np.float32) @ self.rotation + PIVOT
-        return camera, self.rotation.T @ directions.astype(np.float32)
+        return camera, dot(self.rotation.T, directions.astype(np.float32))
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,10 +71,10 @@ class Light:
     def shade(self, colour: Field, normal: Field, gloss: Field | float) -> Field:
         """Return the lit colour (n, 3) of places with colour (n, 3) or (3,), normals (3, n) and gloss (n,), gamma 2."""
         view = self.view
-        diffuse = np.clip(self.to_lamp @ normal * np.float32(0.85) + np.float32(0.15), 0, 1)
-        sky = np.float32(0.75) - np.float32(0.25) * (self.down @ normal)
+        diffuse = np.clip(dot(self.to_lamp, normal) * np.float32(0.85) + np.float32(0.15), 0, 1)
+        sky = np.float32(0.75) - np.float32(0.25) * dot(self.down, normal)
         received = np.float32(view.ambient) * sky + np.float32(1.25 - view.ambient) * diffuse
-        shine = _power24(np.clip(self.to_gloss @ normal, 0, 1)) * np.float32(view.specular * 0.5) * gloss
+        shine = _power24(np.clip(dot(self.to_gloss, normal), 0, 1)) * np.float32(view.specular * 0.5) * gloss
         linear = np.square(colour * np.float32(1 / 255)) * received[:, None] + shine[:, None]
         linear *= view.tint.astype(np.float32)
         return np.sqrt(np.clip(linear, 0, 1.5)) * np.float32(255 * view.exposure)
