@@ -1,17 +1,19 @@
 import json
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from eval import compare, layout, summary, table
+from eval import compare, layout, maps, score, summary, table
 from eval.predictions import read
 from eval.score import write_scores
-from pipeline.errors import UserError
+from pipeline.errors import UserError, run
 from pipeline.expressions import SIX
 from tests.constructed import Constructed
 from train.config import Card
@@ -262,3 +264,35 @@ def test_comparison_files_and_summary(predictions: Callable[..., Path], tmp_path
 def test_summary_without_results_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="run the workflow first"):
         summary.summary(tmp_path)
+
+
+def test_commands_make_everything_from_predictions(
+    predictions: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plain, au = predictions(), predictions(weight=5, mix=0.5)
+
+    def command(module: ModuleType, *arguments: object) -> str:
+        monkeypatch.setattr(sys, "argv", [module.__name__, *map(str, arguments)])
+        run(module.main)
+        return capsys.readouterr().out
+
+    for path in (plain, au):
+        command(score, path, "--out", path.with_suffix(".json"))
+        command(maps, path, "--out", path.with_suffix(""))
+    command(maps, "compare", plain.with_suffix(".npz"), au.with_suffix(".npz"), "--out", tmp_path / "figures" / "seed0")
+    files = [path.with_suffix(".json") for path in (plain, au)]
+    command(table, "table1", "--scores", *files, "--out", tmp_path / "tables" / "table1")
+    printed = command(compare, "--predictions", plain, au, "--out", tmp_path / "tables" / "table1-guidance")
+    assert "+0.00 [+0.00, +0.00]" in printed
+    said = command(summary, tmp_path)
+    for name in ("tables/table1.md", "tables/table1-guidance.md", "figures/seed0.png"):
+        assert f"  {tmp_path / name}" in said.splitlines()
+    with pytest.raises(SystemExit) as stopped:
+        command(score, tmp_path / "none.h5", "--out", tmp_path / "none.json")
+    assert str(stopped.value).startswith("error: ")
+    assert "none.h5 does not exist" in str(stopped.value)
+    with pytest.raises(SystemExit):
+        command(maps, plain, au, "--out", tmp_path / "x")
