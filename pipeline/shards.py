@@ -52,10 +52,10 @@ def read(path: Path, *names: str) -> Columns:
 
 
 def attributes(path: Path) -> dict[str, Any]:
-    """Read what was written beside the columns; raise UserError as `read` does."""
-    _verify(path)
+    """Read what was written beside the columns, and the file's `sha256`; raise UserError as `read` does."""
+    checksum = _verify(path)
     with h5py.File(path, "r") as file:
-        return dict(file.attrs)
+        return {**file.attrs, "sha256": checksum}
 
 
 def read_all(folder: Path, *names: str) -> Columns:
@@ -87,14 +87,14 @@ def _loaded(dataset: h5py.Dataset) -> NDArray[Any]:
     return dataset[()]
 
 
-def _verify(path: Path) -> None:
-    """Raise UserError unless the file is there and its checksum matches; move a damaged one aside."""
+def _verify(path: Path) -> str:
+    """Return the file's checksum; raise UserError if it is missing or damaged, and move a damaged one aside."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; run the workflow again, it rebuilds only this shard") from None
     if hashlib.sha256(memoryview(content)[:-DIGEST]).digest() == content[-DIGEST:]:
-        return
+        return content[-DIGEST:].hex()
     aside = path.with_name(path.name + ".damaged")
     path.replace(aside)
     raise UserError(

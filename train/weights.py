@@ -71,7 +71,7 @@ def fetch(needs: Iterable[str], folder: Path) -> None:
         raise UserError(f"weights could not be downloaded; put these files in place by hand: {'; '.join(failed)}")
     rows = [(item.need, item.name, _sha256(folder / item.name), item.url) for item in map(find, needs)]
     for _, name, digest, _ in rows:
-        stated = re.search(r"-([0-9a-f]{8})\.", name)
+        stated = re.search(r"-([0-9a-f]{8,})\.", name)
         if stated and not digest.startswith(stated[1]):
             raise UserError(
                 f"{folder / name} is damaged: its SHA-256 begins with {digest[:8]}; delete it and try again"
@@ -88,7 +88,7 @@ def _get(weights: Weights, folder: Path) -> str:
 
     path = folder / weights.name
     path.parent.mkdir(parents=True, exist_ok=True)
-    stated = re.search(r"-([0-9a-f]{8})\.", weights.name)
+    stated = re.search(r"-([0-9a-f]{8,})\.", weights.name)
     print(f"fetching {weights.url}", flush=True)
     try:
         expected = stated[1] if stated else _hub_sha256(weights.url)

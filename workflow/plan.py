@@ -174,6 +174,7 @@ class Plan:
     def everything(self, suffix: str = "") -> list[str]:
         """List the results of all experiments, or those whose name ends with `suffix`."""
         found = [path for experiment in self.config.experiments for path in self.results(experiment)]
+        found += self.stage("status.csv")
         return [path for path in dict.fromkeys(found) if path.endswith(suffix)]
 
     def code(self, *patterns: str) -> Any:
@@ -194,13 +195,12 @@ class Plan:
         return (folder / "index.csv").exists() and all(map(Path.exists, map(Path, self.shards(dataset, "faces"))))
 
 
-def fingerprint(paths: list[str]) -> str:
-    """Digest of what some files of the project say, without comments, docstrings and layout."""
+def fingerprint(patterns: list[str]) -> str:
+    """Digest what some files of the project say, without the comments, docstrings and layout of Python files."""
     digest = hashlib.sha256()
-    for path in paths:
-        for file in sorted((ROOT / path).rglob("*.py")) if (ROOT / path).is_dir() else [ROOT / path]:
-            text = file.read_text(encoding="utf-8")
-            digest.update((_meaning(text) if file.suffix == ".py" else text).encode())
+    for file in sorted(path for pattern in patterns for path in ROOT.glob(pattern)):
+        text = file.read_text(encoding="utf-8")
+        digest.update((_meaning(text) if file.suffix == ".py" else text).encode())
     return digest.hexdigest()[:16]
 
 

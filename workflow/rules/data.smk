@@ -11,7 +11,7 @@ rule generate:
     threads: 8
     params:
         options=plan.generate_options,
-        code=plan.code("pipeline/sources/synthetic"),
+        code=plan.code("pipeline/sources/synthetic/*.py"),
     message:
         "Draw the faces of {wildcards.dataset}"
     shell:
@@ -31,7 +31,7 @@ rule index_dataset:
         root=plan.root,
         source=plan.setting("source"),
         shards=plan.setting("shards"),
-        code=plan.code("pipeline/index.py", "pipeline/expressions.py"),
+        code=plan.code("pipeline/index.py", "pipeline/expressions.py", "pipeline/sources/*{source}*.py"),
     message:
         "List the images of {wildcards.dataset}"
     shell:
