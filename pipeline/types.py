@@ -1,6 +1,6 @@
 """What the stages of the preparation hand to each other."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -72,9 +72,37 @@ class Detector(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
+class Faces:
+    """The n aligned faces of a shard, as an extractor sees them; coordinates are pixels of the crop.
+
+    `status` tells how each was placed (see `pipeline.align`): "ok" and "several" lie on the template. `boxes` (n, 4)
+    and the dataset's own `source_landmarks` (n, 68, 2) are NaN where unknown. `image(i)` decodes face i, RGB
+    (size, size, 3); an "unreadable" one has no image.
+    """
+
+    ids: Sequence[str]
+    status: Sequence[str]
+    boxes: NDArray[np.float32]
+    source_landmarks: NDArray[np.float32]
+    size: int
+    image: Callable[[int], NDArray[np.uint8]]
+
+
+@dataclass(frozen=True, eq=False)
 class Landmarks:
-    """68 landmarks of n aligned faces: points (n, 68, 2) in crop pixels, NaN where there are none; quality (n,)."""
+    """68 landmarks of n aligned faces: points (n, 68, 2) in crop pixels, NaN where there are none.
+
+    `status` is "ok" or why there are none or what to mind; `quality` (n,) lies in [0, 1], NaN where unknown.
+    """
 
     points: NDArray[np.float32]
     status: Sequence[str]
     quality: NDArray[np.float32]
+
+
+class Extractor(Protocol):
+    """68 landmarks of aligned faces: a module in `pipeline/extractors`; its options are keyword arguments."""
+
+    def extract(self, faces: Faces, **options: str) -> Landmarks:
+        """Find the landmarks of all faces; raise UserError on a wrong option or a missing file."""
+        ...

@@ -1,0 +1,148 @@
+"""The 2D-FAN landmark network of the package face-alignment (Bulat and Tzimiropoulos, ICCV 2017); wants a GPU.
+
+Its weights must lie in a folder (`snakemake weights` brings them); nothing is downloaded here. The package's own code
+predicts one face at a time and cuts coordinates to whole pixels, so faces are batched and read out here: the network
+sees the box as it was trained to, and each landmark is the peak of a 64x64 map, shifted by a quarter cell towards the
+higher neighbour.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.detectors.dlib import redetect
+from pipeline.errors import UserError
+from pipeline.geometry import Points, face_box, invert, rescale, transform, warp
+from pipeline.types import Faces, Landmarks
+
+if TYPE_CHECKING:
+    import torch
+
+FILE = "2DFAN4-11f355bf06.pth.tar"  # the hexadecimal digits begin the file's SHA-256
+URL = f"https://www.adrianbulat.com/downloads/python-fan/{FILE}"
+INPUT, GRID = 256, 64  # sides of the network's input and of its maps
+WINDOW = 200 / 195  # side of the input in units of the box's width plus height
+ABOVE = 0.12  # the input's centre lies above the box's, in units of its height
+
+
+def extract(faces: Faces, weights: str = "weights", device: str = "auto", batch: str = "32") -> Landmarks:
+    """Place the landmarks of all faces; `quality` is the mean height of the peaks.
+
+    `weights` is the folder with the network's file; the cache of torch hub is looked into as well. A face that
+    alignment did not find gets one more look in its crop ("redetected"), then the dataset's box ("from_box").
+    """
+    network, chosen = _network(find_weights(weights), device)
+    size = _batch_size(batch)
+    boxes, status = _boxes(faces)
+    points = np.full((len(status), 68, 2), np.nan, np.float32)
+    quality = np.full(len(status), np.nan, np.float32)
+    rows = [row for row, box in enumerate(boxes) if box is not None]
+    for start in range(0, len(rows), size):
+        part = rows[start : start + size]
+        matrices = [window(box) for row in part if (box := boxes[row]) is not None]
+        inputs = [warp(faces.image(row), matrix, INPUT) for row, matrix in zip(part, matrices, strict=True)]
+        maps = _maps(network, inputs, chosen)
+        peaks, heights = read_out(maps)
+        for row, matrix, found in zip(part, matrices, peaks, strict=True):
+            points[row] = transform(invert(matrix), rescale(found, GRID, INPUT))
+        quality[part] = np.clip(heights, 0, 1).mean(1)
+    return Landmarks(points, status, quality)
+
+
+def find_weights(folder: str) -> Path:
+    """Return the network's file, checked; raise UserError that says which file to put where."""
+    import torch  # noqa: PLC0415 (only this extractor needs it)
+
+    folders = [Path(folder), Path(torch.hub.get_dir(), "checkpoints")]
+    for path in (place / FILE for place in folders):
+        if path.is_file():
+            _check(path)
+            return path
+    places = " or ".join(str(place) for place in folders)
+    raise UserError(f"{FILE} is missing: run `snakemake weights`, or get it from {URL} and put it into {places}")
+
+
+def window(box: Points) -> Points:
+    """Lead from the crop to the network's input (2, 3): a square around the box, twice as wide."""
+    width, height = box[2] - box[0], box[3] - box[1]
+    centre = np.array([box[0] + box[2], box[1] + box[3]]) / 2 - (0, ABOVE * height)
+    scale = INPUT / ((width + height) * WINDOW)
+    return np.column_stack([np.eye(2) * scale, (INPUT - 1) / 2 - scale * centre])
+
+
+def read_out(maps: NDArray[np.float32]) -> tuple[Points, NDArray[np.float32]]:
+    """Find the peaks (n, 68, 2) of maps (n, 68, side, side), x then y in cells, and their heights (n, 68)."""
+    count, landmarks, side, _ = maps.shape
+    best = maps.reshape(count, landmarks, -1).argmax(2)
+    row, column = np.divmod(best, side)
+    face, point = np.ogrid[:count, :landmarks]
+    peaks = np.stack([column, row], 2).astype(np.float64)
+    within = (row > 0) & (row < side - 1) & (column > 0) & (column < side - 1)
+    left, right = np.maximum(column - 1, 0), np.minimum(column + 1, side - 1)
+    above, below = np.maximum(row - 1, 0), np.minimum(row + 1, side - 1)
+    peaks[..., 0] += within * 0.25 * np.sign(maps[face, point, row, right] - maps[face, point, row, left])
+    peaks[..., 1] += within * 0.25 * np.sign(maps[face, point, below, column] - maps[face, point, above, column])
+    return peaks, maps[face, point, row, column]
+
+
+def _boxes(faces: Faces) -> tuple[list[Points | None], list[str]]:
+    """Say where each face is and how that is known."""
+    boxes: list[Points | None] = []
+    status = []
+    for row, placed in enumerate(faces.status):
+        box, how = None, placed
+        if placed in ("ok", "several"):
+            box, how = face_box(faces.size), "ok"
+        elif placed != "unreadable":
+            box, how = redetect(faces.image(row)), "redetected"
+            if box is None and np.isfinite(faces.boxes[row]).all():
+                box, how = faces.boxes[row].astype(np.float64), "from_box"
+        boxes.append(box)
+        status.append(how if box is not None or placed == "unreadable" else "no_face")
+    return boxes, status
+
+
+def _network(path: Path, device: str) -> tuple["torch.nn.Module", "torch.device"]:
+    import torch  # noqa: PLC0415
+    from face_alignment.models import FAN  # noqa: PLC0415 (slow to import)
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        raise UserError(f"option device: {device!r} is none that torch knows; use auto, cpu or cuda") from None
+    network = FAN(4)
+    network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    return network.to(chosen).eval(), chosen
+
+
+def _maps(
+    network: "torch.nn.Module", inputs: Sequence[NDArray[np.uint8]], device: "torch.device"
+) -> NDArray[np.float32]:
+    import torch  # noqa: PLC0415
+
+    stacked = torch.from_numpy(np.stack(inputs)).to(device).permute(0, 3, 1, 2).float() / 255
+    with torch.inference_mode():
+        return network(stacked)[-1].float().cpu().numpy()
+
+
+def _batch_size(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError(f"option batch: {text!r} is no number of faces above 0")
+    return int(text)
+
+
+def _check(path: Path) -> None:
+    """Compare the file with the digits in its name: truncated downloads are common."""
+    wanted = FILE.partition("-")[2].partition(".")[0]
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if not found.startswith(wanted):
+        raise UserError(
+            f"{path} is damaged: its SHA-256 is {found[:10]}..., not {wanted}...; fetch it again from {URL}"
+        )

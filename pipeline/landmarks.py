@@ -1,0 +1,96 @@
+"""Third stage: place 68 landmarks on aligned faces.
+
+    python -m pipeline.landmarks faces/0.h5 --out landmarks/0.h5 --extractor dlib
+
+Landmarks are found once and stored with a status and, where the extractor knows it, a quality; NaN means none.
+"""
+
+import argparse
+import inspect
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline import images, plugins, shards
+from pipeline.errors import UserError, run
+from pipeline.geometry import complete
+from pipeline.types import Faces, Landmarks
+
+MOSTLY = 0.5  # share of the points that must lie in the crop
+
+
+def build(faces: Path, out: Path, extractor: str, options: Mapping[str, str] | None = None) -> Counter[str]:
+    """Write the landmark shard that belongs to a face shard; return how many faces have each status."""
+    cv2.setNumThreads(1)  # shards are what runs in parallel
+    shown = _faces(faces)
+    plugin = plugins.load("pipeline.extractors", extractor)
+    _check_options(extractor, inspect.signature(plugin.extract), options or {})
+    found: Landmarks = plugin.extract(shown, **(options or {}))
+    whole = complete(found.points)
+    points = np.where(whole[:, None, None], found.points, np.nan).astype(np.float32)
+    status = _with_outside(points, found.status, shown.size)
+    columns = {
+        "id": np.array(shown.ids, object),
+        "points": points,
+        "status": np.array(status, object),
+        "quality": np.where(whole, found.quality, np.nan).astype(np.float32),
+    }
+    shards.write(out, columns, extractor=extractor, size=shown.size)
+    return Counter(status)
+
+
+def parse_options(texts: Sequence[str]) -> dict[str, str]:
+    """Read `key=value` arguments; raise UserError on one without a key or value."""
+    parts = [text.partition("=") for text in texts]
+    wrong = [text for text, (key, _, value) in zip(texts, parts, strict=True) if not key or not value]
+    if wrong:
+        raise UserError(f"--option {wrong[0]}: write it as key=value")
+    return {key: value for key, _, value in parts}
+
+
+def _faces(path: Path) -> Faces:
+    columns = shards.read(path, "id", "status", "box", "source_landmarks", "jpeg", "offset")
+    offset = columns["offset"]
+
+    def image(row: int) -> NDArray[np.uint8]:
+        return images.decode_jpeg(columns["jpeg"][offset[row] : offset[row + 1]])
+
+    size = int(shards.attributes(path)["size"])
+    return Faces(list(columns["id"]), list(columns["status"]), columns["box"], columns["source_landmarks"], size, image)
+
+
+def _check_options(extractor: str, signature: inspect.Signature, options: Mapping[str, str]) -> None:
+    known = [name for name in signature.parameters if name != "faces"]
+    for name in options:
+        if name not in known:
+            has = f"it has: {', '.join(known)}" if known else "it has none"
+            raise UserError(f"the extractor {extractor!r} has no option {name!r}; {has}")
+
+
+def _with_outside(points: NDArray[np.float32], status: Sequence[str], size: int) -> list[str]:
+    """Mark faces whose points lie mostly beyond the crop's edge; such a heatmap would be cut off or empty."""
+    inside = ((points > -0.5) & (points < size - 0.5)).all(2).mean(1) >= MOSTLY
+    there = complete(points)
+    return [name if kept or not found else "outside" for name, kept, found in zip(status, inside, there, strict=True)]
+
+
+def main() -> None:
+    """Read the command line, place the landmarks of one shard, print how many faces have each status."""
+    parser = argparse.ArgumentParser(prog="python -m pipeline.landmarks", description="Landmarks of one shard.")
+    parser.add_argument("faces", type=Path, help="face shard, faces/<k>.h5")
+    parser.add_argument("--out", type=Path, required=True, help="landmark shard to write, landmarks/<k>.h5")
+    parser.add_argument("--extractor", required=True, help=f"one of: {', '.join(plugins.names('pipeline.extractors'))}")
+    parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="option of the extractor")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    counts = build(arguments.faces, arguments.out, arguments.extractor, parse_options(arguments.option))
+    print(", ".join(f"{count} {status}" for status, count in counts.most_common()) or "no faces in this shard")
+
+
+if __name__ == "__main__":
+    run(main)
