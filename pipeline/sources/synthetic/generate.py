@@ -35,7 +35,7 @@ from pipeline.sources.synthetic.sampling import (
 )
 
 _IMAGE_NAME = re.compile(r"p\d{4,}_[a-z]+_\d+\.jpg")
-_LOWEST = {"identities_train": 1, "identities_test": 0, "size": 64, "seed": 0, "per_class": 1, "workers": 1}
+_LOWEST = {"identities_train": 1, "identities_test": 1, "size": 64, "seed": 0, "per_class": 1, "workers": 1}
 
 
 @dataclass(frozen=True)
