@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.geometry import FACE_BOX_112, TEMPLATE_112, Image, five_points, similarity, transform_box
+from pipeline.geometry import FACE_BOX_112, TEMPLATE_112, Image, complete, five_points, similarity, transform_box
 from pipeline.types import Detection, Sample
 
 
@@ -15,11 +15,7 @@ def detect(image: Image, sample: Sample) -> Detection | None:
     points = sample.points5
     if points is None and sample.landmarks is not None:
         points = five_points(sample.landmarks)
-    try:
-        matrix = similarity(TEMPLATE_112, points) if points is not None and np.ptp(points, axis=0).any() else None
-    except ValueError:
-        matrix = None
-    if points is None or matrix is None:
+    if points is None or not complete(points) or not np.ptp(points, axis=0).any():  # some files hold zeros for "none"
         return None
-    box = transform_box(matrix, FACE_BOX_112) if sample.box is None else sample.box
+    box = transform_box(similarity(TEMPLATE_112, points), FACE_BOX_112) if sample.box is None else sample.box
     return Detection(box, points, "ok", "dataset")
