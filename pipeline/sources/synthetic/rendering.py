@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.sources.synthetic.backdrop import paint_background, paint_body
+from pipeline.sources.synthetic.background import paint_background
+from pipeline.sources.synthetic.body import paint_body
 from pipeline.sources.synthetic.canvas import Canvas, Field
 from pipeline.sources.synthetic.face_shape import at_rest, with_action_units
 from pipeline.sources.synthetic.head_surface import Profile, Surface, build_head
@@ -38,25 +39,25 @@ def render(identity: Identity, intensities: Intensities, view: View, size: int) 
     camera_noise = np.random.default_rng(view.seed)
     head = build_head(profile, canvas, identity, resolution=camera.density * SUPERSAMPLING, texture=hair_texture)
     places, depth = camera.project(head.position.reshape(3, -1))
+    layer = _draw_head(head, places, depth, light, size)
     image = paint_background(camera_noise, size)
-    paint_body(image, identity, camera, light, chin=float(landmarks[8, 1]), texture=hair_texture)
-    image = _put_head(image, head, places, depth, light)
+    chin, uncovered = float(landmarks[8, 1]), layer[..., 3] < 1
+    paint_body(image, uncovered, identity, camera=camera, light=light, chin=chin, texture=hair_texture)
+    image = image * (1 - layer[..., 3:]) + layer[..., :3]
     points = _project_landmarks(landmarks, canvas, profile, camera)
     points[:17] = _jaw_on_silhouette(landmarks, head, places, camera)
     return Picture(_expose(image, view, camera_noise), (points - 0.5).astype(np.float32))
 
 
-def _put_head(image: Field, head: Surface, places: Field, depth: Field, light: Light) -> Field:
-    """Return the image (size, size, 3) with the head's surface in front."""
-    size = len(image)
+def _draw_head(head: Surface, places: Field, depth: Field, light: Light, size: int) -> Field:
+    """Return the head's surface alone, premultiplied with its coverage: (size, size, 4)."""
     side = int(size * SUPERSAMPLING)
     normal = head.normal.reshape(3, -1)
     facing = np.flatnonzero(dot(light.to_camera, normal) > -0.1)
     visible = find_visible(places * np.float32(side / size), depth, facing, side)
     seen = visible.points
     colour = light.shade(head.colour.reshape(-1, 3)[seen], normal[:, seen], head.gloss.ravel()[seen])
-    layer = cv2.resize(fill(visible, colour), (size, size), interpolation=cv2.INTER_AREA)
-    return image * (1 - layer[..., 3:]) + layer[..., :3]
+    return cv2.resize(fill(visible, colour), (size, size), interpolation=cv2.INTER_AREA)
 
 
 def _expose(image: Field, view: View, camera_noise: np.random.Generator) -> NDArray[np.uint8]:
