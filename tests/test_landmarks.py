@@ -1,0 +1,292 @@
+"""Extractors on faces whose landmarks are known: carried along, read from a file, or predicted on real faces."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import face_picture, mean_face
+
+from pipeline import align, images, landmarks, shards, status
+from pipeline.errors import UserError
+from pipeline.expressions import Expression
+from pipeline.extractors import face_alignment as fan
+from pipeline.geometry import five_points, rescale, template
+from pipeline.index import build as build_index
+
+SIZE = 224
+
+
+def write_faces(
+    path: Path, statuses: Sequence[str], ids: Sequence[str] = (), size: int = SIZE, **known: np.ndarray
+) -> Path:
+    """Write a face shard without alignment; unreadable rows have no bytes."""
+    count = len(statuses)
+    picture = images.encode_jpeg(face_picture(Expression.ANGER, np.random.default_rng(0)))
+    files = [picture[:0] if one == "unreadable" else picture for one in statuses]
+    columns = {
+        "id": np.array(ids or [f"face_{row}" for row in range(count)], object),
+        "split": np.array(["train" if row % 2 else "test" for row in range(count)], object),
+        "expression": np.array([row % 7 for row in range(count)], np.int8),
+        "status": np.array(statuses, object),
+        "jpeg": np.concatenate(files),
+        "offset": np.cumsum([0, *map(len, files)]),
+        "box": known.get("box", np.full((count, 4), np.nan, np.float32)),
+        "source_landmarks": known.get("source_landmarks", np.full((count, 68, 2), np.nan, np.float32)),
+    }
+    shards.write(path, columns, size=size, detector="none", mode="corrected")
+    return path
+
+
+def extract(faces: Path, extractor: str, **options: str) -> dict[str, np.ndarray]:
+    out = faces.parent / "out.h5"
+    landmarks.build(faces, out, extractor, options)
+    return shards.read(out)
+
+
+def test_dataset_landmarks_are_carried_along(tmp_path: Path) -> None:
+    own = np.full((4, 68, 2), np.nan, np.float32)
+    own[0] = mean_face()
+    own[1] = mean_face() + np.array([180, 0])  # most of the face beyond the right edge
+    own[2, :60] = 5.0  # cut short
+    found = extract(write_faces(tmp_path / "0.h5", ["ok", "ok", "ok", "unreadable"], source_landmarks=own), "dataset")
+    assert list(found["status"]) == ["ok", "outside", "no_points", "unreadable"]
+    assert np.allclose(found["points"][0], mean_face(), atol=1e-4)
+    assert np.allclose(found["points"][1], mean_face() + np.array([180, 0]), atol=1e-4)  # kept all the same
+    assert np.isnan(found["points"][2:]).all()
+    assert np.isnan(found["quality"]).all()
+    kept = shards.attributes(tmp_path / "out.h5")
+    assert (kept["extractor"], kept["size"]) == ("dataset", SIZE)
+
+
+def published_line(name: str, points: np.ndarray) -> str:
+    return ",".join([name, *map(str, points[:, 0]), *map(str, points[:, 1])]) + "\n"
+
+
+def test_published_file(tmp_path: Path) -> None:
+    face = mean_face()
+    lines = [
+        published_line("basic/Image/our_aligned/train_00002.jpg", face),
+        published_line("basic/Image/our_aligned/train_00001.jpg", face + 1.5),
+        published_line("basic/Image/our_aligned/train_00003.jpg", np.full((68, 2), np.inf)),
+        published_line("basic/Image/our_aligned/train_00009.jpg", face),  # nobody asks for it
+    ]
+    (tmp_path / "landmarks.txt").write_text("".join(lines))
+    ids = ["train_00001", "train_00002", "train_00003", "train_00004"]
+    faces = write_faces(tmp_path / "0.h5", ["ok", "box_fallback", "ok", "ok"], ids, size=256)
+    found = extract(faces, "published", file=str(tmp_path / "landmarks.txt"))
+    assert list(found["status"]) == ["ok", "ok", "no_face", "not_listed"]
+    assert np.allclose(found["points"][0], (face + 2.0) * 256 / 224 - 0.5, atol=1e-4)
+    assert np.allclose(found["points"][1], (face + 0.5) * 256 / 224 - 0.5, atol=1e-4)
+    assert np.isnan(found["points"][2:]).all()
+
+
+def test_published_file_of_affectnet_keeps_train_and_validation_apart(tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_text(published_line("train_set/images/12.jpg", mean_face()))
+    (tmp_path / "val.txt").write_text(published_line("val_set/images/12.jpg", mean_face() + 3))
+    ids = ["val_set/images/12.jpg", "train_set/images/12.jpg"]
+    faces = write_faces(tmp_path / "0.h5", ["ok", "ok"], ids)
+    found = extract(faces, "published", file=f"{tmp_path / 'train.txt'},{tmp_path / 'val.txt'}")
+    assert np.allclose(found["points"], np.stack([mean_face() + 3, mean_face()]), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "line", ["train_00001.jpg,1,2,3\n", "train_00001.jpg," + ",".join(["x"] * 136) + "\n", "oops\n"]
+)
+def test_published_file_names_the_malformed_line(tmp_path: Path, line: str) -> None:
+    (tmp_path / "landmarks.txt").write_text(published_line("train_00002.jpg", mean_face()) + line)
+    faces = write_faces(tmp_path / "0.h5", ["ok"], ["train_00001"])
+    with pytest.raises(UserError, match=r"landmarks\.txt, line 2"):
+        extract(faces, "published", file=str(tmp_path / "landmarks.txt"))
+
+
+def test_options_are_checked(tmp_path: Path) -> None:
+    faces = write_faces(tmp_path / "0.h5", ["ok"])
+    with pytest.raises(UserError, match="the option file"):
+        extract(faces, "published")
+    with pytest.raises(UserError, match=r"no option 'fil'; it has: file"):
+        extract(faces, "published", fil="x")
+    with pytest.raises(UserError, match=r"nowhere\.txt cannot be read"):
+        extract(faces, "published", file="nowhere.txt")
+    with pytest.raises(UserError, match="--option file: write it as key=value"):
+        landmarks.parse_options(["file"])
+    assert landmarks.parse_options(["a=1", "b=x=y"]) == {"a": "1", "b": "x=y"}
+
+
+# --- dlib on real faces
+
+
+@pytest.fixture(scope="module")
+def prepared(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first of 36 shards of the real faces (about 40), aligned with dlib."""
+    pytest.importorskip("dlib")
+    folder, root = tmp_path_factory.mktemp("real"), shared / "faces" / "RAF-DB"
+    build_index("rafdb", root, 36, folder / "index.csv")
+    options = {"detector": "dlib", "size": SIZE, "quality": 95, "mode": "corrected"}
+    align.build(folder / "index.csv", root, 0, folder / "faces" / "0.h5", **options)
+    landmarks.build(folder / "faces" / "0.h5", folder / "landmarks" / "0.h5", "dlib")
+    return folder
+
+
+def test_dlib_landmarks_agree_with_the_alignment(prepared: Path) -> None:
+    faces, found = (shards.read(prepared / stage / "0.h5") for stage in ("faces", "landmarks"))
+    aligned = np.isin(faces["status"], ("ok", "several"))
+    assert aligned.mean() >= 0.92
+    assert (found["status"][aligned] == "ok").all()
+    # Two predictions, on the image and on the upright crop, of which the first put the face onto the template.
+    away = [np.abs(five_points(points) - template(SIZE)).mean() for points in found["points"][aligned]]
+    assert np.median(away) < 0.03 * SIZE
+    inside = (found["points"][aligned][:, 17:] > 0) & (found["points"][aligned][:, 17:] < SIZE)
+    assert inside.mean() > 0.99
+    assert np.isnan(found["quality"]).all()
+    assert not np.isinf(found["points"]).any()
+
+
+def test_dlib_leaves_faces_that_nobody_saw(tmp_path: Path, prepared: Path) -> None:
+    faces = write_faces(tmp_path / "0.h5", ["ok", "box_fallback", "whole_image", "unreadable"], size=96)
+    found = extract(faces, "dlib")
+    assert list(found["status"]) == ["ok", "no_face", "no_face", "unreadable"]
+    assert np.isfinite(found["points"][0]).all()
+    assert np.isnan(found["points"][1:]).all()
+
+
+def test_dlib_looks_again_into_crops_that_no_detector_has_seen(tmp_path: Path, prepared: Path, shared: Path) -> None:
+    root = shared / "faces" / "RAF-DB"
+    options = {"detector": "none", "size": SIZE, "quality": 95, "mode": "published"}
+    align.build(prepared / "index.csv", root, 0, tmp_path / "0.h5", **options)
+    found = extract(tmp_path / "0.h5", "dlib")
+    seen = found["status"] == "redetected"
+    assert set(found["status"]) <= {"redetected", "no_face"}
+    assert seen.mean() > 0.8
+    assert (np.isfinite(found["points"]).all((1, 2)) == seen).all()
+
+
+# --- status
+
+
+def test_status_counts_by_split_and_class(tmp_path: Path) -> None:
+    own = np.full((8, 68, 2), np.nan, np.float32)
+    own[[0, 1, 2]] = mean_face()
+    faces = write_faces(tmp_path / "faces" / "0.h5", ["ok"] * 6 + ["box_fallback", "unreadable"], source_landmarks=own)
+    landmarks.build(faces, tmp_path / "landmarks" / "0.h5", "dataset")
+    table = status.build(tmp_path, tmp_path / "status").set_index(["split", "expression"])
+    # Rows 0 to 7 have classes 0 to 6 and 0; even rows are test, odd rows train.
+    assert table.loc[("test", "neutral"), ["images", "face:ok", "landmarks:ok", "percent"]].tolist() == [
+        1,
+        1,
+        1,
+        "100.0",
+    ]
+    assert table.loc[("train", "neutral"), ["images", "face:unreadable", "percent"]].tolist() == [1, 1, "0.0"]
+    assert table.loc[("train", "all"), ["images", "landmarks:ok", "percent"]].tolist() == [4, 1, "25.0"]
+    assert table.loc[("all", "all"), ["images", "face:box_fallback", "landmarks:no_points"]].tolist() == [8, 1, 4]
+    assert table.loc[("train", "sadness"), ["images", "percent"]].tolist() == [0, "-"]
+    lines = (tmp_path / "status.md").read_text().splitlines()
+    assert len(lines) == 2 + 7 + 1 + 7 + 1 + 1
+    assert len({len(line) for line in lines}) == 1
+    assert (tmp_path / "status.csv").read_text().splitlines()[0].startswith("split,expression,images,face:ok,")
+
+
+def test_status_refuses_shards_of_different_images(tmp_path: Path) -> None:
+    write_faces(tmp_path / "faces" / "0.h5", ["ok"], ["a"])
+    other = write_faces(tmp_path / "other.h5", ["ok"], ["b"])
+    landmarks.build(other, tmp_path / "landmarks" / "0.h5", "dataset")
+    with pytest.raises(UserError, match="different images"):
+        status.build(tmp_path, tmp_path / "status")
+
+
+# --- face_alignment, with random weights of the right architecture
+
+
+def test_missing_and_damaged_weights_are_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    with pytest.raises(UserError) as missing:
+        fan.find_weights(str(tmp_path / "weights"))
+    for word in (fan.FILE, fan.URL, str(tmp_path / "weights"), str(tmp_path / "torch" / "hub" / "checkpoints")):
+        assert word in str(missing.value)
+    cache = tmp_path / "torch" / "hub" / "checkpoints" / fan.FILE
+    cache.parent.mkdir(parents=True)
+    cache.write_bytes(b"half a file")
+    with pytest.raises(UserError, match=r"damaged: its SHA-256 is [0-9a-f]{10}"):
+        fan.find_weights(str(tmp_path / "weights"))
+
+
+def test_window_by_hand() -> None:
+    # (100 + 95) * 200 / 195 = 200 px around the box's centre (80, 77.5), raised by 0.12 * 95.
+    matrix = fan.window(np.array([30.0, 30.0, 130.0, 125.0]))
+    assert np.allclose(matrix, [[1.28, 0, 127.5 - 1.28 * 80], [0, 1.28, 127.5 - 1.28 * (77.5 - 11.4)]])
+
+
+def test_read_out_by_hand() -> None:
+    maps = np.zeros((1, 68, 64, 64), np.float32)
+    maps[0, :, 20, 10] = 0.7
+    maps[0, :, 20, 11] = 0.3
+    maps[0, :, 19, 10] = 0.2
+    maps[0, 5] = 0
+    maps[0, 5, 63, 0] = 0.9
+    peaks, heights = fan.read_out(maps)
+    assert np.allclose(peaks[0, 0], (10.25, 19.75))
+    assert np.allclose(peaks[0, 5], (0, 63))
+    assert np.allclose(heights[0, [0, 5]], (0.7, 0.9))
+
+
+@pytest.fixture(scope="module")
+def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import torch
+    from face_alignment.models import FAN
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / fan.FILE
+    torch.save(FAN(4).state_dict(), path, _use_new_zipfile_serialization=False)
+    return path
+
+
+@pytest.mark.slow
+def test_read_out_is_the_packages_but_for_its_half_cell() -> None:
+    from face_alignment.utils import get_preds_fromhm
+
+    maps = np.random.default_rng(0).normal(size=(2, 68, 64, 64)).astype(np.float32)
+    peaks, heights = fan.read_out(maps)
+    theirs, _, scores = get_preds_fromhm(maps)
+    assert np.allclose(peaks, theirs - 0.5)  # they count from a cell's edge
+    assert np.allclose(heights, scores)
+
+
+@pytest.mark.slow
+def test_face_alignment_runs_on_one_face(tmp_path: Path, random_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+    from face_alignment.models import FAN
+
+    monkeypatch.setattr(fan, "_check", lambda path: None)
+    boxes = np.full((3, 4), np.nan, np.float32)
+    boxes[1] = (20, 20, 70, 80)
+    faces = write_faces(tmp_path / "0.h5", ["unreadable", "box_fallback", "whole_image"], size=96, box=boxes)
+    found = extract(faces, "face_alignment", weights=str(random_weights.parent), device="cpu", batch="2")
+    assert list(found["status"]) in (["unreadable", "from_box", "no_face"], ["unreadable", "outside", "no_face"])
+    assert np.isfinite(found["points"]).all((1, 2)).tolist() == [False, True, False]
+
+    network = FAN(4).eval()
+    network.load_state_dict(torch.load(random_weights, weights_only=True))
+    stored = shards.read(faces)
+    crop = images.decode_jpeg(stored["jpeg"][stored["offset"][1] : stored["offset"][2]])
+    matrix = fan.window(boxes[1].astype(float))
+    shown = torch.from_numpy(fan.warp(crop, matrix, 256)).permute(2, 0, 1)[None].float() / 255
+    with torch.no_grad():
+        maps = network(shown)[-1][0].numpy()
+    row, column = np.unravel_index(maps.reshape(68, -1).argmax(1), (64, 64))
+    scale, shift = matrix[0, 0], matrix[:, 2]
+    expected = (rescale(np.stack([column, row], 1), 64, 256) - shift) / scale
+    assert np.abs(found["points"][1] - expected).max() <= 0.25 * 4 / scale + 1e-3
+    heights = np.clip(maps.reshape(68, -1).max(1), 0, 1)
+    assert found["quality"][1] == pytest.approx(heights.mean(), abs=1e-5)
+    assert np.isnan(found["quality"][[0, 2]]).all()
+
+
+def test_face_alignment_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fan, "find_weights", lambda folder: tmp_path)
+    faces = write_faces(tmp_path / "0.h5", ["ok"])
+    with pytest.raises(UserError, match="device"):
+        extract(faces, "face_alignment", device="quantum")
+    monkeypatch.setattr(fan, "_network", lambda path, device: (None, None))
+    with pytest.raises(UserError, match="batch"):
+        extract(faces, "face_alignment", batch="none")
