@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -37,16 +38,16 @@ class Prepared:
         drawn = shards.read_all(folder / "heatmaps", "id", "shapes")
         if not np.array_equal(faces["id"], drawn["id"]):
             raise UserError(f"{folder}: faces/ and heatmaps/ list different images; run the workflow again")
-        paths = [path for stage in ("faces", "heatmaps") for path in sorted((folder / stage).glob("*.h5"))]
-        described = [shards.attributes(path) for path in paths]
-        self.digest = hashlib.sha256("".join(part["sha256"] for part in described).encode()).hexdigest()
-        self.heatmap_settings = _checked(folder, heatmap)
+        cut, geometry = (_described(folder / stage) for stage in ("faces", "heatmaps"))
+        self.digest = hashlib.sha256(f"{cut.pop('sha256')}{geometry.pop('sha256')}".encode()).hexdigest()
+        self.alignment = cut
+        if geometry["geometry"] != heatmap.geometry:
+            asked = f"heatmap.geometry asks for {heatmap.geometry!r}"
+            raise UserError(f"{folder}/heatmaps holds the geometry {geometry['geometry']!r}, {asked}")
+        self.heatmap_settings = heatmap
         self.ids, self.splits, self.identities = faces["id"], faces["split"], faces["identity"]
         self.expressions = faces["expression"].astype(np.int64)
         self.readable = faces["status"] != "unreadable"
-        about = shards.attributes(_first(folder / "faces"))
-        self.alignment = {key: value.item() if hasattr(value, "item") else value for key, value in about.items()}
-        del self.alignment["sha256"]
         self._bytes, self._offset, self._shapes = faces["jpeg"], faces["offset"], drawn["shapes"]
 
     def image(self, row: int) -> NDArray[np.uint8]:
@@ -185,14 +186,8 @@ class _Order(torch.utils.data.Sampler[int]):
         return len(self.order)
 
 
-def _checked(folder: Path, heatmap: Heatmap) -> Heatmap:
-    stored = shards.attributes(_first(folder / "heatmaps"))["geometry"]
-    if stored != heatmap.geometry:
-        raise UserError(
-            f"{folder}/heatmaps holds the geometry {stored!r}, heatmap.geometry asks for {heatmap.geometry!r}"
-        )
-    return heatmap
-
-
-def _first(folder: Path) -> Path:
-    return next(folder.glob("*.h5"))
+def _described(folder: Path) -> dict[str, Any]:
+    """Read what the shards of a stage say about it, equal in all of them, and their checksums as one."""
+    described = [shards.attributes(path) for path in sorted(folder.glob("*.h5"), key=lambda path: int(path.stem))]
+    plain = {key: value.item() if isinstance(value, np.generic) else value for key, value in described[0].items()}
+    return {**plain, "sha256": "".join(part["sha256"] for part in described)}

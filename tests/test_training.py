@@ -1,0 +1,291 @@
+"""The training loop: it learns, repeats itself bit for bit, survives being killed, and says what is wrong."""
+
+import csv
+import fcntl
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from pipeline.errors import UserError
+from train import checkpoint, device, state
+from train.data import Prepared
+from train.loop import Trainer, train
+from train.losses import attention, cosine, resize
+from train.transforms import evaluation
+
+ROOT = Path(__file__).resolve().parent.parent
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+
+
+def history(folder):
+    """Rows of history.csv without the wall time."""
+    with (folder / "history.csv").open() as file:
+        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+
+
+def tensors(folder):
+    return checkpoint.read_tensors(folder / "checkpoint.safetensors")
+
+
+def assert_same_run(one, other):
+    assert history(one) == history(other)
+    first, second = tensors(one), tensors(other)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def trainer_of(card, folder):
+    folder.mkdir(exist_ok=True)
+    return Trainer(card, Prepared(card.data.folder, card.heatmap), torch.device("cpu"), folder)
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    """Room for the run that the tests compare with, made by the first that asks for it."""
+    return tmp_path_factory.mktemp("unbroken")
+
+
+@pytest.fixture
+def four_epochs(make_card, unbroken):
+    card = make_card(training__epochs=4, training__augmentation="published")
+    if not (unbroken / "checkpoint.safetensors").exists():
+        train(card, unbroken)
+    return card, unbroken
+
+
+def test_it_learns_and_guidance_turns_attention_to_the_heatmaps(make_card, tmp_path):
+    scores = {}
+    for weight in (0.0, 5.0):
+        out = tmp_path / str(weight)
+        train(make_card(training__epochs=8, guidance__weight=weight), out)
+        loaded = checkpoint.load(out / "checkpoint.safetensors")
+        prepared = Prepared(loaded.card.data.folder, loaded.card.heatmap)
+        rows = [row for row in prepared.rows("test") if prepared.heatmap(row) is not None]
+        images = torch.stack([evaluation(prepared.image(row), 64) for row in rows])
+        with torch.no_grad():
+            maps = resize(attention(loaded.method(images).features[5]), 224)
+        drawn = torch.stack([torch.from_numpy(prepared.heatmap(row)) for row in rows])
+        scores[weight] = cosine(maps, drawn).mean().item()
+        rows = history(out)
+        assert float(rows[-1]["train_accuracy"]) >= 0.75
+        assert float(rows[-1]["loss"]) < 0.5 * float(rows[0]["loss"])
+    print(scores)
+    assert scores[5.0] > 0.65
+    assert scores[5.0] > scores[0.0] + 0.1
+
+
+def test_two_runs_are_equal_bit_for_bit(four_epochs, tmp_path):
+    card, out = four_epochs
+    train(card, tmp_path)
+    assert_same_run(out, tmp_path)
+    assert not (tmp_path / "state").exists()
+
+
+def test_seeds_differ(make_card, four_epochs, tmp_path):
+    train(make_card(seed=1, training__epochs=1, training__augmentation="published"), tmp_path)
+    assert history(tmp_path)[0]["loss"] != history(four_epochs[1])[0]["loss"]
+
+
+def test_a_killed_run_continues_and_ends_like_an_unbroken_one(four_epochs, tmp_path):
+    card, out = four_epochs
+    run_yaml = tmp_path / "run.yaml"
+    run_yaml.write_text(yaml.safe_dump(card.model_dump(mode="json")))
+    command = [sys.executable, "-m", "train", str(run_yaml), "--out", str(tmp_path / "killed")]
+    process = subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
+    written = tmp_path / "killed" / "state" / "history.csv"
+    deadline = time.monotonic() + 60
+    while not written.exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert 1 <= len(history(written.parent)) < 4
+    assert not (tmp_path / "killed" / "checkpoint.safetensors").exists()
+    done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    assert re.search(r"continuing after epoch [123]\n", done.stdout)
+    assert_same_run(out, tmp_path / "killed")
+    assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == ["checkpoint.safetensors", "history.csv"]
+
+
+def test_a_state_of_another_card_is_set_aside(make_card, four_epochs, tmp_path, capsys):
+    card, out = four_epochs
+    trainer_of(card.model_copy(update={"seed": 9}), tmp_path / "state")._save()
+    train(card, tmp_path)
+    assert "set aside, training starts anew" in capsys.readouterr().out
+    assert_same_run(out, tmp_path)
+
+
+def test_learning_rates_follow_the_schedule(make_card, tmp_path):
+    card = make_card(
+        training__learning_rate=0.01, training__head_lr_ratio=10, training__step_size=3, training__gamma=0.1
+    )
+    trainer = trainer_of(card, tmp_path)
+    body, head = trainer.optimiser.param_groups
+    for epoch, rate in ((0, 1e-2), (2, 1e-2), (3, 1e-3), (9, 1e-5), (30, 1e-7)):
+        assert trainer._set_rates(epoch) == pytest.approx(rate)
+        assert body["lr"] == pytest.approx(rate)
+        assert head["lr"] == pytest.approx(max(10 * 0.01 * 0.1 ** (epoch // 3), 1e-7))
+    assert len(body["params"]) + len(head["params"]) == len(list(trainer.method.parameters()))
+    assert {id(p) for p in head["params"]} == {id(p) for p in trainer.method.head_parameters()}
+    assert body["momentum"] == 0.9
+    assert body["nesterov"]
+    assert body["weight_decay"] == 5e-4
+
+
+def test_the_first_of_equally_good_epochs_is_kept(four_epochs):
+    _, out = four_epochs
+    accuracies = [float(row["validation_accuracy"]) for row in history(out)]
+    scores = checkpoint.load(out / "checkpoint.safetensors").scores
+    assert scores["best_epoch"] == int(np.argmax(accuracies)) + 1
+    assert scores["validation_accuracy"] == max(accuracies)
+
+
+def test_history_adds_up(four_epochs):
+    for row in history(four_epochs[1]):
+        parts = float(row["classification_loss"]) + 5 * float(row["au_loss"])
+        assert float(row["loss"]) == pytest.approx(parts)
+
+
+def test_a_loss_that_is_not_finite_names_its_images(make_card, tmp_path):
+    with pytest.raises(UserError, match=r"not finite.*learning_rate.*train_0\d\d, train_0\d\d"):
+        train(make_card(training__learning_rate=1e12), tmp_path)
+    assert (tmp_path / "state").exists()
+
+
+def test_gradients_are_clipped(make_card, tmp_path):
+    trainer = trainer_of(make_card(training__clip_norm=0.5), tmp_path)
+    loss = 1e3 * sum(parameter.square().sum() for parameter in trainer.method.parameters())
+    trainer._descend(loss)
+    norm = torch.stack([parameter.grad.norm() for parameter in trainer.method.parameters()]).norm()
+    assert norm.item() == pytest.approx(0.5, rel=1e-3)
+
+
+@pytest.mark.parametrize("amp", ["bf16", "fp16"])
+def test_mixed_precision_stays_near_full_precision(amp, make_card, tmp_path):
+    """One step on two small faces: fp16 is made for GPUs and slow here."""
+    images, classes = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)), torch.tensor([1, 2])
+    heatmaps = torch.rand(2, 32, 32, generator=torch.Generator().manual_seed(1))
+    trainers = {name: trainer_of(make_card(training__amp=name), tmp_path / name) for name in (amp, "off")}
+    batch = trainers["off"]._batch(images, classes, heatmaps, torch.tensor([True, True]))
+    before = trainers[amp].method.fc.weight.detach().clone()
+    values = {name: trainer._step(batch, torch.Generator()) for name, trainer in trainers.items()}
+    assert not torch.equal(values[amp], values["off"])
+    torch.testing.assert_close(values[amp], values["off"], rtol=0.1, atol=0.02)
+    for _ in range(6):  # fp16 halves its loss scale, and skips the step, until no gradient overflows
+        trainers[amp]._step(batch, torch.Generator())
+    assert not torch.equal(trainers[amp].method.fc.weight, before)
+    assert all(torch.isfinite(parameter).all() for parameter in trainers[amp].method.parameters())
+
+
+def test_protocol_paper_selects_on_the_test_set(make_card, tmp_path, capsys):
+    train(make_card(protocol="paper", training__epochs=1), tmp_path)
+    assert "41 faces train, 21 validate (protocol paper), 1 of 63 are unreadable" in capsys.readouterr().out
+    assert checkpoint.load(tmp_path / "checkpoint.safetensors").scores["protocol"] == "paper"
+
+
+def test_timm_backbones_train(make_card, tmp_path):
+    train(make_card(model__backbone="timm/resnet10t", training__epochs=1), tmp_path)
+    loaded = checkpoint.load(tmp_path / "checkpoint.safetensors")
+    with torch.no_grad():
+        assert list(loaded.method(torch.zeros(1, 3, 64, 64)).features) == [1, 2, 3, 4, 5]
+
+
+def test_tensorboard_is_asked_for_in_one_line(make_card, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(UserError, match=r"training\.tensorboard: the package tensorboard is not installed"):
+        train(make_card(training__tensorboard=True), tmp_path)
+
+
+def test_the_second_process_waits_and_does_not_train_again(make_card, tmp_path):
+    """It begins while the first still holds the folder, and finds the work done afterwards."""
+    card = make_card(training__epochs=1)
+    run_yaml = tmp_path / "run.yaml"
+    run_yaml.write_text(yaml.safe_dump(card.model_dump(mode="json")))
+    out = tmp_path / "run"
+    with state.hold(out) as (folder, waited):
+        assert not waited
+        command = [sys.executable, "-m", "train", str(run_yaml), "--out", str(out)]
+        second = subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
+        assert "waiting for its end" in second.stdout.readline()
+        trainer = trainer_of(card, folder)
+        checkpoint.save(
+            out / "checkpoint.safetensors", trainer.method.state_dict(), card, trainer.prepared, trainer.scores()
+        )
+    printed, _ = second.communicate(timeout=60)
+    assert second.returncode == 0
+    assert printed == f"the other process has finished this run: {out}\n"
+    assert not (out / "state").exists()
+
+
+def test_a_run_ends_with_its_parent(tmp_path):
+    """`--end-with-parent`: killing the process that started it ends it (no orphan keeps a GPU)."""
+    if sys.platform != "linux":
+        pytest.skip("Linux only")
+    child = "from time import sleep; from train.state import *; end_with_parent(); print(1, flush=True); sleep(60)"
+    parent = (
+        "import subprocess, sys\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {child!r}], stdout=subprocess.PIPE)\n"
+        "child.stdout.readline()\nprint(child.pid, flush=True)\nchild.wait()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", parent], cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True
+    )
+    pid = int(process.stdout.readline())
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 10
+    while _alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not _alive(pid)
+
+
+def _alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_wrong_input_is_one_line(tmp_path, make_card):
+    card = make_card(data={"folder": str(tmp_path / "nowhere")}).model_dump(mode="json")
+    run_yaml = tmp_path / "run.yaml"
+    run_yaml.write_text(yaml.safe_dump(card))
+    command = [sys.executable, "-m", "train", str(run_yaml), "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: \S+/nowhere/faces holds no shards; .*\n", done.stderr)
+
+
+def test_gpus_are_claimed_one_each(tmp_path, monkeypatch):
+    """With names in the place of GPUs: two claims get two, a third waits until one is free."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    slots = tmp_path / "slots"
+    with device.claim(slots) as first:
+        assert first == torch.device("cuda:0")
+        with device.claim(slots) as second:
+            assert second == torch.device("cuda:1")
+            assert sorted(path.name for path in slots.iterdir()) == ["3.lock", "5.lock"]
+            with (slots / "3.lock").open() as file, pytest.raises(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with device.claim(slots) as third:
+            assert third == torch.device("cuda:1")
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    with device.claim(tmp_path / "none") as given:
+        assert given == torch.device("cuda:0")
+    assert not (tmp_path / "none").exists()
+
+
+def test_without_gpu_it_is_the_cpu(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with device.claim(tmp_path / "none") as given:
+        assert given == torch.device("cpu")
