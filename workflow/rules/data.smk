@@ -31,7 +31,11 @@ rule index_dataset:
         root=plan.root,
         source=plan.setting("source"),
         shards=plan.setting("shards"),
-        code=plan.code("pipeline/index.py", "pipeline/expressions.py", "pipeline/sources/*{source}*.py"),
+        code=plan.code(
+            "pipeline/index.py",
+            "pipeline/expressions.py",
+            "pipeline/sources/*{source}*.py",
+        ),
     message:
         "List the images of {wildcards.dataset}"
     shell:
@@ -85,7 +89,12 @@ rule landmarks_shard:
     params:
         extractor=plan.setting("extractor"),
         options=plan.extractor_options,
-        code=plan.code("pipeline/landmarks.py", "pipeline/extractors/{extractor}.py"),
+        code=plan.code(
+            "pipeline/landmarks.py",
+            "pipeline/extractors/{extractor}.py",
+            "pipeline/geometry.py",
+            "pipeline/images.py",
+        ),
     message:
         "Find the landmarks of {wildcards.dataset}, shard {wildcards.shard}"
     shell:

@@ -16,7 +16,7 @@ rule predict:
         gpu=1,
         mem_mb=16000,
     params:
-        code=plan.code("eval/predict.py"),
+        code=plan.code("eval/predict.py", "eval/predictions.py", "eval/metrics.py"),
     message:
         "Predict the test faces of {wildcards.dataset}: {wildcards.method}, {wildcards.variant}, seed {wildcards.seed}"
     shell:
@@ -33,7 +33,7 @@ rule score:
     conda:
         "../../environment.yml"
     params:
-        code=plan.code("eval/score.py", "eval/metrics.py"),
+        code=plan.code("eval/score.py", "eval/metrics.py", "eval/predictions.py"),
     message:
         "Score {wildcards.method} on {wildcards.dataset}: {wildcards.variant}, seed {wildcards.seed}"
     shell:
@@ -52,7 +52,12 @@ rule average_maps:
         "../../environment.yml"
     params:
         out=lambda wildcards, output: output.npz.removesuffix(".npz"),
-        code=plan.code("eval/maps.py", "eval/pictures.py"),
+        code=plan.code(
+            "eval/maps.py",
+            "eval/pictures.py",
+            "eval/metrics.py",
+            "eval/predictions.py",
+        ),
     message:
         "Average the maps of {wildcards.method} on {wildcards.dataset}: {wildcards.variant}, seed {wildcards.seed}"
     shell:
@@ -72,7 +77,12 @@ rule compare_maps:
         "../../environment.yml"
     params:
         out=lambda wildcards, output: output[0].removesuffix(".png"),
-        code=plan.code("eval/maps.py", "eval/pictures.py"),
+        code=plan.code(
+            "eval/maps.py",
+            "eval/pictures.py",
+            "eval/metrics.py",
+            "eval/predictions.py",
+        ),
     message:
         "Draw the average maps of {wildcards.method} on {wildcards.dataset} without and with AU, seed {wildcards.seed}"
     shell:
@@ -113,7 +123,13 @@ rule guidance:
         "../../environment.yml"
     params:
         out=lambda wildcards, output: output[0].removesuffix(".csv"),
-        code=plan.code("eval/compare.py", "eval/statistics.py", "eval/metrics.py"),
+        code=plan.code(
+            "eval/compare.py",
+            "eval/statistics.py",
+            "eval/score.py",
+            "eval/metrics.py",
+            "eval/predictions.py",
+        ),
     message:
         "Compare the runs of {wildcards.experiment} without and with AU, with intervals"
     shell:

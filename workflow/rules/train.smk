@@ -70,7 +70,7 @@ rule train_run:
     message:
         "Train {wildcards.method} on {wildcards.dataset}: {wildcards.variant}, seed {wildcards.seed}"
     shell:
-        "exec python -m train {input.card} --out {params.folder} > {log} 2>&1"
+        "exec python -m train {input.card} --out {params.folder} --end-with-parent > {log} 2>&1"
 
 
 rule train:
