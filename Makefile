@@ -31,7 +31,7 @@ $(UV):
 	@touch $@
 
 demo: setup
-	snakemake --cores $(CORES) --configfile workflow/demo.yaml
+	snakemake --cores $(CORES) --workflow-profile profiles/cpu --configfile workflow/demo.yaml
 	@python -m eval.summary results/demo
 
 test: setup

@@ -1,5 +1,6 @@
 """The one error that a user's input can cause, and how a command shows it."""
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -14,3 +15,5 @@ def run(main: Callable[[], None]) -> None:
         main()
     except UserError as error:
         sys.exit(f"error: {error}")
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

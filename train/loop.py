@@ -28,7 +28,7 @@ PRECISION = {"off": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16
 
 
 def train(card: Card, out: Path) -> None:
-    """Train a run and write `checkpoint.safetensors` (the best epoch) and `history.csv` to `out`.
+    """Train a run and write `checkpoint.safetensors` (best epoch), `last.safetensors` and `history.csv` to `out`.
 
     A run that was killed continues after its last epoch. Raises UserError on missing data or weights, and with the ids
     of the images when a loss is not finite.
@@ -43,7 +43,9 @@ def train(card: Card, out: Path) -> None:
         with closing(Progress(card, steps, out, done=len(trainer.history))) as progress:
             trainer.run(progress)
         write_history(out / "history.csv", trainer.history)
-        checkpoint.save(out / "checkpoint.safetensors", trainer.best["tensors"], card, prepared, trainer.scores())
+        last, best = trainer.method.state_dict(), trainer.best
+        checkpoint.save(out / "last.safetensors", last, card, prepared, trainer.scores(len(trainer.history)))
+        checkpoint.save(out / "checkpoint.safetensors", best["tensors"], card, prepared, trainer.scores(best["epoch"]))
 
 
 class Trainer:
@@ -87,10 +89,11 @@ class Trainer:
             self._save()
             progress.epoch(row, best=self.best["epoch"])
 
-    def scores(self) -> dict[str, Any]:
-        """Return what is known of the kept epoch."""
+    def scores(self, epoch: int) -> dict[str, Any]:
+        """Return what is known of an epoch."""
         return {
-            "validation_accuracy": self.best["accuracy"],
+            "epoch": epoch,
+            "validation_accuracy": self.history[epoch - 1].validation_accuracy,
             "best_epoch": self.best["epoch"],
             "epochs": len(self.history),
             "protocol": self.card.protocol,

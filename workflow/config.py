@@ -18,7 +18,7 @@ from train.config import Card, Data, Guidance, Heatmap, Layer, Model, Strict, Tr
 
 # Targets and rules of the workflow; an experiment is a target too and needs a name of its own.
 RESERVED = {
-    "all", "average_maps", "card", "compare_maps", "faces", "faces_shard", "generate",
+    "all", "average_maps", "compare_maps", "faces", "faces_shard", "generate",
     "guidance", "heatmaps", "heatmaps_shard", "index", "index_dataset", "landmarks", "landmarks_shard",
     "predict", "score", "status", "table", "tables", "train", "train_run",
     "weights",
@@ -29,10 +29,10 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 
 def change(model: type[BaseModel]) -> Any:
     """Make the model of a section that sets only some keys of `model`."""
-    fields: dict[str, Any] = {
-        name: (field.annotation | None, Field(None, description=field.description))  # type: ignore[operator]
-        for name, field in model.model_fields.items()
-    }
+    fields: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        kind: Any = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+        fields[name] = (kind | None, Field(None, description=field.description))
     return create_model(f"{model.__name__}Change", __base__=Strict, **fields)
 
 
@@ -170,17 +170,15 @@ def card(config: Config, one: Run) -> Card:
     sections = {part: _merged(config, one, part) for part in ("model", "training", "guidance")}
     sections["model"].setdefault("weights", config.weights)
     sections["guidance"].update(_guided(one.variant))
+    data = Data(
+        folder=config.results / "data" / one.dataset,
+        validation_fraction=config.validation.fraction,
+        validation_seed=config.validation.seed,
+    )
+    kind = one.variant.partition("-")[0]
+    values = {**vars(one), "variant": kind, "data": data, "heatmap": config.heatmap, **sections}
     try:
-        made = Card(
-            **{**vars(one), "variant": one.variant.partition("-")[0]},
-            data=Data(
-                folder=config.results / "data" / one.dataset,
-                validation_fraction=config.validation.fraction,
-                validation_seed=config.validation.seed,
-            ),
-            heatmap=config.heatmap,
-            **sections,
-        )
+        made = Card.model_validate(values)
     except ValidationError as error:
         raise UserError(f"{one.method} on {one.dataset}: {explain(error)}") from None
     check_model(made, key=f"{one.method} on {one.dataset}")

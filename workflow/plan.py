@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.index import missing_root_message
-
 from pipeline.errors import UserError
+from pipeline.index import missing_root_message
 from pipeline.plugins import ROOT, names
 from train.config import Card, needed_weights
 from workflow.card import to_json
@@ -207,14 +206,9 @@ def fingerprint(patterns: list[str]) -> str:
 def _meaning(source: str) -> str:
     tree = ast.parse(source)
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if (
-            isinstance(body, list)
-            and body
-            and isinstance(body[0], ast.Expr)
-            and isinstance(body[0].value, ast.Constant)
-        ):
-            body[0].value = ast.Constant(None)
+        match node:
+            case ast.Module() | ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef() if ast.get_docstring(node):
+                node.body = node.body[1:] or [ast.Pass()]
     return ast.unparse(tree)
 
 

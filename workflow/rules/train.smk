@@ -25,32 +25,18 @@ rule weights:
         "python -m train.weights {params.needs} --out {params.folder} > {log} 2>&1"
 
 
-rule card:
-    output:
-        f"{plan.run}/run.yaml",
-    log:
-        f"{plan.logs}/card/{{protocol}}-{{dataset}}-{{method}}-{{variant}}-{{seed}}.log",
-    localrule: True
-    conda:
-        "../../environment.yml"
-    params:
-        card=plan.card,
-    message:
-        "Write the card of {output}"
-    shell:
-        "python -m workflow.card {params.card:q} --out {output} > {log} 2>&1"
-
-
-# A run is trained again when its card or its data change; `ancient` because a card that was only written again, or
-# weights that were only checked again, must not do that. Work in progress lies in state/, which no rule declares, so
-# that a killed training continues. `exec` lets the trainer see that Snakemake died.
+# A run is trained again when its card or its data change. The card counts through `params` and is no job of its own:
+# Snakemake would train again after any job that writes it, changed or not. `ancient` because weights that were only
+# checked again must not do that either. Work in progress lies in state/, which no rule declares, so that a killed
+# training continues. `exec` and --end-with-parent let the trainer see that Snakemake died.
 rule train_run:
     input:
-        card=ancient(f"{plan.run}/run.yaml"),
         weights=ancient(plan.weights),
         shards=plan.prepared,
     output:
+        card=f"{plan.run}/run.yaml",
         checkpoint=f"{plan.run}/checkpoint.safetensors",
+        last=f"{plan.run}/last.safetensors",
         history=f"{plan.run}/history.csv",
     log:
         f"{plan.logs}/train/{{protocol}}-{{dataset}}-{{method}}-{{variant}}-{{seed}}.log",
@@ -64,13 +50,12 @@ rule train_run:
         mem_mb=16000,
     params:
         card=plan.card,
-        folder=lambda wildcards, output: output.checkpoint.removesuffix(
-            "/checkpoint.safetensors"
-        ),
+        folder=lambda wildcards, output: output.card.removesuffix("/run.yaml"),
     message:
         "Train {wildcards.method} on {wildcards.dataset}: {wildcards.variant}, seed {wildcards.seed}"
     shell:
-        "exec python -m train {input.card} --out {params.folder} --end-with-parent > {log} 2>&1"
+        "python -m workflow.card {params.card:q} --out {output.card} > {log} 2>&1"
+        " && exec python -m train {output.card} --out {params.folder} --end-with-parent >> {log} 2>&1"
 
 
 rule train:
