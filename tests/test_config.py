@@ -78,6 +78,17 @@ def test_later_levels_win(values):
         ("methods.kam", {}, r"methods: there is no method 'kam'"),
         ("protocol", "tests", r"protocol: .*heldout"),
         ("datasets.rafdb.generate", {"identities_train": 1, "identities_test": 1}, r"datasets\.rafdb: .*`root`"),
+        (
+            "datasets.mine",
+            {"source": "rafdb", "generate": {"identities_train": 1, "identities_test": 1}},
+            r"'synthetic'",
+        ),
+        ("datasets.rafdb.extractor_options", {"fiel": "x"}, r"extractor_options: .*no option 'fiel'.*weights"),
+        ("datasets.rafdb.extractor", "published", r"extractor_options: .*published needs the option 'file'"),
+        ("validation.seed", -1, r"validation\.seed: .*greater than or equal to 0"),
+        ("experiments.lambda.weights", [float("inf")], r"weights.*finite"),
+        ("experiments.table1.seeds", [True], r"seeds.*integer"),
+        ("datasets.rafdb.guidance.weight", 0, r"guidance\.weight of cam on rafdb is 0"),
         ("guidance.layers", [6], r"layers.*less than or equal to 5"),
     ],
 )
@@ -96,6 +107,25 @@ def test_an_experiment_may_not_take_a_targets_name(values):
     values["experiments"]["faces"] = values["experiments"].pop("table1")
     with pytest.raises(UserError, match="'faces' is the name of another target"):
         parse(values)
+
+
+@pytest.mark.parametrize("name", ["table2", "table1-guidance"])
+def test_an_experiment_may_not_take_another_ones_table(values, name):
+    values["experiments"][name] = values["experiments"]["table1"]
+    with pytest.raises(UserError, match=f"'{name}' is the name of another target or table"):
+        parse(values)
+
+
+def test_lambda_keeps_its_digits_and_layers_their_sets(values):
+    values["experiments"] = {
+        "lambda": {**values["experiments"]["lambda"], "variants": ["au"], "weights": [0.123456789, 4.0]},
+        "layers": {**values["experiments"]["layers"], "variants": ["au"], "layers": [[4, 5], [5, 4]]},
+    }
+    config = parse(values)
+    runs = grid(config)
+    assert [one.variant for one in runs] == ["au-w4-l5", "au-w0.123456789-l5", "au-w4-l5+4"]
+    assert card(config, runs[1]).guidance.weight == 0.123456789
+    assert card(config, runs[2]).guidance.layers == (5, 4)
 
 
 def test_checking_needs_no_heavy_library():

@@ -148,6 +148,13 @@ def test_the_first_of_equally_good_epochs_is_kept(four_epochs):
     assert scores["validation_accuracy"] == max(accuracies)
 
 
+def test_the_last_epoch_is_kept_too(four_epochs):
+    _, out = four_epochs
+    last = checkpoint.load(out / "last.safetensors").scores
+    assert last["epoch"] == last["epochs"] == 4
+    assert last["validation_accuracy"] == float(history(out)[-1]["validation_accuracy"])
+
+
 def test_history_adds_up(four_epochs):
     for row in history(four_epochs[1]):
         parts = float(row["classification_loss"]) + 5 * float(row["au_loss"])
@@ -216,9 +223,7 @@ def test_the_second_process_waits_and_does_not_train_again(make_card, tmp_path):
         second = subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
         assert "waiting for its end" in second.stdout.readline()
         trainer = trainer_of(card, folder)
-        checkpoint.save(
-            out / "checkpoint.safetensors", trainer.method.state_dict(), card, trainer.prepared, trainer.scores()
-        )
+        checkpoint.save(out / "checkpoint.safetensors", trainer.method.state_dict(), card, trainer.prepared, {})
     printed, _ = second.communicate(timeout=60)
     assert second.returncode == 0
     assert printed == f"the other process has finished this run: {out}\n"

@@ -4,6 +4,7 @@
 """
 
 import argparse
+import ast
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, create_model, model_validator
 
 from pipeline.errors import UserError, run
-from pipeline.plugins import check, suggestion
+from pipeline.plugins import ROOT, check, suggestion
 from train.config import Card, Data, Guidance, Heatmap, Layer, Model, Strict, Training, check_model, explain
 
 # Targets and rules of the workflow; an experiment is a target too and needs a name of its own.
@@ -75,6 +76,8 @@ class Dataset(Settings):
     def _one_origin(self) -> "Dataset":
         if (self.root is None) == (self.generate is None):
             raise ValueError("give either `root`, the folder of the dataset, or `generate`")
+        if self.generate and self.source != "synthetic":
+            raise ValueError(f"only the source 'synthetic' can `generate`; give the `root` of {self.source!r}")
         return self
 
 
@@ -84,13 +87,13 @@ class Experiment(Strict):
     datasets: list[str] = Field(min_length=1, description="names from `datasets`")
     methods: list[str] = Field(min_length=1, description="files in train/methods")
     variants: list[Literal["plain", "au"]] = Field(["plain", "au"], description="without and with AU guidance")
-    weights: list[Annotated[float, Field(gt=0)]] = Field(
+    weights: list[Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
         default_factory=list, description="further lambdas to train with"
     )
     layers: list[Annotated[tuple[Layer, ...], Field(min_length=1)]] = Field(
         default_factory=list, description="further layer sets to guide"
     )
-    seeds: list[int] = Field([0], min_length=1, description="one run each")
+    seeds: list[Annotated[int, Field(strict=True)]] = Field([0], min_length=1, description="one run each")
     protocol: Protocol | None = Field(None, description="instead of the global one")
 
 
@@ -98,7 +101,7 @@ class Validation(Strict):
     """The held-out part of the training set (protocol heldout)."""
 
     fraction: float = Field(0.1, gt=0, lt=1, description="share of the training set")
-    seed: int = Field(0, description="of the split; the same for all runs")
+    seed: int = Field(0, ge=0, description="of the split; the same for all runs")
 
 
 class Config(Settings):
@@ -187,7 +190,8 @@ def card(config: Config, one: Run) -> Card:
 
 def variant(guidance: Guidance) -> str:
     """Name a guided variant by its lambda and layers; equal settings share a name, and so a training."""
-    return f"au-w{guidance.weight:g}-l{'+'.join(map(str, guidance.layers))}"
+    weight = int(guidance.weight) if guidance.weight.is_integer() else guidance.weight
+    return f"au-w{weight!r}-l{'+'.join(map(str, sorted(set(guidance.layers), reverse=True)))}"
 
 
 def _guided(name: str) -> dict[str, Any]:
@@ -211,6 +215,8 @@ def _variants(config: Config, part: Experiment, dataset: str, method: str) -> It
         guidance = Guidance.model_validate(base)
     except ValidationError as error:
         raise UserError(f"guidance of {method} on {dataset}: {explain(error)}") from None
+    if "au" in part.variants and guidance.weight == 0:
+        raise UserError(f"guidance.weight of {method} on {dataset} is 0; the variant au needs a lambda above it")
     yield from ("plain" if name == "plain" else variant(guidance) for name in part.variants)
     yield from (variant(guidance.model_copy(update={"weight": weight})) for weight in part.weights)
     yield from (variant(guidance.model_copy(update={"layers": layers})) for layers in part.layers)
@@ -225,26 +231,54 @@ def _merged(config: Config, one: Run, part: str) -> dict[str, Any]:
     return merged
 
 
+def tables(config: Config) -> dict[str, tuple[str, str]]:
+    """Name all tables: the experiment that each shows, and which kind of `eval.table` it is."""
+    return {table: (name, kind) for name in config.experiments for table, kind in _tables_of(config, name).items()}
+
+
+def _tables_of(config: Config, name: str) -> dict[str, str]:
+    experiment = config.experiments[name]
+    if experiment.weights or experiment.layers:
+        return {name: "sweep"}
+    return {name: "table1", "table2" if name == "table1" else f"{name}-attention": "table2"}
+
+
 def _check_names(config: Config) -> None:
     for name, dataset in config.datasets.items():
         check("pipeline.sources", dataset.source, f"datasets.{name}.source")
         check("pipeline.detectors", dataset.detector, f"datasets.{name}.detector")
         check("pipeline.extractors", dataset.extractor, f"datasets.{name}.extractor")
+        _check_extractor_options(dataset, f"datasets.{name}.extractor_options")
         for method in dataset.methods:
             check("train.methods", method, f"datasets.{name}.methods")
     check("pipeline.codebooks", config.heatmap.codebook, "heatmap.codebook")
     check("pipeline.geometries", config.heatmap.geometry, "heatmap.geometry")
     for method in config.methods:
         check("train.methods", method, "methods")
+    shown = [table for name in config.experiments for table in (*_tables_of(config, name), f"{name}-guidance")]
     for name, part in config.experiments.items():
-        if name in RESERVED:
-            raise UserError(f"experiments: {name!r} is the name of another target; choose another one")
+        if name in RESERVED or shown.count(name) > 1:
+            raise UserError(f"experiments: {name!r} is the name of another target or table; choose another one")
         for method in part.methods:
             check("train.methods", method, f"experiments.{name}.methods")
         for dataset_name in part.datasets:
             if dataset_name not in config.datasets:
                 hint = suggestion(dataset_name, config.datasets)
                 raise UserError(f"experiments.{name}.datasets: there is no dataset {dataset_name!r}{hint}")
+
+
+def _check_extractor_options(dataset: Dataset, key: str) -> None:
+    """Compare options with the arguments of `extract`, read without importing it; one with the default "" is needed."""
+    tree = ast.parse((ROOT / "pipeline" / "extractors" / f"{dataset.extractor}.py").read_text(encoding="utf-8"))
+    found = next(part for part in tree.body if isinstance(part, ast.FunctionDef) and part.name == "extract")
+    known = [argument.arg for argument in found.args.args[1:]]
+    for name in dataset.extractor_options:
+        if name not in known:
+            hint = suggestion(name, known) if known else "; it takes none"
+            raise UserError(f"{key}: the extractor {dataset.extractor} has no option {name!r}{hint}")
+    for name, default in zip(known[::-1], found.args.defaults[::-1], strict=False):
+        if isinstance(default, ast.Constant) and default.value == "" and name not in dataset.extractor_options:
+            raise UserError(f"{key}: the extractor {dataset.extractor} needs the option {name!r}")
 
 
 def keys(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -13,17 +14,9 @@ from pipeline.index import missing_root_message
 from pipeline.plugins import ROOT, names
 from train.config import Card, needed_weights
 from workflow.card import to_json
-from workflow.config import Config, Dataset, Run, card, grid, parse
+from workflow.config import Config, Dataset, Run, card, grid, parse, tables
 
 STAGES = ("faces", "landmarks", "heatmaps")
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table: the experiment whose runs it gathers, and which kind of `eval.table` it is."""
-
-    experiment: str
-    kind: str
 
 
 @dataclass(frozen=True)
@@ -93,7 +86,7 @@ class Plan:
         options = dict(settings.extractor_options)
         if settings.extractor == "face_alignment":
             options.setdefault("weights", str(self.config.weights))
-        return " ".join(f"--option {key}={value}" for key, value in options.items())
+        return " ".join(f"--option {shlex.quote(f'{key}={value}')}" for key, value in options.items())
 
     def shards(self, dataset: str, *stages: str) -> list[str]:
         """List all shards of some stages of a dataset."""
@@ -122,7 +115,7 @@ class Plan:
 
     def extractor_weights(self, wildcards: Any) -> list[str]:
         """Say whether a dataset's extractor needs weights that `snakemake weights` brings."""
-        return [self.manifest] if self.dataset(wildcards).extractor == "face_alignment" else []
+        return [self.manifest] if _fetched(self.dataset(wildcards)) else []
 
     @property
     def manifest(self) -> str:
@@ -134,8 +127,8 @@ class Plan:
         runs = grid(self.config)
         wanted = {need for one in runs for need in needed_weights(card(self.config, one))}
         used = {one.dataset for one in runs}
-        extractors = {settings.extractor for name, settings in self.config.datasets.items() if name in used}
-        wanted |= {"landmarks:face_alignment"} & {f"landmarks:{name}" for name in extractors}
+        settings = [self.config.datasets[name] for name in used]
+        wanted |= {f"landmarks:{dataset.extractor}" for dataset in settings if _fetched(dataset)}
         return " ".join(f"--need {need}" for need in sorted(wanted))
 
     def runs(self, file: str, experiment: str | None = None) -> list[str]:
@@ -143,32 +136,29 @@ class Plan:
         found = grid(self.config, experiment)
         return [f"{self.config.results}/runs/{one.folder}/{file}" for one in found]
 
-    def tables(self) -> dict[str, Table]:
-        """Name all tables: what each shows, and of which experiment."""
-        found = {}
-        for name, experiment in self.config.experiments.items():
-            if experiment.weights or experiment.layers:
-                found[name] = Table(name, "sweep")
-            else:
-                attention = "table2" if name == "table1" else f"{name}-attention"
-                found |= {name: Table(name, "table1"), attention: Table(name, "table2")}
-        return found
+    def tables(self) -> dict[str, tuple[str, str]]:
+        """Name all tables: the experiment and the kind of each."""
+        return tables(self.config)
 
-    def table(self, wildcards: Any) -> Table:
-        """Look up the table of a job."""
-        return self.tables()[wildcards.table]
+    def scores(self, wildcards: Any) -> list[str]:
+        """List the scores that a table gathers."""
+        return self.runs("scores.json", self.tables()[wildcards.table][0])
+
+    def kind(self, wildcards: Any) -> str:
+        """Look up which kind a table is."""
+        return self.tables()[wildcards.table][1]
 
     def results(self, experiment: str) -> list[str]:
         """List all tables and pictures of an experiment."""
         folder = f"{self.config.results}/tables"
-        tables = [f"{folder}/{name}.csv" for name, table in self.tables().items() if table.experiment == experiment]
+        made = [f"{folder}/{name}.csv" for name, (shown, _) in self.tables().items() if shown == experiment]
         guided = [one for one in grid(self.config, experiment) if one.variant != "plain"]
         twins = {replace(one, variant="plain") for one in guided} & set(grid(self.config, experiment))
         if not twins:
-            return tables
+            return made
         paired = [one for one in guided if replace(one, variant="plain") in twins]
         pictures = [f"{self.config.results}/figures/{one.folder}.png" for one in paired]
-        return [*tables, f"{folder}/{experiment}-guidance.csv", *pictures]
+        return [*made, f"{folder}/{experiment}-guidance.csv", *pictures]
 
     def everything(self, suffix: str = "") -> list[str]:
         """List the results of all experiments, or those whose name ends with `suffix`."""
@@ -180,9 +170,17 @@ class Plan:
         """Make the function that fingerprints the files a stage is made of, whatever their comments say."""
         return lambda wildcards: fingerprint([pattern.format(**self._plugins(wildcards)) for pattern in patterns])
 
+    def codebook(self, wildcards: Any) -> str:
+        """Fingerprint the codebook that a guided run is trained with."""
+        guided = wildcards.variant != "plain"
+        return fingerprint([f"pipeline/codebooks/{self.config.heatmap.codebook}.yaml"]) if guided else ""
+
     def _plugins(self, wildcards: Any) -> dict[str, str]:
         dataset = self.config.datasets.get(getattr(wildcards, "dataset", ""))
-        chosen = {name: getattr(dataset, name) for name in ("source", "detector", "extractor")} if dataset else {}
+        chosen = {name: getattr(dataset, name) for name in ("detector", "extractor")} if dataset else {}
+        if dataset:  # a source is a file or, if it is large, a folder
+            folder = ROOT / "pipeline" / "sources" / dataset.source
+            chosen["source"] = f"{dataset.source}/__init__" if folder.is_dir() else dataset.source
         return {**chosen, "geometry": self.config.heatmap.geometry, "codebook": self.config.heatmap.codebook}
 
     def _card(self, wildcards: Any) -> Card:
@@ -195,11 +193,15 @@ class Plan:
 
 
 def fingerprint(patterns: list[str]) -> str:
-    """Digest what some files of the project say, without the comments, docstrings and layout of Python files."""
+    """Digest what some files of the project say, without comments, docstrings and layout."""
     digest = hashlib.sha256()
-    for file in sorted(path for pattern in patterns for path in ROOT.glob(pattern)):
-        text = file.read_text(encoding="utf-8")
-        digest.update((_meaning(text) if file.suffix == ".py" else text).encode())
+    for pattern in patterns:
+        files = sorted(path for path in ROOT.glob(pattern) if path.is_file())
+        if not files:
+            raise FileNotFoundError(f"{pattern} matches no file of the project")
+        for file in files:
+            text = file.read_text(encoding="utf-8")
+            digest.update((_meaning(text) if file.suffix == ".py" else text).encode())
     return digest.hexdigest()[:16]
 
 
@@ -210,6 +212,11 @@ def _meaning(source: str) -> str:
             case ast.Module() | ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef() if ast.get_docstring(node):
                 node.body = node.body[1:] or [ast.Pass()]
     return ast.unparse(tree)
+
+
+def _fetched(dataset: Dataset) -> bool:
+    """Say whether an extractor's weights come from the project's folder and not from one that the user names."""
+    return dataset.extractor == "face_alignment" and "weights" not in dataset.extractor_options
 
 
 def _arguments(options: Mapping[str, Any]) -> str:

@@ -11,11 +11,11 @@ rule generate:
     threads: 8
     params:
         options=plan.generate_options,
-        code=plan.code("pipeline/sources/synthetic/*.py"),
+        code=plan.code("pipeline/sources/synthetic/**/*.py"),
     message:
         "Draw the faces of {wildcards.dataset}"
     shell:
-        "python -m pipeline.sources.synthetic.generate --out {output} {params.options} --workers {threads} > {log} 2>&1"
+        "python -m pipeline.sources.synthetic.generate --out {output:q} {params.options} --workers {threads} > {log:q} 2>&1"
 
 
 rule index_dataset:
@@ -34,13 +34,14 @@ rule index_dataset:
         code=plan.code(
             "pipeline/index.py",
             "pipeline/expressions.py",
-            "pipeline/sources/*{source}*.py",
+            "pipeline/sources/{source}.py",
+            "pipeline/sources/_*.py",
         ),
     message:
         "List the images of {wildcards.dataset}"
     shell:
         "python -m pipeline.index --dataset {wildcards.dataset} --source {params.source} --root {params.root:q}"
-        " --shards {params.shards} --out {output} > {log} 2>&1"
+        " --shards {params.shards} --out {output:q} > {log:q} 2>&1"
 
 
 rule faces_shard:
@@ -69,9 +70,9 @@ rule faces_shard:
     message:
         "Align the faces of {wildcards.dataset}, shard {wildcards.shard}"
     shell:
-        "python -m pipeline.align {input.index} --root {params.root:q} --shard {wildcards.shard} --out {output}"
+        "python -m pipeline.align {input.index:q} --root {params.root:q} --shard {wildcards.shard} --out {output:q}"
         " --detector {params.detector} --size {params.size} --quality {params.quality} --mode {params.mode}"
-        " > {log} 2>&1"
+        " > {log:q} 2>&1"
 
 
 rule landmarks_shard:
@@ -98,8 +99,8 @@ rule landmarks_shard:
     message:
         "Find the landmarks of {wildcards.dataset}, shard {wildcards.shard}"
     shell:
-        "python -m pipeline.landmarks {input.faces} --out {output} --extractor {params.extractor} {params.options}"
-        " > {log} 2>&1"
+        "python -m pipeline.landmarks {input.faces:q} --out {output:q} --extractor {params.extractor} {params.options}"
+        " > {log:q} 2>&1"
 
 
 rule heatmaps_shard:
@@ -121,7 +122,7 @@ rule heatmaps_shard:
     message:
         "Place the action units of {wildcards.dataset}, shard {wildcards.shard}"
     shell:
-        "python -m pipeline.heatmaps {input} --out {output} --geometry {params.geometry} > {log} 2>&1"
+        "python -m pipeline.heatmaps {input:q} --out {output:q} --geometry {params.geometry} > {log:q} 2>&1"
 
 
 rule status:
@@ -137,11 +138,13 @@ rule status:
         "../../environment.yml"
     params:
         folder=lambda wildcards, output: output.csv.removesuffix("/status.csv"),
+        source=plan.setting("source"),
         code=plan.code("pipeline/status.py"),
     message:
         "Count what became of the images of {wildcards.dataset}"
     shell:
-        "python -m pipeline.status {params.folder} --out {params.folder}/status > {log} 2>&1"
+        "python -m pipeline.status {params.folder:q} --out {params.folder:q}/status --source {params.source}"
+        " > {log:q} 2>&1"
 
 
 rule index:

@@ -16,11 +16,16 @@ rule predict:
         gpu=1,
         mem_mb=16000,
     params:
-        code=plan.code("eval/predict.py", "eval/predictions.py", "eval/metrics.py"),
+        code=plan.code(
+            "eval/predict.py",
+            "eval/predictions.py",
+            "train/losses.py",
+            "eval/metrics.py",
+        ),
     message:
         "Predict the test faces of {wildcards.dataset}: {wildcards.method}, {wildcards.variant}, seed {wildcards.seed}"
     shell:
-        "python -m eval.predict {input.checkpoint} --out {output} > {log} 2>&1"
+        "python -m eval.predict {input.checkpoint:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule score:
@@ -33,11 +38,17 @@ rule score:
     conda:
         "../../environment.yml"
     params:
-        code=plan.code("eval/score.py", "eval/metrics.py", "eval/predictions.py"),
+        code=plan.code(
+            "pipeline/codebooks/{codebook}.yaml",
+            "eval/score.py",
+            "eval/metrics.py",
+            "eval/predictions.py",
+            "train/losses.py",
+        ),
     message:
         "Score {wildcards.method} on {wildcards.dataset}: {wildcards.variant}, seed {wildcards.seed}"
     shell:
-        "python -m eval.score {input} --out {output} > {log} 2>&1"
+        "python -m eval.score {input:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule average_maps:
@@ -57,11 +68,12 @@ rule average_maps:
             "eval/pictures.py",
             "eval/metrics.py",
             "eval/predictions.py",
+            "train/losses.py",
         ),
     message:
         "Average the maps of {wildcards.method} on {wildcards.dataset}: {wildcards.variant}, seed {wildcards.seed}"
     shell:
-        "python -m eval.maps {input} --out {params.out} > {log} 2>&1"
+        "python -m eval.maps {input:q} --out {params.out:q} > {log:q} 2>&1"
 
 
 rule compare_maps:
@@ -82,16 +94,17 @@ rule compare_maps:
             "eval/pictures.py",
             "eval/metrics.py",
             "eval/predictions.py",
+            "train/losses.py",
         ),
     message:
         "Draw the average maps of {wildcards.method} on {wildcards.dataset} without and with AU, seed {wildcards.seed}"
     shell:
-        "python -m eval.maps compare {input.plain} {input.guided} --out {params.out} > {log} 2>&1"
+        "python -m eval.maps compare {input.plain:q} {input.guided:q} --out {params.out:q} > {log:q} 2>&1"
 
 
 rule table:
     input:
-        lambda wildcards: plan.runs("scores.json", plan.table(wildcards).experiment),
+        plan.scores,
     output:
         multiext(f"{plan.config.results}/tables/{{table}}", ".csv", ".md", ".tex"),
     log:
@@ -102,13 +115,13 @@ rule table:
     conda:
         "../../environment.yml"
     params:
-        kind=lambda wildcards: plan.table(wildcards).kind,
+        kind=plan.kind,
         out=lambda wildcards, output: output[0].removesuffix(".csv"),
         code=plan.code("eval/table.py", "eval/layout.py", "eval/paper.csv"),
     message:
         "Write {wildcards.table}"
     shell:
-        "python -m eval.table {params.kind} --scores {input} --out {params.out} > {log} 2>&1"
+        "python -m eval.table {params.kind} --scores {input:q} --out {params.out:q} > {log:q} 2>&1"
 
 
 rule guidance:
@@ -124,16 +137,18 @@ rule guidance:
     params:
         out=lambda wildcards, output: output[0].removesuffix(".csv"),
         code=plan.code(
+            "pipeline/codebooks/{codebook}.yaml",
             "eval/compare.py",
             "eval/statistics.py",
             "eval/score.py",
             "eval/metrics.py",
             "eval/predictions.py",
+            "train/losses.py",
         ),
     message:
         "Compare the runs of {wildcards.experiment} without and with AU, with intervals"
     shell:
-        "python -m eval.compare --predictions {input} --out {params.out} > {log} 2>&1"
+        "python -m eval.compare --predictions {input:q} --out {params.out:q} > {log:q} 2>&1"
 
 
 rule tables:

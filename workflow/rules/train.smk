@@ -22,7 +22,7 @@ rule weights:
     message:
         "Fetch and check the pretrained weights"
     shell:
-        "python -m train.weights {params.needs} --out {params.folder} > {log} 2>&1"
+        "python -m train.weights {params.needs} --out {params.folder:q} > {log:q} 2>&1"
 
 
 # A run is trained again when its card or its data change. The card counts through `params` and is no job of its own:
@@ -50,12 +50,13 @@ rule train_run:
         mem_mb=16000,
     params:
         card=plan.card,
+        codebook=plan.codebook,
         folder=lambda wildcards, output: output.card.removesuffix("/run.yaml"),
     message:
         "Train {wildcards.method} on {wildcards.dataset}: {wildcards.variant}, seed {wildcards.seed}"
     shell:
-        "python -m workflow.card {params.card:q} --out {output.card} > {log} 2>&1"
-        " && exec python -m train {output.card} --out {params.folder} --end-with-parent >> {log} 2>&1"
+        "python -m workflow.card {params.card:q} --out {output.card:q} > {log:q} 2>&1"
+        " && exec python -m train {output.card:q} --out {params.folder:q} --end-with-parent >> {log:q} 2>&1"
 
 
 rule train:
