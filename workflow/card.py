@@ -2,12 +2,12 @@
 
 import argparse
 import json
-import os
 from pathlib import Path
 
 import yaml
 
 from pipeline.errors import run
+from pipeline.files import write_text
 from train.config import Card
 
 
@@ -19,13 +19,7 @@ def to_json(card: Card) -> str:
 def write(text: str, out: Path) -> None:
     """Check a card and write it as YAML, whole or not at all."""
     card = Card.model_validate_json(text)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with temporary.open("w", encoding="utf-8") as file:
-        yaml.safe_dump(card.model_dump(mode="json"), file, sort_keys=False)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(out)
+    write_text(out, yaml.safe_dump(card.model_dump(mode="json"), sort_keys=False))
 
 
 def main() -> None:
