@@ -112,7 +112,11 @@ def test_a_killed_run_continues_and_ends_like_an_unbroken_one(four_epochs, tmp_p
     done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=True)
     assert re.search(r"continuing after epoch [123]\n", done.stdout)
     assert_same_run(out, tmp_path / "killed")
-    assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == ["checkpoint.safetensors", "history.csv"]
+    assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == [
+        "checkpoint.safetensors",
+        "history.csv",
+        "last.safetensors",
+    ]
 
 
 def test_a_state_of_another_card_is_set_aside(make_card, four_epochs, tmp_path, capsys):

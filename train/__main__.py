@@ -12,7 +12,9 @@ def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m train", description="Train one run, or go on with it.")
     parser.add_argument("card", type=Path, help="run.yaml")
-    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoint.safetensors, last.safetensors and history.csv")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for checkpoint.safetensors, last.safetensors and history.csv"
+    )
     parser.add_argument(
         "--end-with-parent", action="store_true", help="stop when the process that started this one dies (Linux)"
     )
