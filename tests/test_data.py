@@ -63,16 +63,43 @@ def test_another_geometry_than_the_stored_one_is_refused(prepared_folder):
         Prepared(prepared_folder, Heatmap(geometry="symmetric"))
 
 
-def test_shards_of_different_images_are_refused(prepared_folder, tmp_path):
+@pytest.fixture
+def copied(prepared_folder, tmp_path):
     for stage in ("faces", "heatmaps"):
         (tmp_path / stage).mkdir()
         for path in (prepared_folder / stage).glob("*.h5"):
             (tmp_path / stage / path.name).write_bytes(path.read_bytes())
-    heatmaps = shards.read(tmp_path / "heatmaps" / "0.h5")
+    return tmp_path
+
+
+def test_shards_of_different_images_are_refused(copied):
+    heatmaps = shards.read(copied / "heatmaps" / "0.h5")
     heatmaps["id"] = heatmaps["id"][::-1]
-    shards.write(tmp_path / "heatmaps" / "0.h5", heatmaps, geometry="published")
+    shards.write(copied / "heatmaps" / "0.h5", heatmaps, geometry="published")
     with pytest.raises(UserError, match="different images"):
-        Prepared(tmp_path, Heatmap())
+        Prepared(copied, Heatmap())
+
+
+@pytest.mark.parametrize(
+    ("stage", "changes"), [("faces", {"size": CROP, "detector": "dlib"}), ("heatmaps", {"geometry": "symmetric"})]
+)
+def test_a_shard_made_under_other_settings_is_named(copied, stage, changes):
+    path = copied / stage / "1.h5"
+    shards.write(path, shards.read(path), **changes)
+    with pytest.raises(UserError, match=rf"{stage}/1\.h5 says .*{next(reversed(changes.values()))}.*delete it"):
+        Prepared(copied, Heatmap())
+
+
+def test_a_face_that_is_there_twice_is_named(copied):
+    for stage in ("faces", "heatmaps"):
+        for path in (copied / stage).glob("*.h5"):
+            columns = shards.read(path)
+            columns["id"][columns["id"] == "train_003"] = "train_007"
+            stored = shards.attributes(path)
+            stored.pop("sha256")
+            shards.write(path, columns, **stored)
+    with pytest.raises(UserError, match="train_007 more than once"):
+        Prepared(copied, Heatmap())
 
 
 def test_parts_under_both_protocols(prepared, make_card):

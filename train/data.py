@@ -34,11 +34,14 @@ class Prepared:
 
     def __init__(self, folder: Path, heatmap: Heatmap) -> None:
         names = ("id", "expression", "split", "identity", "status", "jpeg", "offset")
+        cut, geometry = (described(folder / stage) for stage in ("faces", "heatmaps"))
         faces = shards.read_all(folder / "faces", *names)
         drawn = shards.read_all(folder / "heatmaps", "id", "shapes")
         if not np.array_equal(faces["id"], drawn["id"]):
             raise UserError(f"{folder}: faces/ and heatmaps/ list different images; run the workflow again")
-        cut, geometry = (_described(folder / stage) for stage in ("faces", "heatmaps"))
+        known, counts = np.unique(faces["id"], return_counts=True)
+        if (counts > 1).any():
+            raise UserError(f"{folder}/faces holds {known[counts > 1][0]} more than once; run the workflow again")
         self.digest = hashlib.sha256(f"{cut.pop('sha256')}{geometry.pop('sha256')}".encode()).hexdigest()
         self.alignment = cut
         if geometry["geometry"] != heatmap.geometry:
@@ -186,8 +189,17 @@ class _Order(torch.utils.data.Sampler[int]):
         return len(self.order)
 
 
-def _described(folder: Path) -> dict[str, Any]:
-    """Read what the shards of a stage say about it, equal in all of them, and their checksums as one."""
-    described = [shards.attributes(path) for path in sorted(folder.glob("*.h5"), key=lambda path: int(path.stem))]
-    plain = {key: value.item() if isinstance(value, np.generic) else value for key, value in described[0].items()}
-    return {**plain, "sha256": "".join(part["sha256"] for part in described)}
+def described(folder: Path) -> dict[str, Any]:
+    """Read what the shards of a stage say about it, and their checksums as one under `sha256`.
+
+    Raises UserError that names the first shard which says something else than the others.
+    """
+    checksums, said = "", dict[str, Any]()
+    for path in sorted(folder.glob("*.h5"), key=lambda path: int(path.stem)):
+        stored = shards.attributes(path)
+        checksums += stored.pop("sha256")
+        plain = {key: value.item() if isinstance(value, np.generic) else value for key, value in stored.items()}
+        said = said or plain
+        if plain != said:
+            raise UserError(f"{path} says {plain}, the shards before it {said}; delete it and run the workflow again")
+    return {**said, "sha256": checksums}
