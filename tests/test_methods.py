@@ -89,6 +89,13 @@ class TestContract:
         loss.backward()
         assert all(parameter.grad.abs().sum() > 0 for parameter in method.parameters())
 
+    def test_augmentation_needs_no_generator_and_keeps_the_shapes(self, name, make_card, batch):
+        torch.manual_seed(0)
+        changed = build(make_card(method=name)).augment(batch)
+        for part in ("images", "target", "heatmaps", "valid"):
+            assert getattr(changed, part).shape == getattr(batch, part).shape
+        torch.testing.assert_close(changed.target.sum(1), torch.ones(4))
+
     def test_au_loss_falls_on_one_batch(self, name, make_card, batch):
         torch.manual_seed(0)
         method = build(make_card(method=name))

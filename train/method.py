@@ -48,8 +48,11 @@ class Method(nn.Module):
         """Return the raw map (b, h, w) of one class (b,) per image at native size, or None if there is none."""
         raise NotImplementedError
 
-    def augment(self, batch: Batch, generator: torch.Generator) -> Batch:
-        """Change a training batch; images, targets and heatmaps move together."""
+    def augment(self, batch: Batch, generator: torch.Generator | None = None) -> Batch:
+        """Change a training batch; images, targets and heatmaps move together.
+
+        Every chance comes from `generator`, which the loop seeds for each epoch, or from torch's own.
+        """
         return batch
 
     def classification_loss(self, output: Output, target: Tensor) -> Tensor:
