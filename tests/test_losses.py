@@ -105,6 +105,32 @@ def test_no_valid_face_gives_zero_and_zero_gradients(filling):
     assert torch.equal(features.grad, torch.zeros_like(features))
 
 
+@pytest.mark.parametrize("filling", [float("nan"), float("inf")])
+def test_an_invalid_face_with_broken_features_changes_nothing(filling):
+    torch.manual_seed(0)
+    features, heatmaps = torch.rand(2, 3, 4, 4), torch.rand(2, 8, 8)
+    broken = features.clone()
+    broken[1] = filling
+    results = []
+    for values in (features, broken):
+        leaf = values.requires_grad_()
+        loss = au_loss({5: leaf}, one_batch(heatmaps, [True, False]), [5])
+        loss.backward()
+        results.append((loss.item(), leaf.grad))
+    (expected, gradient), (found, found_gradient) = results
+    assert found == expected == pytest.approx(1 - cosine(attention(features), resize(heatmaps, 4))[0].item())
+    assert torch.equal(found_gradient, gradient)
+    assert torch.equal(found_gradient[1], torch.zeros(3, 4, 4))
+
+
+def test_unknown_layers_and_reductions_are_named():
+    features, batch = {4: torch.rand(1, 3, 4, 4), 5: torch.rand(1, 3, 2, 2)}, one_batch(torch.rand(1, 8, 8), [True])
+    with pytest.raises(ValueError, match="there is no layer 3; the features are of 4, 5"):
+        au_loss(features, batch, [5, 3])
+    with pytest.raises(ValueError, match="unknown reduction 'max': sum or mean"):
+        au_loss(features, batch, [5], reduction="max")
+
+
 def test_dead_features_have_finite_gradients():
     features = torch.zeros(1, 3, 4, 4, requires_grad=True)
     loss = au_loss({5: features}, one_batch(torch.rand(1, 8, 8), [True]), [5])

@@ -48,7 +48,13 @@ def au_loss(
 
     The heatmaps are resized to each layer's size. The terms of several `layers` are added ("sum", as the paper
     writes) or averaged ("mean", as the published code does). A batch without valid faces gives 0 and zero gradients.
+    Raises ValueError on a layer that is not there and on another reduction.
     """
+    absent = [layer for layer in layers if layer not in features]
+    if absent:
+        raise ValueError(f"there is no layer {absent[0]}; the features are of {', '.join(map(str, features))}")
+    if reduction not in ("sum", "mean"):
+        raise ValueError(f"unknown reduction {reduction!r}: sum or mean")
     with torch.autocast(batch.heatmaps.device.type, enabled=False):
         heatmaps = batch.heatmaps.masked_fill(~batch.valid[:, None, None], 0.0)
         terms = [_layer_term(features[layer], heatmaps, batch.valid, resize) for layer in layers]
@@ -57,6 +63,10 @@ def au_loss(
 
 
 def _layer_term(features: Tensor, heatmaps: Tensor, valid: Tensor, mode: str) -> Tensor:
-    """Masked, not indexed: a boolean index would make a GPU wait for the CPU to learn the size."""
-    distance = 1 - cosine(attention(features), resize(heatmaps, features.shape[-1], mode))
+    """Masked, not indexed: a boolean index would make a GPU wait for the CPU to learn the size.
+
+    The attention is masked before the cosine, because NaN times zero is NaN in its gradient too.
+    """
+    maps = attention(features).masked_fill(~valid[:, None, None], 0.0)
+    distance = 1 - cosine(maps, resize(heatmaps, features.shape[-1], mode))
     return (distance * valid).sum() / valid.sum().clamp(min=1)
