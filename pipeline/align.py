@@ -4,7 +4,8 @@
 
 Five points are brought to a template by a similarity. Where no face is found the dataset's box is cut out, without a
 box the whole image; every row says which (`status`): ok, several (faces, this one fits best), box_fallback,
-whole_image, unreadable. `matrix` leads from the image to the crop in every case.
+whole_image, unreadable. `matrix` leads from the image to the crop in every case: its inverse brings what is found on a
+crop, such as an attention map, back onto the original image.
 
 `--mode corrected` keeps pixel centres when it scales the template, so that crops of all sizes show the same window,
 shrinks without skipping pixels, and keeps the aspect of boxes and images, on black. `--mode published` does as the
@@ -39,10 +40,11 @@ from pipeline.geometry import (
     transform_box,
     warp,
 )
-from pipeline.index import FIRST, LAST, samples
+from pipeline.index import FIRST, LAST, samples, shard_count
 from pipeline.types import Detection, Detector, Sample
 
 MODES = ("corrected", "published")
+SMALLEST = 64  # side of a crop, pixels
 NO_BOX = np.full(4, np.nan)
 log = logging.getLogger(__name__)
 
@@ -61,9 +63,12 @@ class Crop:
 def build(
     index: Path, root: Path, shard: int, out: Path, *, detector: str, size: int, quality: int, mode: str
 ) -> Counter[str]:
-    """Write the faces of one shard of an index; return how many have each status."""
-    if not root.is_dir():
-        raise UserError(f"--root: there is no folder {root}; name the folder that the index was built from")
+    """Write the faces of one shard of an index; return how many have each status.
+
+    Raises UserError on a value out of range, a damaged index and a missing folder.
+    """
+    count = shard_count(index)
+    _check(root, shard, count, size=size, quality=quality, mode=mode)
     cv2.setNumThreads(1)  # shards are what runs in parallel
     plugin = plugins.load("pipeline.detectors", detector)
     rows = samples(index, shard)
@@ -72,7 +77,7 @@ def build(
         for sample in tqdm(rows, desc=f"shard {shard}", unit="face", disable=None)
     ]
     columns = _columns(rows, crops, _attribute_names(index))
-    shards.write(out, columns, size=size, detector=detector, mode=mode)
+    shards.write(out, columns, of=count, size=size, detector=detector, mode=mode)
     return Counter(crop.status for crop, _ in crops)
 
 
@@ -85,6 +90,19 @@ def align(image: Image, sample: Sample, detector: Detector, *, size: int, mode: 
     if mode == "published":
         return _stretched(image, box, size)
     return _squared(image, box, size)
+
+
+def _check(root: Path, shard: int, count: int, *, size: int, quality: int, mode: str) -> None:
+    if not root.is_dir():
+        raise UserError(f"--root: there is no folder {root}; name the folder that the index was built from")
+    if not 0 <= shard < count:
+        raise UserError(f"--shard: there is no shard {shard}; the index has 0 to {count - 1}")
+    if size < SMALLEST:
+        raise UserError(f"--size: {size} is too small; a face needs at least {SMALLEST} pixels")
+    if not 1 <= quality <= 100:
+        raise UserError(f"--quality: {quality} is no JPEG quality; choose 1 to 100")
+    if mode not in MODES:
+        raise UserError(f"--mode: there is no mode {mode!r}; choose one of: {', '.join(MODES)}")
 
 
 def _on_template(image: Image, found: Detection, size: int, mode: str) -> Crop:

@@ -22,7 +22,7 @@ def build(landmarks: Path, out: Path, geometry: str) -> None:
     rows = [shapes(rescale(points, size, CANVAS), geometry) for points in columns["points"].astype(np.float64)]
     count = shapes(np.zeros((68, 2)), geometry).shape[0]
     stored = np.asarray(rows, np.float32).reshape(-1, count, 5)
-    shards.write(out, {"id": columns["id"], "shapes": stored}, geometry=geometry)
+    shards.write(out, {"id": columns["id"], "shapes": stored}, of=shards.count(landmarks), geometry=geometry)
 
 
 def main() -> None:

@@ -9,12 +9,11 @@ beside the official counts.
 import argparse
 import csv
 import logging
-import os
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -23,13 +22,11 @@ from numpy.typing import NDArray
 from pipeline import plugins
 from pipeline.errors import UserError, run
 from pipeline.expressions import Expression
+from pipeline.files import whole
 from pipeline.types import Count, Sample
 
-if TYPE_CHECKING:
-    import pandas
-
 SPLITS = ("train", "test")
-FIRST = ("id", "path", "expression", "split", "shard", "identity")  # then the attributes
+FIRST = ("id", "path", "expression", "split", "shard", "shards", "identity")  # then the attributes
 LAST = ("box", "points5", "landmarks")
 SHAPES: dict[str, tuple[int, ...]] = {"box": (4,), "points5": (5, 2), "landmarks": (68, 2)}
 
@@ -61,27 +58,21 @@ def build(source: str, root: Path, shards: int, out: Path, dataset: str | None =
     return _counts(found, plugin.EXPECTED)
 
 
-def load(path: Path) -> "pandas.DataFrame":
-    """Read an index as text columns, "" where something is unknown; `shard` is a number."""
-    import pandas  # noqa: PLC0415 (not needed to plan a workflow)
-
-    return pandas.read_csv(path, dtype=str, keep_default_na=False).astype({"shard": int})
-
-
 def samples(path: Path, shard: int | None = None) -> list[Sample]:
     """Read the samples of an index in its order, all or those of one shard.
 
-    Coordinates have eight significant digits. Raises UserError if the file is missing or was not written by this stage.
+    Coordinates have eight significant digits. Raises UserError if the file is missing, was not written by this stage
+    or holds a damaged line.
     """
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            absent = [name for name in (*FIRST, *LAST) if name not in (reader.fieldnames or ())]
-            if absent:
-                raise UserError(f"{path} is no index: the column {absent[0]} is missing; build it with pipeline.index")
-            return [_sample(row) for row in reader if shard is None or int(row["shard"]) == shard]
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist; build it with `python -m pipeline.index`") from None
+    return [_sample(row, path) for row in _rows(path) if shard is None or row["shard"] == str(shard)]
+
+
+def shard_count(path: Path) -> int:
+    """Read into how many shards an index divides the dataset, empty ones included; raise UserError as `samples`."""
+    count = next((row["shards"] for row in _rows(path)), "no row")
+    if not count.isdecimal():
+        raise UserError(f"{path}: the number of shards is {count!r}; build it again with `python -m pipeline.index`")
+    return int(count)
 
 
 def shard_of(sample_id: str, shards: int) -> int:
@@ -161,23 +152,39 @@ def _row(sample: Sample, shards: int) -> dict[str, Any]:
         "expression": sample.expression.label,
         "split": sample.split,
         "shard": shard_of(sample.id, shards),
+        "shards": shards,
         "identity": sample.identity or "",
         **sample.attributes,
         **{name: _text(getattr(sample, name)) for name in LAST},
     }
 
 
-def _sample(row: Mapping[str, str]) -> Sample:
+def _rows(path: Path) -> Iterator[dict[str, str]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file, restval="")
+            absent = [name for name in (*FIRST, *LAST) if name not in (reader.fieldnames or ())]
+            if absent:
+                raise UserError(f"{path} is no index: the column {absent[0]} is missing; build it with pipeline.index")
+            yield from reader
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; build it with `python -m pipeline.index`") from None
+
+
+def _sample(row: Mapping[str, str], path: Path) -> Sample:
     known = {name: value for name, value in row.items() if value and name not in (*FIRST, *LAST)}
-    return Sample(
-        id=row["id"],
-        path=row["path"],
-        expression=Expression.parse(row["expression"]),
-        split=row["split"],
-        identity=row["identity"] or None,
-        attributes=known,
-        **{name: _array(row[name], SHAPES[name]) for name in LAST},
-    )
+    try:
+        return Sample(
+            id=row["id"],
+            path=row["path"],
+            expression=Expression.parse(row["expression"]),
+            split=row["split"],
+            identity=row["identity"] or None,
+            attributes=known,
+            **{name: _array(row[name], SHAPES[name]) for name in LAST},
+        )
+    except ValueError as error:
+        raise UserError(f"{path}, image {row['id']}: {error}; build it again with `python -m pipeline.index`") from None
 
 
 def _text(values: Floats | None) -> str:
@@ -190,18 +197,10 @@ def _array(text: str, shape: tuple[int, ...]) -> Floats | None:
 
 def _write(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     attributes = dict.fromkeys(name for row in rows for name in row if name not in (*FIRST, *LAST))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, [*FIRST, *attributes, *LAST], restval="", lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(out)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, [*FIRST, *attributes, *LAST], restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _counts(found: Mapping[tuple[str, Expression], int], expected: Mapping[tuple[str, Expression], int]) -> list[Count]:

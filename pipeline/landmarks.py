@@ -40,7 +40,7 @@ def build(faces: Path, out: Path, extractor: str, options: Mapping[str, str] | N
         "status": np.array(status, object),
         "quality": np.where(whole, found.quality, np.nan).astype(np.float32),
     }
-    shards.write(out, columns, extractor=extractor, size=shown.size)
+    shards.write(out, columns, of=shards.count(faces), extractor=extractor, size=shown.size)
     return Counter(status)
 
 

@@ -5,7 +5,6 @@ reads it, because broken metadata can make HDF5 hang.
 """
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,30 +14,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import UserError
+from pipeline.files import whole
 
 Columns = dict[str, NDArray[Any]]
 DIGEST = hashlib.sha256().digest_size
+OF = "of"  # the attribute that says how many shards belong together
 
 
-def write(path: Path, columns: Mapping[str, Any], **attributes: str | float) -> None:
-    """Write the columns as contiguous datasets and the attributes beside them; the file appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def write(path: Path, columns: Mapping[str, Any], *, of: int | None = None, **attributes: str | float) -> None:
+    """Write the columns as contiguous datasets and the attributes beside them; the file appears whole or not at all.
+
+    `of` is the number of shards that belong together; a file that stands alone has none.
+    """
     stored = {name: _stored(values) for name, values in columns.items()}
-    try:
+    with whole(path) as temporary:
         with h5py.File(temporary, "w") as file:
             for name, values in stored.items():
                 dtype = h5py.string_dtype() if values.dtype == object else values.dtype
                 file.create_dataset(name, data=values, dtype=dtype)
-            file.attrs.update(attributes)
+            file.attrs.update(attributes if of is None else {**attributes, OF: of})
         with temporary.open("rb+") as file:
-            digest = hashlib.file_digest(file, "sha256").digest()
-            file.write(digest)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+            file.write(hashlib.file_digest(file, "sha256").digest())
 
 
 def read(path: Path, *names: str) -> Columns:
@@ -55,16 +51,42 @@ def attributes(path: Path) -> dict[str, Any]:
     """Read what was written beside the columns, and the file's `sha256`; raise UserError as `read` does."""
     checksum = _verify(path)
     with h5py.File(path, "r") as file:
-        return {**file.attrs, "sha256": checksum}
+        return {**{name: value for name, value in file.attrs.items() if name != OF}, "sha256": checksum}
+
+
+def count(path: Path) -> int | None:
+    """Read how many shards belong together with this one; None if it stands alone. Raises UserError as `read` does."""
+    _verify(path)
+    with h5py.File(path, "r") as file:
+        return int(file.attrs[OF]) if OF in file.attrs else None
+
+
+def paths(folder: Path) -> list[Path]:
+    """List the shards of a folder that belong together, `0.h5`, `1.h5` and on: as many as the first one says.
+
+    Others are left over from an earlier division into more shards. Raises UserError that names a missing one.
+    """
+    there = {path.name for path in folder.glob("[0-9]*.h5")}
+    if not there:
+        raise UserError(f"{folder} holds no shards; build them with the workflow first")
+    number = count(folder / "0.h5") or len(there)
+    found = [folder / f"{shard}.h5" for shard in range(number)]
+    for path in found:
+        if path.name not in there:
+            raise _missing(path)
+    return found
 
 
 def read_all(folder: Path, *names: str) -> Columns:
-    """Join the shards `0.h5`, `1.h5`, ... of a folder in order; byte columns and their offsets are joined as one."""
-    paths = sorted(folder.glob("*.h5"), key=lambda path: int(path.stem))
-    if not paths:
-        raise UserError(f"{folder} holds no shards; build them with the workflow first")
-    parts = [read(path, *names) for path in paths]
-    return concatenate(parts)
+    """Join the shards of a folder in order (see `paths`); byte columns and their offsets are joined as one.
+
+    Raises UserError as `paths` and `read` do, and if an id occurs twice.
+    """
+    joined = concatenate([read(path, *names) for path in paths(folder)])
+    ids, times = np.unique(joined.get("id", []), return_counts=True)
+    if (times > 1).any():
+        raise UserError(f"{folder}: {ids[times > 1][0]} occurs twice; delete this folder and run the workflow again")
+    return joined
 
 
 def concatenate(parts: Sequence[Columns]) -> Columns:
@@ -92,7 +114,7 @@ def _verify(path: Path) -> str:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise UserError(f"{path} does not exist; run the workflow again, it rebuilds only this shard") from None
+        raise _missing(path) from None
     if hashlib.sha256(memoryview(content)[:-DIGEST]).digest() == content[-DIGEST:]:
         return content[-DIGEST:].hex()
     aside = path.with_name(path.name + ".damaged")
@@ -101,3 +123,7 @@ def _verify(path: Path) -> str:
         f"{path} is damaged (its checksum does not match); it was moved to {aside.name}: "
         "run the workflow again, it rebuilds only this shard"
     )
+
+
+def _missing(path: Path) -> UserError:
+    return UserError(f"{path} does not exist; run the workflow again, it rebuilds only this shard")

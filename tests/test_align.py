@@ -40,16 +40,18 @@ def sample(name: str = "a", **known: np.ndarray) -> Sample:
 
 
 def write_index(path: Path, samples: list[Sample]) -> Path:
-    """Write what `pipeline.index` writes, without a source."""
+    """Write what `pipeline.index` writes, without a source: all images are in the first of eight shards."""
     fields = ("box", "points5", "landmarks")
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["id", "path", "expression", "split", "shard", "identity", "gender", *fields])
+        writer.writerow(["id", "path", "expression", "split", "shard", "shards", "identity", "gender", *fields])
         for one in samples:
             numbers = [getattr(one, field) for field in fields]
             texts = ["" if known is None else ";".join(map(str, known.ravel())) for known in numbers]
             gender = one.attributes.get("gender", "")
-            writer.writerow([one.id, one.path, one.expression.label, one.split, 0, one.identity or "", gender, *texts])
+            writer.writerow(
+                [one.id, one.path, one.expression.label, one.split, 0, 8, one.identity or "", gender, *texts]
+            )
     return path
 
 
@@ -175,6 +177,7 @@ def test_shard_holds_every_image_of_the_index(tmp_path: Path, caplog: pytest.Log
         assert np.allclose(dot_near(crop, place, 7), place, atol=0.3)
     kept = shards.attributes(tmp_path / "0.h5")
     assert (kept["size"], kept["detector"], kept["mode"]) == (128, "dataset", "corrected")
+    assert shards.count(tmp_path / "0.h5") == 8
 
     empty = align.build(index, tmp_path, 7, tmp_path / "7.h5", **options)
     assert not empty
@@ -198,6 +201,34 @@ def test_missing_root_is_one_message(tmp_path: Path) -> None:
         align.build(
             index, tmp_path / "no", 0, tmp_path / "0.h5", detector="none", size=64, quality=95, mode="corrected"
         )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"size": 0}, "--size: 0 is too small"),
+        ({"quality": 900}, "--quality: 900 is no JPEG quality"),
+        ({"quality": 0}, "--quality: 0 is no JPEG quality"),
+        ({"shard": 99}, "--shard: there is no shard 99; the index has 0 to 7"),
+        ({"shard": -1}, "--shard: there is no shard -1"),
+        ({"mode": "mixed"}, "--mode: there is no mode 'mixed'"),
+        ({"detector": "dlb"}, "did you mean 'dlib'"),
+    ],
+)
+def test_wrong_values_are_one_message(tmp_path: Path, changes: dict, message: str) -> None:
+    index = write_index(tmp_path / "index.csv", [sample()])
+    values = {"shard": 0, "detector": "none", "size": 64, "quality": 95, "mode": "corrected", **changes}
+    with pytest.raises(UserError, match=message) as caught:
+        align.build(index, tmp_path, out=tmp_path / "0.h5", **values)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "0.h5").exists()
+
+
+def test_a_wrong_label_in_the_index_is_one_message(tmp_path: Path) -> None:
+    index = write_index(tmp_path / "index.csv", [sample()])
+    index.write_text(index.read_text().replace("fear", "joy"))
+    with pytest.raises(UserError, match=r"index\.csv, image a: unknown expression 'joy'"):
+        align.build(index, tmp_path, 0, tmp_path / "0.h5", detector="none", size=64, quality=95, mode="corrected")
 
 
 # --- dlib on real faces

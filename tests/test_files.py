@@ -15,9 +15,15 @@ def test_a_file_is_written_with_its_own_line_ends_into_a_new_folder(tmp_path):
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "map.npz"
     write_text(path, "old")
-    with pytest.raises(RuntimeError, match="stop"), whole(path) as temporary:
-        assert temporary.suffix == ".npz" and temporary.parent == tmp_path
-        temporary.write_text("half")
-        raise RuntimeError("stop")
+
+    def fail() -> None:
+        with whole(path) as temporary:
+            assert temporary.suffix == ".npz"
+            assert temporary.parent == tmp_path
+            temporary.write_text("half")
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        fail()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]

@@ -9,6 +9,7 @@ from zlib import crc32
 
 import cv2
 import numpy as np
+import pandas
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,6 +26,11 @@ ANGER, FEAR = Expression.ANGER, Expression.FEAR
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:
     line = [sys.executable, "-m", "pipeline.index", *map(str, arguments)]
     return subprocess.run(line, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+
+
+def columns(path: Path) -> pandas.DataFrame:
+    """The index as text, "" where something is unknown."""
+    return pandas.read_csv(path, dtype=str, keep_default_na=False)
 
 
 @pytest.fixture
@@ -52,12 +58,13 @@ def given_source(monkeypatch):
 
 def test_each_image_is_listed_once_with_its_shard(own, tmp_path):
     counts = index.build("folder", own, 3, tmp_path / "index.csv")
-    table = index.load(tmp_path / "index.csv")
+    table = columns(tmp_path / "index.csv")
     assert list(table.columns) == [
-        "id", "path", "expression", "split", "shard", "identity", "box", "points5", "landmarks",
+        "id", "path", "expression", "split", "shard", "shards", "identity", "box", "points5", "landmarks",
     ]  # fmt: skip
     assert len(table) == 12
-    assert table.shard.tolist() == [crc32(name.encode()) % 3 for name in table.id]
+    assert table.shard.tolist() == [str(crc32(name.encode()) % 3) for name in table.id]
+    assert index.shard_count(tmp_path / "index.csv") == 3
     assert table.id[0] == "train/happy/0.png"
     assert table.expression.tolist() == ["happiness"] * 4 + ["sadness"] * 4 + ["happiness"] * 2 + ["sadness"] * 2
     assert {(count.split, count.expression): count.found for count in counts if count.found} == {
@@ -108,9 +115,9 @@ def test_samples_come_back_as_the_source_gave_them(given_source, tmp_path):
         np.testing.assert_allclose(getattr(first, name), getattr(full, name), rtol=1e-7)
         assert getattr(second, name) is None
     assert (second.id, second.identity, second.attributes) == ("null", None, {"age": "70+"})
-    table = index.load(tmp_path / "index.csv")
+    table = columns(tmp_path / "index.csv")
     assert table.id.tolist() == [full.id, "null"]
-    assert table.columns[6:8].tolist() == ["gender", "age"]
+    assert table.columns[7:9].tolist() == ["gender", "age"]
     assert table.gender.tolist() == ["female", ""]
 
 
@@ -180,6 +187,34 @@ def test_a_missing_or_foreign_index_is_named(tmp_path):
         index.samples(tmp_path / "index.csv")
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        (
+            "happiness",
+            "joy",
+            r"index\.csv, image train/happy/0\.png: unknown expression 'joy'; known: neutral, .*build",
+        ),
+        (",,,\n", ",1;2;3,,\n", r"index\.csv, image train/happy/0\.png: cannot reshape.*build it again"),
+    ],
+)
+def test_a_damaged_row_is_named(own, tmp_path, before, after, message):
+    path = tmp_path / "index.csv"
+    index.build("folder", own, 1, path)
+    path.write_text(path.read_text().replace(before, after, 1))
+    with pytest.raises(UserError, match=message):
+        index.samples(path)
+
+
+def test_an_empty_shard_counts(given_source, tmp_path):
+    given_source([Sample("a", "a.jpg", ANGER, "train")])
+    index.build("given", tmp_path, 5, tmp_path / "index.csv")
+    assert index.shard_count(tmp_path / "index.csv") == 5
+    (tmp_path / "index.csv").write_text((tmp_path / "index.csv").read_text().replace(",5,", ",five,"))
+    with pytest.raises(UserError, match="number of shards is 'five'"):
+        index.shard_count(tmp_path / "index.csv")
+
+
 @pytest.mark.parametrize(("source", "address"), [("rafdb", "whdeng.cn"), ("affectnet", "mohammadmahoor.com")])
 def test_the_message_for_a_missing_dataset_says_all_that_helps(source, address, tmp_path):
     message = index.missing_root_message("mine", source, tmp_path / "absent")
@@ -235,7 +270,7 @@ def test_real_faces(shared, tmp_path):
     assert train == {
         1: (153, 1290), 2: (14, 281), 3: (85, 717), 4: (324, 4772), 5: (112, 1982), 6: (61, 705), 7: (299, 2524),
     }  # fmt: skip
-    assert index.load(path).shard.value_counts().min() > 300
+    assert columns(path).shard.value_counts().min() > 300
     sample = next(sample for sample in index.samples(path) if sample.id == "train_00223")
     assert sample.box is not None
     assert sample.points5 is not None

@@ -79,23 +79,58 @@ def test_a_failed_write_leaves_nothing(tmp_path, columns):
 def test_joining_keeps_rows_and_bytes_together(tmp_path):
     for name, ids, jpeg, offset in (
         ("0", ["a", "b"], [1, 2, 3], [0, 1, 3]),
-        ("10", ["d"], [9], [0, 1]),
-        ("2", ["c"], [], [0, 0]),
+        ("2", ["d"], [9], [0, 1]),
+        ("1", ["c"], [], [0, 0]),
     ):
         columns = {"id": np.array(ids), "jpeg": np.array(jpeg, np.uint8), "offset": np.array(offset)}
-        shards.write(tmp_path / f"{name}.h5", columns)
+        shards.write(tmp_path / f"{name}.h5", columns, of=3)
     joined = shards.read_all(tmp_path)
     assert joined["id"].tolist() == ["a", "b", "c", "d"]
     bytes_of = [joined["jpeg"][a:b].tolist() for a, b in zip(joined["offset"][:-1], joined["offset"][1:], strict=True)]
     assert bytes_of == [[1], [2, 3], [], [9]]
 
 
+@pytest.fixture
+def divided(tmp_path):
+    """Twelve shards with an id each, of a division into eleven: the last is left over from another one."""
+    for shard in range(12):
+        shards.write(tmp_path / f"{shard}.h5", {"id": [f"face {shard}"]}, of=11, size=64)
+    return tmp_path
+
+
+def test_only_the_shards_that_belong_together_are_joined(divided):
+    assert shards.read_all(divided)["id"].tolist() == [f"face {shard}" for shard in range(11)]
+    assert shards.paths(divided) == [divided / f"{shard}.h5" for shard in range(11)]
+    assert shards.count(divided / "3.h5") == 11
+    assert set(shards.attributes(divided / "3.h5")) == {"size", "sha256"}
+
+
+@pytest.mark.parametrize("shard", [0, 4, 10])
+def test_a_missing_shard_of_a_folder_is_named(divided, shard):
+    (divided / f"{shard}.h5").unlink()
+    with pytest.raises(UserError, match=rf"/{shard}\.h5 does not exist; run the workflow again"):
+        shards.read_all(divided)
+
+
+def test_an_image_in_two_shards_is_named(divided):
+    shards.write(divided / "7.h5", {"id": ["face 2"]}, of=11)
+    with pytest.raises(UserError, match="face 2 occurs twice"):
+        shards.read_all(divided, "id")
+
+
+def test_a_folder_without_shards_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"faces holds no shards; build them"):
+        shards.read_all(tmp_path / "faces")
+
+
 def test_heatmap_shards_are_small_and_exact(tmp_path):
     golden = np.load("tests/golden/au_maps.npz")["landmarks"]
     points = np.concatenate([golden, np.full((1, 68, 2), np.nan)]).astype(np.float32)
-    shards.write(tmp_path / "l.h5", {"id": np.array(list("abcd")), "points": points}, size=256, extractor="dlib")
+    columns = {"id": np.array(list("abcd")), "points": points}
+    shards.write(tmp_path / "l.h5", columns, of=7, size=256, extractor="dlib")
     for geometry in ("published", "symmetric"):
         heatmaps.build(tmp_path / "l.h5", tmp_path / "h.h5", geometry)
+        assert shards.count(tmp_path / "h.h5") == 7
         rows = shards.read(tmp_path / "h.h5")["shapes"]
         assert rows[0].nbytes <= 2000
         for face, stored in zip(points, rows, strict=True):
