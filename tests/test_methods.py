@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+import yaml
+from pydantic import ValidationError
 from torch import nn
 
 from pipeline.errors import UserError
@@ -139,6 +141,12 @@ def test_misspelt_things_are_refused_with_one_line(make_card):
         "the method cam has no option 'peaks'; it takes none": {"model__options": {"peaks": 1}},
         "there is no backbone 'resnet19' (did you mean 'resnet18'?)": {"model__backbone": "resnet19"},
         "nobody publishes ImageNet weights of resnet18_half": {"model__init": "imagenet"},
+        "model.init: there are no weights 'imagnet' (did you mean 'imagenet'?); available: imagenet, none, "
+        "or a file ending in .pth .pt .tar .safetensors": {"model__init": "imagnet"},
+        "model.init: there are no weights 'weights/'; available": {
+            "model__init": "weights/",
+            "model__backbone": "timm/resnet10t",
+        },
     }
     for text, changes in cases.items():
         with pytest.raises(UserError) as caught:
@@ -146,6 +154,42 @@ def test_misspelt_things_are_refused_with_one_line(make_card):
         assert text in str(caught.value)
         assert str(caught.value).startswith("run.yaml: ")
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("init", ["imagenet", "none", "a.pth", "b/c.pt", "net.pth.tar", "d.safetensors"])
+def test_every_way_to_start_is_accepted(init, make_card):
+    check_model(make_card(model__backbone="resnet18", model__init=init))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("training__learning_rate", float("inf"), "finite"),
+        ("guidance__weight", float("inf"), "finite"),
+        ("guidance__weight", float("nan"), "finite"),
+        ("data__validation_seed", -1, "greater than or equal to 0"),
+        ("variant", "au-w5-l5", "'plain' or 'au'"),
+    ],
+)
+def test_values_that_no_training_can_use_are_refused(key, value, said, make_card):
+    with pytest.raises(ValidationError) as caught:
+        make_card(**{key: value})
+    message = config.explain(caught.value)
+    assert message.startswith(key.replace("__", "."))
+    assert said in message
+
+
+def test_a_card_that_cannot_be_read_is_one_line(make_card, tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_bytes("caf\xe9: 1".encode("latin-1"))
+    contents = [(path, "UTF-8"), (tmp_path, "directory"), (tmp_path / "none.yaml", "does not exist")]
+    for wrong, said in contents:
+        with pytest.raises(UserError, match=said) as caught:
+            config.read_card(wrong)
+        assert str(caught.value).startswith(str(wrong))
+        assert "\n" not in str(caught.value)
+    path.write_text(yaml.safe_dump(make_card().model_dump(mode="json")))
+    assert config.read_card(path) == make_card()
 
 
 def test_a_layer_that_the_backbone_lacks_is_refused(make_card):

@@ -15,12 +15,13 @@ Layer = Annotated[int, Field(ge=1, le=5)]
 
 BACKBONES = ("resnet18", "resnet18_half", "resnet50")  # and timm/<name>; built in train/backbones
 WEIGHTS = ROOT / "train" / "weights.yaml"  # the pretrained files that exist for them
+SUFFIXES = (".pth", ".pt", ".tar", ".safetensors")  # of a file with weights
 
 
 class Strict(BaseModel):
     """A part of a card or config: unknown keys are refused, nothing changes after the check."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -39,7 +40,7 @@ class Data(Strict):
     validation_fraction: float = Field(
         0.1, gt=0, lt=1, description="share of the training set held out (protocol heldout)"
     )
-    validation_seed: int = Field(0, description="seed of that split, the same for all runs")
+    validation_seed: int = Field(0, ge=0, description="seed of that split, the same for all runs")
 
 
 class Heatmap(Strict):
@@ -53,7 +54,7 @@ class Model(Strict):
     """The network."""
 
     backbone: str = Field("resnet50", description="resnet18, resnet18_half, resnet50 or timm/<name>")
-    init: str = Field("imagenet", description="imagenet, none, or the path of a file with weights")
+    init: str = Field("imagenet", description="imagenet, none, or the path of a file with weights (.pth, ...)")
     weights: Path = Field(Path("weights"), description="folder that `snakemake weights` fills")
     image_size: int = Field(224, ge=32, description="side of the network's input, pixels")
     options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the method")
@@ -101,7 +102,7 @@ class Card(Strict):
 
     dataset: str
     method: str
-    variant: str
+    variant: Literal["plain", "au"]
     seed: int
     protocol: Literal["heldout", "paper"]
     data: Data
@@ -123,6 +124,8 @@ def read_card(path: Path) -> Card:
         raise UserError(f"{path} does not exist; `python -m workflow.card` writes it") from None
     except ValidationError as error:
         raise UserError(f"{path}: {explain(error)}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as a text file in UTF-8: {error}") from None
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     check_model(card, key=str(path))
@@ -138,13 +141,16 @@ def check_model(card: Card, key: str = "") -> None:
         if name not in known:
             what = suggestion(name, known) if known else "; it takes none"
             raise UserError(f"{lead}model.options: the method {card.method} has no option {name!r}{what}")
-    backbone = card.model.backbone
+    backbone, init = card.model.backbone, card.model.init
+    if init not in ("imagenet", "none") and not init.endswith(SUFFIXES):
+        choices = f"{suggestion(init, ['imagenet', 'none'])}, or a file ending in {' '.join(SUFFIXES)}"
+        raise UserError(f"{lead}model.init: there are no weights {init!r}{choices}")
     if backbone.startswith("timm/"):
         return
     if backbone not in BACKBONES:
         choices = suggestion(backbone, [*BACKBONES, "timm/<name>"])
         raise UserError(f"{lead}model.backbone: there is no backbone {backbone!r}{choices}")
-    if card.model.init == "imagenet" and f"backbone:{backbone}" not in known_weights():
+    if init == "imagenet" and f"backbone:{backbone}" not in known_weights():
         raise UserError(
             f"{lead}model.init: nobody publishes ImageNet weights of {backbone}; give none or a file's path"
         )
