@@ -38,12 +38,18 @@ def write(path: Path, columns: Mapping[str, Any], *, of: int | None = None, **at
 
 
 def read(path: Path, *names: str) -> Columns:
-    """Read the named columns, or all; raise UserError if the shard is missing, cut short or damaged.
+    """Read the named columns, or all; raise UserError if the shard is missing, cut short, damaged or without a column.
 
-    A damaged shard is moved aside, so that the next run of the workflow rebuilds that shard and no other.
+    A damaged `.h5` file is moved aside, so that the next run of the workflow rebuilds that shard and no other. A file
+    of another name cannot be a shard: it is refused and left alone.
     """
     _verify(path)
     with h5py.File(path, "r") as file:
+        absent = [name for name in names if name not in file]
+        if absent:
+            raise UserError(
+                f"{path} has no column {absent[0]}, only {', '.join(file)}; is it the file of another stage?"
+            )
         return {name: _loaded(file[name]) for name in names or file}
 
 
@@ -110,13 +116,17 @@ def _loaded(dataset: h5py.Dataset) -> NDArray[Any]:
 
 
 def _verify(path: Path) -> str:
-    """Return the file's checksum; raise UserError if it is missing or damaged, and move a damaged one aside."""
+    """Return the file's checksum; raise UserError if it has no right one, and move a damaged shard aside."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
         raise _missing(path) from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); name a shard, a .h5 file") from None
     if hashlib.sha256(memoryview(content)[:-DIGEST]).digest() == content[-DIGEST:]:
         return content[-DIGEST:].hex()
+    if path.suffix != ".h5":
+        raise UserError(f"{path} is no shard; name a .h5 file that the workflow has made")
     aside = path.with_name(path.name + ".damaged")
     path.replace(aside)
     raise UserError(

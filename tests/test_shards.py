@@ -70,6 +70,25 @@ def test_a_missing_shard_is_named(tmp_path):
         shards.read(tmp_path / "3.h5")
 
 
+def test_a_column_that_is_not_there_is_named(tmp_path, columns):
+    shards.write(tmp_path / "0.h5", columns)
+    with pytest.raises(UserError, match=r"/0\.h5 has no column shapes, only id, jpeg, offset, points;"):
+        shards.read(tmp_path / "0.h5", "id", "shapes")
+
+
+def test_a_folder_is_no_shard(tmp_path):
+    with pytest.raises(UserError, match="cannot be read .Is a directory"):
+        shards.read(tmp_path)
+
+
+def test_a_file_of_another_kind_is_refused_and_stays(tmp_path):
+    path = tmp_path / "landmarks.txt"
+    path.write_text("my own notes\n" * 100)
+    with pytest.raises(UserError, match=r"landmarks\.txt is no shard"):
+        shards.read(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_failed_write_leaves_nothing(tmp_path, columns):
     with pytest.raises(TypeError):
         shards.write(tmp_path / "0.h5", {**columns, "bad": [object()]})
