@@ -90,6 +90,13 @@ def test_published_file_of_affectnet_keeps_train_and_validation_apart(tmp_path: 
     assert np.allclose(found["points"], np.stack([mean_face() + 3, mean_face()]), atol=1e-4)
 
 
+def test_published_file_cannot_tell_images_of_one_name_apart(tmp_path: Path) -> None:
+    (tmp_path / "landmarks.txt").write_text(published_line("0.jpg", mean_face()))
+    faces = write_faces(tmp_path / "0.h5", ["ok"] * 3, ["train/anger/0.jpg", "train/anger/1.jpg", "test/fear/0.jpg"])
+    with pytest.raises(UserError, match=r"cannot tell train/anger/0\.jpg from test/fear/0\.jpg"):
+        extract(faces, "published", file=str(tmp_path / "landmarks.txt"))
+
+
 @pytest.mark.parametrize(
     "line", ["train_00001.jpg,1,2,3\n", "train_00001.jpg," + ",".join(["x"] * 136) + "\n", "oops\n"]
 )

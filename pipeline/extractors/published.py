@@ -4,7 +4,7 @@ They fit crops made in the mode `published` of `pipeline.align`. A line is `<id>
 no face was found (spec section 1.6).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -21,18 +21,30 @@ def extract(faces: Faces, file: str = "") -> Landmarks:
     """Read the landmarks of these faces from `file`, one path or several with commas between (train, test).
 
     "no_face" where the authors found none, "not_listed" where their file does not have the image. Raises UserError on
-    a missing file or a malformed line.
+    a missing file, a malformed line and images whose names the file cannot tell apart.
     """
     if not file:
         raise UserError("the extractor 'published' needs the option file: the path of the authors' landmarks.txt")
-    rows = {_key(name): row for row, name in enumerate(faces.ids)}
-    points = np.full((len(rows), 68, 2), np.nan)
+    rows = _rows(faces.ids)
+    points = np.full((len(faces.ids), 68, 2), np.nan)
     status = ["unreadable" if placed == "unreadable" else "not_listed" for placed in faces.status]
     for path in file.split(","):
         for row, found in _wanted(Path(path.strip()), rows):
             points[row] = rescale(found, CANVAS, faces.size) if complete(found) else np.nan
             status[row] = "ok" if complete(found) else "no_face"
     return Landmarks(points.astype(np.float32), status, np.full(len(status), np.nan, np.float32))
+
+
+def _rows(ids: Sequence[str]) -> dict[str, int]:
+    rows: dict[str, int] = {}
+    for row, name in enumerate(ids):
+        first = rows.setdefault(_key(name), row)
+        if first != row:
+            raise UserError(
+                f"the extractor 'published' cannot tell {ids[first]} from {name}: the authors' file has file names "
+                "only; choose another extractor for this dataset"
+            )
+    return rows
 
 
 def _wanted(path: Path, rows: dict[str, int]) -> Iterator[tuple[int, NDArray[np.float64]]]:
