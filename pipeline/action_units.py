@@ -20,7 +20,7 @@ from pipeline.plugins import read_table
 
 CANVAS = 224  # side of the canonical canvas, pixels: shapes are stored for it and scores are taken on it
 GRID = 28  # every map is blurred on a 28x28 grid (published code)
-BACKGROUND = 1e-4  # of the published canvas; it decides what a map without contrast becomes
+BACKGROUND = 1e-4  # of the published canvas
 SUBCELLS = 4  # per grid cell and axis, for antialiased shapes
 FAR = 30_000  # cv2 draws with 16-bit coordinates; anything beyond is far outside every image
 
@@ -87,8 +87,9 @@ def render(
     """Draw the AU heatmap A of one face.
 
     `points` (68, 2) are x, y in pixels of the map, an integer is a pixel's centre. Returns (size, size) in [0, 1], or
-    None when there is nothing to draw: Neutral, no landmarks (NaN or infinite), or every AU outside the image. Raises
-    UserError on an unknown codebook or geometry, ValueError on points of another shape.
+    None when there is nothing to see: Neutral, no landmarks (NaN or infinite), every AU outside the image, or no
+    contrast. Raises UserError on an unknown codebook or geometry, ValueError on points of another shape, an unknown
+    expression and a size below 1.
     """
     return draw(shapes(points, geometry, size), expression, size, codebook=codebook, geometry=geometry)
 
@@ -121,6 +122,8 @@ def draw(
 
     The maximum over the AUs of the expression, each blurred on the 28x28 grid, then min-max to [0, 1].
     """
+    if size < 1:
+        raise ValueError(f"the size is {size}; it must be at least 1")
     table = geometry_table(geometry)
     aus = _aus(codebook, expression)
     if not aus or not np.isfinite(shapes).all():
@@ -132,11 +135,16 @@ def draw(
         return None
     heatmap = np.maximum.reduce([cv2.resize(grid, (size, size), interpolation=cv2.INTER_LINEAR) for grid in grids])
     low, high = heatmap.min(), heatmap.max()
-    return ((heatmap - low) / (high - low if high > low else 1)).astype(np.float32)
+    return ((heatmap - low) / (high - low)).astype(np.float32) if high > low else None
 
 
 def _aus(name: str, expression: Expression) -> tuple[int, ...]:
-    return codebook(name)[expression]
+    aus = codebook(name).get(expression)  # a class id is as good: it equals its expression
+    if aus is None:
+        raise ValueError(
+            f"unknown expression {expression!r}; known: {', '.join(member.label for member in Expression)}"
+        )
+    return aus
 
 
 def _ellipse(au: int, row: Mapping[str, Any]) -> Ellipse:

@@ -146,6 +146,36 @@ def test_an_unknown_codebook_is_named():
         codebook("paper_cod")
 
 
+@pytest.mark.parametrize("geometry", ["published", "symmetric"])
+def test_sizes_below_one_are_refused_and_maps_without_contrast_are_none(golden, geometry):
+    points = golden["landmarks"][0]
+    for size in (0, -3):
+        with pytest.raises(ValueError, match=rf"the size is {size}; it must be at least 1"):
+            render(points, Expression.FEAR, size, geometry=geometry)
+    for size in range(1, 8):
+        for expression in SIX:
+            heatmap = render(rescale(points, 256, size), expression, size, geometry=geometry)
+            assert heatmap is None or (heatmap.min(), heatmap.max(), heatmap.shape) == (0, 1, (size, size))
+    assert render(rescale(points, 256, 1), Expression.FEAR, 1, geometry=geometry) is None
+
+
+def test_a_map_that_is_covered_altogether_is_none():
+    everywhere = np.tile([112.0, 112.0, 1000.0, 1000.0, 0.0], (len(geometry_table("published").ellipses), 1))
+    assert draw(everywhere, Expression.HAPPINESS) is None
+
+
+@pytest.mark.parametrize("expression", ["fear", 7, -1, None, 1.5])
+def test_what_is_no_expression_is_refused(golden, expression):
+    with pytest.raises(ValueError, match=rf"unknown expression {expression!r}; known: neutral, happiness, .*sadness"):
+        render(golden["landmarks"][0], expression, 224)
+
+
+def test_class_ids_stand_for_expressions(golden):
+    for expression in SIX:
+        points = golden["landmarks"][0]
+        np.testing.assert_array_equal(render(points, int(expression), 256), render(points, expression, 256))
+
+
 def test_points_of_another_shape_are_refused():
     with pytest.raises(ValueError, match="68 landmarks"):
         render(np.zeros((5, 2)), Expression.FEAR, 224)
