@@ -108,7 +108,7 @@ def _write_shard(folder: Path, shard: int, rows: list[tuple[str, str, Expression
         "matrix": np.tile(np.eye(2, 3), (count, 1, 1)),
         "source_landmarks": np.full((count, 68, 2), np.nan, np.float32),
     }
-    shards.write(folder / "faces" / f"{shard}.h5", faces, size=CROP, detector="none", mode="similarity")
+    shards.write(folder / "faces" / f"{shard}.h5", faces, of=2, size=CROP, detector="none", mode="similarity")
     missing = np.isnan(points).any((1, 2))
     landmarks = {
         "id": ids,
@@ -116,10 +116,10 @@ def _write_shard(folder: Path, shard: int, rows: list[tuple[str, str, Expression
         "status": np.where(missing, np.where(unreadable, "unreadable", "no_face"), "ok"),
         "quality": np.where(missing, np.nan, 0.9).astype(np.float32),
     }
-    shards.write(folder / "landmarks" / f"{shard}.h5", landmarks, extractor="none", size=CROP)
+    shards.write(folder / "landmarks" / f"{shard}.h5", landmarks, of=2, extractor="none", size=CROP)
     drawn = [shapes(face) for face in np.where(np.isnan(points), mean_face(), points)]
     stored = np.where(missing[:, None, None], np.nan, np.stack(drawn)).astype(np.float32)
-    shards.write(folder / "heatmaps" / f"{shard}.h5", {"id": ids, "shapes": stored}, geometry="published")
+    shards.write(folder / "heatmaps" / f"{shard}.h5", {"id": ids, "shapes": stored}, of=2, geometry="published")
 
 
 @pytest.fixture

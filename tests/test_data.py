@@ -58,6 +58,12 @@ def test_alignment_and_digest(prepared, prepared_folder):
     assert prepared.digest == Prepared(prepared_folder, Heatmap(codebook="emfacs")).digest
 
 
+def test_shards_of_an_earlier_division_do_not_count(prepared, copied):
+    for stage in ("faces", "heatmaps"):
+        (copied / stage / "2.h5").write_bytes((copied / stage / "1.h5").read_bytes())
+    assert Prepared(copied, Heatmap()).digest == prepared.digest
+
+
 def test_another_geometry_than_the_stored_one_is_refused(prepared_folder):
     with pytest.raises(UserError, match=r"heatmaps holds the geometry 'published'.*'symmetric'"):
         Prepared(prepared_folder, Heatmap(geometry="symmetric"))
@@ -98,7 +104,7 @@ def test_a_face_that_is_there_twice_is_named(copied):
             stored = shards.attributes(path)
             stored.pop("sha256")
             shards.write(path, columns, **stored)
-    with pytest.raises(UserError, match="train_007 more than once"):
+    with pytest.raises(UserError, match="train_007 occurs twice"):
         Prepared(copied, Heatmap())
 
 

@@ -29,7 +29,7 @@ class Prepared:
     `ids`, `splits` ("train" or "test"), `identities` ("" where nobody knows) are words; `expressions` holds class ids;
     `readable` is False where the image file could not be read: such rows stay, but no part uses them. `alignment` tells
     how the faces were cut (size in pixels, detector, mode); `digest` changes when any shard does. Raises UserError if
-    shards are missing or do not belong together.
+    shards are missing or do not belong together, or an image is there twice.
     """
 
     def __init__(self, folder: Path, heatmap: Heatmap) -> None:
@@ -39,9 +39,6 @@ class Prepared:
         drawn = shards.read_all(folder / "heatmaps", "id", "shapes")
         if not np.array_equal(faces["id"], drawn["id"]):
             raise UserError(f"{folder}: faces/ and heatmaps/ list different images; run the workflow again")
-        known, counts = np.unique(faces["id"], return_counts=True)
-        if (counts > 1).any():
-            raise UserError(f"{folder}/faces holds {known[counts > 1][0]} more than once; run the workflow again")
         self.digest = hashlib.sha256(f"{cut.pop('sha256')}{geometry.pop('sha256')}".encode()).hexdigest()
         self.alignment = cut
         if geometry["geometry"] != heatmap.geometry:
@@ -195,7 +192,7 @@ def described(folder: Path) -> dict[str, Any]:
     Raises UserError that names the first shard which says something else than the others.
     """
     checksums, said = "", dict[str, Any]()
-    for path in sorted(folder.glob("*.h5"), key=lambda path: int(path.stem)):
+    for path in shards.paths(folder):
         stored = shards.attributes(path)
         checksums += stored.pop("sha256")
         plain = {key: value.item() if isinstance(value, np.generic) else value for key, value in stored.items()}
