@@ -4,14 +4,12 @@
 
 Columns: id, expression, identity, attribute_<name>; logits float32 (n, 7); valid, True where a face has an AU heatmap;
 attention_<layer> float16 (n, h, w), each map divided by its largest absolute value, so that a stored value is off by at
-most 2^-12 = 0.00024 of it; cam and cam_predicted float16 (n, h, w), the maps of the true and of the predicted class,
-min-max normalised at native size, off by at most 0.00024. Cosines change by less than 0.001. A method without CAM has
-no such columns.
+most 2^-12 = 0.00024 of it; cam float16 (n, h, w), the map of the true class, min-max normalised at native size, off by
+at most 0.00024. Cosines change by less than 0.001. A method without CAM has no such column.
 """
 
 import argparse
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +26,12 @@ from pipeline.errors import UserError, run
 from pipeline.expressions import Expression
 from train import checkpoint
 from train.data import Prepared, part_rows
+from train.device import claim
 from train.losses import attention
 from train.method import Method
 from train.transforms import evaluation
 
 LABELS = [expression.label for expression in Expression]
-SPLIT = "test"
 
 
 def predict(path: Path, out: Path, batch_size: int = 64) -> None:
@@ -47,8 +45,11 @@ def predict(path: Path, out: Path, batch_size: int = 64) -> None:
     if list(loaded.labels) != LABELS:
         raise UserError(f"{path}: labels are {', '.join(loaded.labels)}; expected {', '.join(LABELS)}")
     prepared = Prepared(card.data.folder, card.heatmap)
-    rows = part_rows(prepared, card, SPLIT)
-    outputs = _forward(loaded.method, prepared, rows, image_size=card.model.image_size, batch_size=batch_size)
+    rows = part_rows(prepared, card, "test")
+    with claim() as device:
+        outputs = _forward(
+            loaded.method, prepared, rows, size=card.model.image_size, batch_size=batch_size, device=device
+        )
     broken = [name for name, values in outputs.items() if not np.isfinite(values).all()]
     if broken:
         raise UserError(f"{path} gives {broken[0]} that are not finite; train it again")
@@ -64,33 +65,29 @@ def predict(path: Path, out: Path, batch_size: int = 64) -> None:
         out,
         columns,
         card=card.model_dump_json(),
-        labels=json.dumps(LABELS),
         checkpoint=hashlib.sha256(path.read_bytes()).hexdigest(),
         commit=str(loaded.meta.get("commit", "")),
-        split=SPLIT,
-        folder=str(card.data.folder),
     )
 
 
 def _attributes(folder: Path) -> shards.Columns:
     """Read only these few columns of the shards, which `Prepared` has just verified."""
     parts = []
-    for path in sorted(folder.glob("*.h5"), key=lambda path: int(path.stem)):
+    for path in shards.paths(folder):
         with h5py.File(path, "r") as file:
             parts.append({name: file[name].asstr()[()] for name in file if name.startswith("attribute_")})
     return shards.concatenate(parts)
 
 
 def _forward(
-    method: Method, prepared: Prepared, rows: NDArray[np.intp], *, image_size: int, batch_size: int
+    method: Method, prepared: Prepared, rows: NDArray[np.intp], *, size: int, batch_size: int, device: torch.device
 ) -> dict[str, NDArray[Any]]:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     method = method.eval().to(device)
     parts: dict[str, list[NDArray[Any]]] = {}
     for start in tqdm(range(0, len(rows), batch_size), desc="predict", unit="batch", disable=None):
         batch = rows[start : start + batch_size]
-        images = torch.stack([evaluation(prepared.image(row), image_size) for row in batch]).to(device)
+        images = torch.stack([evaluation(prepared.image(row), size) for row in batch]).to(device)
         classes = torch.as_tensor(prepared.expressions[batch].astype(np.int64), device=device)
         for name, values in _outputs(method, images, classes).items():
             parts.setdefault(name, []).append(values)
@@ -105,10 +102,9 @@ def _outputs(method: Method, images: Tensor, classes: Tensor) -> dict[str, NDArr
             maps = attention(features).float()
             peak = maps.abs().amax((1, 2), keepdim=True)
             columns[f"attention_{layer}"] = _half(maps / torch.where(peak > 0, peak, 1.0))
-        for name, wanted in (("cam", classes), ("cam_predicted", output.logits.argmax(1))):
-            cam = method.cam(output, wanted)
-            if cam is not None:
-                columns[name] = _half(normalise(cam.float()))
+        cam = method.cam(output, classes)
+        if cam is not None:
+            columns["cam"] = _half(normalise(cam.float()))
     return columns
 
 

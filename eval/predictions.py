@@ -1,6 +1,5 @@
 """What a network said about the test faces, as read back from disk."""
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,15 +7,17 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from pipeline import shards
 from pipeline.action_units import draw
 from pipeline.errors import UserError
 from pipeline.expressions import Expression
-from train.config import Card
+from train.config import Card, explain
+from train.data import described
 
 # Every score needs these, also of a network without a class activation map.
-REQUIRED = ("id", "expression", "identity", "valid", "logits")
+REQUIRED = ("id", "expression", "valid", "logits")
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,12 +34,10 @@ class Predictions:
     commit: str
     ids: NDArray[np.object_]
     expressions: NDArray[np.int8]
-    identities: NDArray[np.object_]
     valid: NDArray[np.bool_]
     logits: NDArray[np.float32]
     attention: dict[int, NDArray[np.float16]]
     cam: NDArray[np.float16] | None
-    cam_predicted: NDArray[np.float16] | None
 
     @property
     def layer(self) -> int:
@@ -48,9 +47,9 @@ class Predictions:
     def heatmaps(self, size: int = 32) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
         """Yield rows (b,) of valid faces and their AU heatmaps (b, 224, 224), of the true class, in order."""
         folder, wanted = self.card.data.folder / "heatmaps", self.card.heatmap
+        same = described(folder)["geometry"] == wanted.geometry
         stored = shards.read_all(folder, "id", "shapes")
         shapes = dict(zip(stored["id"], stored["shapes"], strict=True))
-        same = shards.attributes(next(folder.glob("*.h5")))["geometry"] == wanted.geometry
         rows = np.flatnonzero(self.valid)
         for start in range(0, len(rows), size):
             batch = rows[start : start + size]
@@ -72,18 +71,22 @@ def read(path: Path) -> Predictions:
     if missing:
         raise UserError(f"{path} is no predictions file (it has no {missing[0]}); make one with python -m eval.predict")
     stored = shards.attributes(path)
+    try:
+        card, checkpoint, commit = Card.model_validate_json(stored["card"]), stored["checkpoint"], stored["commit"]
+    except KeyError as error:
+        raise UserError(f"{path} does not say its {error}; make it again with python -m eval.predict") from None
+    except ValidationError as error:
+        raise UserError(f"{path} was made by another version ({explain(error)}); run eval.predict again") from None
     layers = {int(match[1]): name for name in columns if (match := re.fullmatch(r"attention_(\d+)", name))}
     return Predictions(
         path=path,
-        card=Card.model_validate(json.loads(stored["card"])),
-        checkpoint=stored["checkpoint"],
-        commit=stored["commit"],
+        card=card,
+        checkpoint=checkpoint,
+        commit=commit,
         ids=columns["id"],
         expressions=columns["expression"],
-        identities=columns["identity"],
         valid=columns["valid"],
         logits=columns["logits"],
         attention={layer: columns[layers[layer]] for layer in sorted(layers)},
         cam=columns.get("cam"),
-        cam_predicted=columns.get("cam_predicted"),
     )

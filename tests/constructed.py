@@ -19,7 +19,6 @@ class Constructed:
         prepared = Prepared(card.data.folder, card.heatmap)
         rows = np.flatnonzero((prepared.splits == "test") & prepared.readable)
         self.ids = prepared.ids[rows]
-        self.identities = prepared.identities[rows]
         self.expressions = prepared.expressions[rows].astype(np.int8)
         drawn = [prepared.heatmap(row) for row in rows]
         self.valid = np.array([heatmap is not None for heatmap in drawn])
@@ -41,17 +40,13 @@ class Constructed:
             {
                 "id": self.ids,
                 "expression": self.expressions,
-                "identity": self.identities,
                 "valid": self.valid,
                 "logits": columns["logits"],
                 **maps,
             },
             card=self.card.model_dump_json(),
-            labels="[]",
             checkpoint="c0ffee",
             commit="abc123",
-            split="test",
-            folder=str(self.card.data.folder),
         )
         return path
 

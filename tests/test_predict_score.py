@@ -1,6 +1,7 @@
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -71,8 +72,6 @@ def test_predict_stores_what_the_network_says(checkpoint: SimpleNamespace, tmp_p
         stretched = (red - red.min()) / (red.max() - red.min())
         expected = {0: stretched, 1: 1 - stretched, 4: 0 * stretched}.get(columns["expression"][row], stretched)
         assert columns["cam"][row] == pytest.approx(expected, abs=1e-3)
-        flipped = columns["logits"][row].argmax() == 1
-        assert columns["cam_predicted"][row] == pytest.approx(1 - stretched if flipped else stretched, abs=1e-3)
     assert columns["cam"].dtype == columns["attention_2"].dtype == np.float16
     has_map = [prepared.heatmap(row) is not None for row in rows]
     assert columns["valid"].tolist() == has_map
@@ -110,9 +109,26 @@ def test_predict_says_where_it_comes_from(checkpoint: SimpleNamespace, tmp_path:
     predict(checkpoint.path, tmp_path / "p.h5")
     stored = shards.attributes(tmp_path / "p.h5")
     assert stored["checkpoint"] == hashlib.sha256(b"weights").hexdigest()
-    assert json.loads(stored["labels"]) == LABELS
-    assert (stored["commit"], stored["split"]) == ("abc123", "test")
+    assert stored["commit"] == "abc123"
     assert read(tmp_path / "p.h5").card == checkpoint.loaded.card
+
+
+def test_predict_holds_the_device_that_it_claims(
+    checkpoint: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = []
+
+    @contextmanager
+    def claim() -> Iterator[torch.device]:
+        held.append("claimed")
+        yield torch.device("cpu")
+        held.append("given back")
+
+    real = Plane.forward
+    monkeypatch.setattr(predict_module, "claim", claim)
+    monkeypatch.setattr(Plane, "forward", lambda self, images: held.append("forward") or real(self, images))
+    predict(checkpoint.path, tmp_path / "p.h5")
+    assert held == ["claimed", "forward", "given back"]
 
 
 def test_predict_twice_gives_the_same_file(checkpoint: SimpleNamespace, tmp_path: Path) -> None:
@@ -126,7 +142,6 @@ def test_predict_without_cam_has_no_cam_columns(checkpoint: SimpleNamespace, tmp
     predict(checkpoint.path, tmp_path / "p.h5")
     predictions = read(tmp_path / "p.h5")
     assert predictions.cam is None
-    assert predictions.cam_predicted is None
     assert score(predictions)["cam_cosine"] is None
 
 
@@ -154,6 +169,22 @@ def test_read_refuses_other_files(prepared_folder: Path, tmp_path: Path) -> None
         read(prepared_folder / "landmarks" / "0.h5")
     with pytest.raises(UserError, match="does not exist"):
         read(tmp_path / "none.h5")
+
+
+def test_predictions_of_another_version_are_one_line(make_card: MakeCard, tmp_path: Path) -> None:
+    made = Constructed(make_card())
+    path = made.write(tmp_path / "p.h5", attention_5=made.heatmaps)
+    columns, stored = shards.read(path), shards.attributes(path)
+    card = json.loads(stored["card"])
+    card["training"]["old_key"] = 1
+    shards.write(path, columns, card=json.dumps(card), checkpoint="c0ffee", commit="abc123")
+    with pytest.raises(
+        UserError, match=r"p\.h5 was made by another version \(training: .*old_key.*run eval\.predict again"
+    ):
+        read(path)
+    shards.write(path, columns, card=stored["card"], commit="abc123")
+    with pytest.raises(UserError, match=r"p\.h5 does not say its 'checkpoint'; make it again"):
+        read(path)
 
 
 def test_score_of_a_perfect_and_of_a_blind_network(make_card: MakeCard, tmp_path: Path) -> None:
