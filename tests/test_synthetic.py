@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from pipeline import plugins
 from pipeline.errors import UserError
@@ -21,6 +22,7 @@ from pipeline.sources.synthetic.generate import Shot, draw, generate
 from pipeline.sources.synthetic.landmarks import MIRROR, average
 from pipeline.sources.synthetic.rendering import render
 from pipeline.sources.synthetic.sampling import Identity, active, draw_identity, draw_intensities, draw_view
+from workflow.config import Generate
 
 FLIP = np.array([-1, 1])
 MODEL = "models/shape_predictor_68_face_landmarks.dat"
@@ -246,12 +248,12 @@ def test_the_number_of_workers_changes_nothing(dataset: Path, tmp_path: Path) ->
 def test_an_earlier_dataset_is_replaced_and_nothing_else_is(tmp_path: Path) -> None:
     out = tmp_path / "faces"
     out.mkdir()
-    generate(out, identities_train=1, identities_test=1, size=64)
-    generate(out, identities_train=1, identities_test=1, size=64, seed=1, per_class=2)
+    generate(out, identities_train=1, identities_test=1, size=96)
+    generate(out, identities_train=1, identities_test=1, size=96, seed=1, per_class=2)
     assert len(rows(out)) == len(list((out / "images").iterdir())) == 28
     (out / "images" / "mine.jpg").write_bytes(b"mine")
     with pytest.raises(UserError, match=r"holds mine\.jpg"):
-        generate(out, identities_train=1, identities_test=1, size=64)
+        generate(out, identities_train=1, identities_test=1, size=96)
     assert (out / "images" / "mine.jpg").read_bytes() == b"mine"
     assert [path.name for path in tmp_path.iterdir()] == ["faces"]
 
@@ -270,6 +272,30 @@ def test_command_refuses_in_one_line(tmp_path: Path) -> None:
     assert refused.returncode == 1
     assert refused.stderr == "error: --identities-test: 0 is below 1\n"
     assert not (tmp_path / "faces").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "lowest"),
+    [
+        ("identities_train", 0, 1),
+        ("identities_test", -1, 1),
+        ("size", 95, 96),
+        ("seed", -1, 0),
+        ("per_class", 0, 1),
+        ("workers", 0, 1),
+    ],
+)
+def test_numbers_that_are_too_small_are_refused(tmp_path: Path, name: str, number: int, lowest: int) -> None:
+    values = {"identities_train": 1, "identities_test": 1, "size": 96, name: number}
+    with pytest.raises(UserError, match=f"--{name.replace('_', '-')}: {number} is below {lowest}"):
+        generate(tmp_path / "faces", **values)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_config_allows_no_smaller_size_either() -> None:
+    assert Generate(identities_train=1, identities_test=1, size=96)
+    with pytest.raises(ValidationError):
+        Generate(identities_train=1, identities_test=1, size=95)
 
 
 def test_reader_names_what_is_missing(dataset: Path, tmp_path: Path) -> None:

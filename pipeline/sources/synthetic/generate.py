@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from pipeline.errors import UserError, run
 from pipeline.expressions import Expression
+from pipeline.files import whole
 from pipeline.sources.synthetic import TRUTH
 from pipeline.sources.synthetic.au_table import AUS
 from pipeline.sources.synthetic.rendering import Picture, render
@@ -35,7 +36,7 @@ from pipeline.sources.synthetic.sampling import (
 )
 
 _IMAGE_NAME = re.compile(r"p\d{4,}_[a-z]+_\d+\.jpg")
-_LOWEST = {"identities_train": 1, "identities_test": 1, "size": 64, "seed": 0, "per_class": 1, "workers": 1}
+_LOWEST = {"identities_train": 1, "identities_test": 1, "size": 96, "seed": 0, "per_class": 1, "workers": 1}
 
 
 @dataclass(frozen=True)
@@ -73,30 +74,19 @@ def generate(
     """Write `per_class` images of each person and expression; the folder appears whole or not at all.
 
     An image depends on seed, person, expression, repetition and size only, never on the workers. A folder that holds
-    nothing but an earlier dataset of this command is replaced; UserError if it holds anything else.
+    nothing but an earlier dataset of this command is replaced; UserError if it holds anything else, and if a number is
+    too small.
     """
+    _check(identities_train=identities_train, identities_test=identities_test, size=size, seed=seed)
+    _check(per_class=per_class, workers=workers)
     _check_replaceable(out)
-    persons = [
-        (person, "train" if person < identities_train else "test")
-        for person in range(identities_train + identities_test)
-    ]
-    shots = [
-        Shot(seed, person, split, expression, repetition, size)
-        for (person, split), expression, repetition in product(persons, Expression, range(per_class))
-    ]
+    shots = _shots(identities_train, identities_test, size=size, seed=seed, per_class=per_class)
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
         (temporary / "images").mkdir(parents=True)
-        rows = list(
-            tqdm(
-                _draw_all(shots, temporary, workers),
-                total=len(shots),
-                desc="synthetic faces",
-                unit="image",
-                disable=None,
-            )
-        )
+        drawn = _draw_all(shots, temporary, workers)
+        rows = list(tqdm(drawn, total=len(shots), desc="synthetic faces", unit="image", disable=None))
         _write_truth(temporary / TRUTH, rows)
         if out.exists():
             shutil.rmtree(out)
@@ -112,6 +102,21 @@ def draw(shot: Shot) -> tuple[Identity, Intensities, View, Picture]:
     intensities = draw_intensities(_generator(shot.seed, (*image_seed, 0)), shot.expression)
     view = draw_view(_generator(shot.seed, (*image_seed, 1)))
     return identity, intensities, view, render(identity, intensities, view, shot.size)
+
+
+def _check(**numbers: int) -> None:
+    for name, number in numbers.items():
+        if number < _LOWEST[name]:
+            raise UserError(f"--{name.replace('_', '-')}: {number} is below {_LOWEST[name]}")
+
+
+def _shots(train: int, test: int, *, size: int, seed: int, per_class: int) -> list[Shot]:
+    """List the images of the training people, then the test ones."""
+    persons = [(person, "train" if person < train else "test") for person in range(train + test)]
+    return [
+        Shot(seed, person, split, expression, repetition, size)
+        for (person, split), expression, repetition in product(persons, Expression, range(per_class))
+    ]
 
 
 def _generator(seed: int, key: tuple[int, ...]) -> np.random.Generator:
@@ -166,12 +171,10 @@ def _truth(
 
 
 def _write_truth(path: Path, rows: list[dict[str, str | float]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _check_replaceable(out: Path) -> None:
@@ -196,9 +199,6 @@ def main() -> None:
     parser.add_argument("--per-class", type=int, default=1, help="images per person and expression")
     parser.add_argument("--workers", type=int, default=1, help="processes")
     arguments = vars(parser.parse_args())
-    for name, lowest in _LOWEST.items():
-        if arguments[name] < lowest:
-            raise UserError(f"--{name.replace('_', '-')}: {arguments[name]} is below {lowest}")
     generate(arguments.pop("out"), **arguments)
 
 

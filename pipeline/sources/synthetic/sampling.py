@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,46 +92,17 @@ class View:
 
 def draw_identity(generator: np.random.Generator) -> Identity:
     """Draw a person; skin tones are spread over the whole scale, and nothing here knows the expression."""
-    normal, uniform = generator.normal, generator.uniform
-    melanin = uniform() ** 0.8
+    melanin = generator.uniform() ** 0.8
     skin = _skin(melanin, generator)
     hair, iris = _hair_and_iris(melanin, generator)
     return Identity(
         melanin=melanin,
         skin=skin,
-        face_width=1 + 0.05 * normal(),
-        jaw_width=1 + 0.06 * normal(),
-        chin_length=0.045 * normal(),
-        eye_opening=max(0.7, 1 + 0.13 * normal()),
-        eye_tilt=0.012 * normal(),
-        eye_offset=0.01 * normal(),
-        brow_offset=0.022 * normal(),
-        brow_tilt=0.016 * normal(),
-        brow_arch=0.012 * normal(),
-        brow_thickness=float(np.clip(0.055 + 0.014 * normal(), 0.03, 0.09)),
-        brow_inset=0.012 * normal(),
-        nose_width=1 + 0.1 * normal(),
-        nose_length=0.022 * normal(),
-        nose_height=1 + 0.15 * normal(),
-        mouth_width=1 + 0.06 * normal(),
-        mouth_offset=0.018 * normal(),
-        mouth_corner=0.012 * normal(),
-        upper_lip=max(0.55, 1 + 0.25 * normal()),
-        lower_lip=max(0.55, 1 + 0.2 * normal()),
-        cheek=1 + 0.4 * normal(),
-        age=uniform(0.25, 1),
-        hair=hair * np.float32(uniform(0.8, 1.2)),
         iris=iris,
-        lip=np.array([uniform(0.80, 0.95), uniform(0.52, 0.68), uniform(0.52, 0.70)], np.float32),
-        hair_line=uniform(-0.86, -0.60),
-        hair_volume=uniform(0.03, 0.16),
-        long_hair=uniform() < 0.4,
-        parting=uniform(-0.3, 0.3),
-        bald=uniform() < 0.07,
-        stubble=uniform(0.1, 0.6) if uniform() < 0.3 else 0.0,
-        freckles=uniform(0.02, 0.06),
-        asymmetry=0.008 * normal(size=(68, 2)),
-        clothes=uniform(20, 220, 3).astype(np.float32),
+        **_proportions(generator),
+        **_looks(hair, generator),
+        asymmetry=0.008 * generator.normal(size=(68, 2)),
+        clothes=generator.uniform(20, 220, 3).astype(np.float32),
         seed=int(generator.integers(1 << 31)),
     )
 
@@ -175,6 +147,48 @@ def draw_view(generator: np.random.Generator) -> View:
 def active(intensities: Intensities) -> list[int]:
     """List the AUs whose mean over both sides counts as active, in ascending order."""
     return sorted(au for au, sides in intensities.items() if sum(sides) / 2 >= ACTIVE)
+
+
+def _proportions(generator: np.random.Generator) -> dict[str, Any]:
+    normal = generator.normal
+    return {
+        "face_width": 1 + 0.05 * normal(),
+        "jaw_width": 1 + 0.06 * normal(),
+        "chin_length": 0.045 * normal(),
+        "eye_opening": max(0.7, 1 + 0.13 * normal()),
+        "eye_tilt": 0.012 * normal(),
+        "eye_offset": 0.01 * normal(),
+        "brow_offset": 0.022 * normal(),
+        "brow_tilt": 0.016 * normal(),
+        "brow_arch": 0.012 * normal(),
+        "brow_thickness": float(np.clip(0.055 + 0.014 * normal(), 0.03, 0.09)),
+        "brow_inset": 0.012 * normal(),
+        "nose_width": 1 + 0.1 * normal(),
+        "nose_length": 0.022 * normal(),
+        "nose_height": 1 + 0.15 * normal(),
+        "mouth_width": 1 + 0.06 * normal(),
+        "mouth_offset": 0.018 * normal(),
+        "mouth_corner": 0.012 * normal(),
+        "upper_lip": max(0.55, 1 + 0.25 * normal()),
+        "lower_lip": max(0.55, 1 + 0.2 * normal()),
+        "cheek": 1 + 0.4 * normal(),
+    }
+
+
+def _looks(hair: Colour, generator: np.random.Generator) -> dict[str, Any]:
+    uniform = generator.uniform
+    return {
+        "age": uniform(0.25, 1),
+        "hair": hair * np.float32(uniform(0.8, 1.2)),
+        "lip": np.array([uniform(0.80, 0.95), uniform(0.52, 0.68), uniform(0.52, 0.70)], np.float32),
+        "hair_line": uniform(-0.86, -0.60),
+        "hair_volume": uniform(0.03, 0.16),
+        "long_hair": uniform() < 0.4,
+        "parting": uniform(-0.3, 0.3),
+        "bald": uniform() < 0.07,
+        "stubble": uniform(0.1, 0.6) if uniform() < 0.3 else 0.0,
+        "freckles": uniform(0.02, 0.06),
+    }
 
 
 def _skin(melanin: float, generator: np.random.Generator) -> Colour:
