@@ -16,12 +16,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from eval.files import beside, write_text
+from eval.files import beside
 from eval.predictions import Predictions, read
 from eval.score import CAM, attention_name, image_cosines
 from eval.statistics import mean, paired_difference
 from pipeline.errors import UserError, run
 from pipeline.expressions import Expression
+from pipeline.files import write_text
 from train.config import Card
 
 MEAN = "mean"

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from eval import metrics, pictures
 from eval.compare import guidance_name
-from eval.files import beside, whole
+from eval.files import beside
 from eval.predictions import Predictions, read
 from pipeline.action_units import CANVAS
 from pipeline.errors import UserError, run
 from pipeline.expressions import SIX
+from pipeline.files import whole
 
 BATCH = 64
 

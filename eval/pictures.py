@@ -10,10 +10,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from eval.files import whole
 from pipeline.action_units import CANVAS
 from pipeline.expressions import SIX
-from pipeline.geometry import TEMPLATE_112
+from pipeline.files import whole
+from pipeline.geometry import template
 
 COLOURS = "viridis"  # even in lightness, so it reads without colour vision and in grey print
 NOTE = (
@@ -62,7 +62,7 @@ def _panel(axes: Axes, values: NDArray[np.float32], scale: matplotlib.colors.Nor
         axes.set_box_aspect(1)
         return
     axes.imshow(values, cmap=COLOURS, norm=scale, interpolation="nearest")
-    points = (TEMPLATE_112 + 0.5) * (CANVAS / 112) - 0.5
+    points = template(CANVAS)
     axes.scatter(points[:, 0], points[:, 1], s=9, facecolors="none", edgecolors="white", linewidths=0.6)
 
 

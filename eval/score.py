@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 
 from eval import metrics
-from eval.files import write_text
 from eval.predictions import Predictions, read
 from pipeline.action_units import CANVAS
 from pipeline.errors import UserError, run
 from pipeline.expressions import Expression
+from pipeline.files import write_text
 from train.config import Card
 
 CAM = "cam_cosine"

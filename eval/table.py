@@ -18,8 +18,9 @@ import numpy as np
 import pandas as pd
 
 from eval import layout
-from eval.files import beside, write_text
+from eval.files import beside
 from pipeline.errors import UserError, run
+from pipeline.files import write_text
 
 PAPER = Path(__file__).with_name("paper.csv")
 METRICS = {

@@ -5,7 +5,6 @@ the shards), versions, commit.
 """
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from pipeline.errors import UserError
 from pipeline.expressions import Expression
+from pipeline.files import whole
 from pipeline.plugins import ROOT
 from train.backbone import check_tensors, read_tensors
 from train.config import Card, explain
@@ -81,12 +81,9 @@ def save(path: Path, tensors: Mapping[str, Tensor], card: Card, prepared: Prepar
         "versions": {"python": sys.version.split()[0], **{name: _version(name) for name in PACKAGES}},
         "commit": commit(),
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(stored, temporary, {name: json.dumps(value, sort_keys=True) for name, value in meta.items()})
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    with whole(path) as temporary:
+        save_file(stored, temporary, {name: json.dumps(value, sort_keys=True) for name, value in meta.items()})
 
 
 def made_by(path: Path, card: Card, prepared: Prepared) -> bool:

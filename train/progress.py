@@ -1,7 +1,6 @@
 """What a person sees of a training: a bar with ETA on a terminal, a line per epoch, history.csv, TensorBoard."""
 
 import csv
-import os
 import sys
 import time
 from collections.abc import Iterable
@@ -13,6 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from pipeline.errors import UserError
+from pipeline.files import whole
 from train.config import Card
 
 
@@ -78,14 +78,10 @@ class Progress:
 
 def write_history(path: Path, rows: Iterable[Row]) -> None:
     """Write one CSV line per epoch, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8", newline="") as file:
+    with whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
         writer.writeheader()
         writer.writerows(vars(row) for row in rows)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def _tensorboard(folder: Path) -> Any:

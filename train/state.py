@@ -16,6 +16,8 @@ from typing import Any
 
 import torch
 
+from pipeline.files import whole
+
 LAST = "last.pt"
 PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
@@ -37,12 +39,8 @@ def hold(out: Path) -> Iterator[tuple[Path, bool]]:
 
 def save(folder: Path, content: dict[str, Any]) -> None:
     """Write the state after an epoch, whole or not at all: tensors and plain values."""
-    temporary = folder / f".{LAST}.tmp"
-    with temporary.open("wb") as file:
-        torch.save(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(folder / LAST)
+    with whole(folder / LAST) as temporary:
+        torch.save(content, temporary)
 
 
 def load(folder: Path, key: str) -> dict[str, Any] | None:
