@@ -184,8 +184,8 @@ def _constructor_options(kind: ast.stmt) -> list[str]:
     return [argument.arg for function in functions for argument in function.args.kwonlyargs]
 
 
-def known_weights() -> dict[str, dict[str, str]]:
-    """Read the list of pretrained files: need -> url, what."""
+def known_weights() -> dict[str, str]:
+    """Read the list of pretrained files: need -> address."""
     return yaml.safe_load(WEIGHTS.read_text(encoding="utf-8"))
 
 

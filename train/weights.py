@@ -2,25 +2,32 @@
 
     python -m train.weights --need backbone:resnet50 --need landmarks:face_alignment --out weights
 
-A need is a key of `weights.yaml` or `backbone:timm/<name>`. Every file is checked before it gets its name: against the
-eight digits of its SHA-256 that its publisher put into the file name, or (timm) the SHA-256 that the Hugging Face hub
-states. `manifest.csv` in the folder lists the files with the SHA-256 that they have here.
+A need is a key of `weights.yaml` or `backbone:timm/<name>`. Every file that is fetched is checked before it gets its
+name: against the first eight digits of its SHA-256, which its publisher put into the file name, or (timm) against the
+SHA-256 that the Hugging Face hub states. A file that torch hub has fetched before is copied, and checked the same way.
+Files that are in the folder already are checked by the digits in their names, those of timm networks not at all.
+`manifest.csv` in the folder lists all with the SHA-256 that they have here.
 """
 
 import argparse
 import csv
 import hashlib
-import os
 import re
+import shutil
+import urllib.error
+import urllib.request
 from collections.abc import Iterable
+from http.client import HTTPException
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pipeline.errors import UserError, run
+from pipeline.files import whole
 from pipeline.plugins import suggestion
 from train.config import known_weights
 
 MANIFEST = "manifest.csv"
+HASH = "X-Linked-ETag"  # the header in which the hub states the SHA-256 of a large file
 
 
 class Weights(NamedTuple):
@@ -35,8 +42,7 @@ def find(need: str) -> Weights:
     """Look up a need; raise UserError that lists what is known."""
     known = known_weights()
     if need in known:
-        url = known[need]["url"]
-        return Weights(need, url, url.rpartition("/")[2])
+        return Weights(need, known[need], known[need].rpartition("/")[2])
     if need.startswith("backbone:timm/"):
         name = need.removeprefix("backbone:timm/")
         return Weights(need, _timm_url(name), f"timm/{name}.safetensors")
@@ -58,7 +64,7 @@ def missing(needs: Iterable[str], folder: Path) -> list[Weights]:
 
 
 def fetch(needs: Iterable[str], folder: Path) -> None:
-    """Download the missing files, check all, and write the manifest.
+    """Copy the missing files from torch hub's cache or download them, check all, and write the manifest.
 
     Raises one UserError that lists every file that could not be fetched, its address and where to put it.
     """
@@ -71,31 +77,37 @@ def fetch(needs: Iterable[str], folder: Path) -> None:
         raise UserError(f"weights could not be downloaded; put these files in place by hand: {'; '.join(failed)}")
     rows = [(item.need, item.name, _sha256(folder / item.name), item.url) for item in map(find, needs)]
     for _, name, digest, _ in rows:
-        stated = re.search(r"-([0-9a-f]{8,})\.", name)
-        if stated and not digest.startswith(stated[1]):
+        if not digest.startswith(_stated(name)):
             raise UserError(
                 f"{folder / name} is damaged: its SHA-256 begins with {digest[:8]}; delete it and try again"
             )
-    temporary = folder / f".{MANIFEST}.{os.getpid()}.tmp"
-    with temporary.open("w", encoding="utf-8", newline="") as file:
+    with whole(folder / MANIFEST) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([("need", "file", "sha256", "url"), *rows])
-    temporary.replace(folder / MANIFEST)
 
 
 def _get(weights: Weights, folder: Path) -> str:
-    """Download one file; return why it failed, or nothing."""
-    from torch.hub import download_url_to_file  # noqa: PLC0415  (two seconds that checking a config should not cost)
+    """Bring one file; return why it failed, or nothing."""
+    from torch.hub import download_url_to_file, get_dir  # noqa: PLC0415  (two seconds that a check should not cost)
 
-    path = folder / weights.name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    stated = re.search(r"-([0-9a-f]{8,})\.", weights.name)
-    print(f"fetching {weights.url}", flush=True)
+    stated, cached = _stated(weights.name), Path(get_dir(), "checkpoints", weights.name)
     try:
-        expected = stated[1] if stated else _hub_sha256(weights.url)
-        download_url_to_file(weights.url, str(path), hash_prefix=expected, progress=False)
-    except (OSError, RuntimeError, ValueError) as error:
+        with whole(folder / weights.name) as temporary:
+            if stated and cached.is_file() and _sha256(cached).startswith(stated):
+                print(f"copying {cached}", flush=True)
+                shutil.copyfile(cached, temporary)
+            else:
+                print(f"fetching {weights.url}", flush=True)
+                expected = stated or _hub_sha256(weights.url)
+                download_url_to_file(weights.url, str(temporary), hash_prefix=expected, progress=False)
+    except (OSError, RuntimeError, ValueError, HTTPException) as error:
         return " ".join(str(error).split())[:100]
     return ""
+
+
+def _stated(name: str) -> str:
+    """Return the digits of its SHA-256 that a file's name holds, or nothing."""
+    found = re.search(r"-([0-9a-f]{8,})\.", name)
+    return found[1] if found else ""
 
 
 def _timm_url(name: str) -> str:
@@ -107,11 +119,28 @@ def _timm_url(name: str) -> str:
     return f"https://huggingface.co/{settings.hf_hub_id}/resolve/main/model.safetensors"
 
 
-def _hub_sha256(url: str) -> str | None:
-    from huggingface_hub import get_hf_file_metadata  # noqa: PLC0415  (as above)
+def _hub_sha256(url: str) -> str:
+    """Ask the hub for the SHA-256 of a file; raise ValueError if it states none."""
+    request = urllib.request.Request(url, method="HEAD")
+    try:
+        with urllib.request.build_opener(_UpToTheHash).open(request, timeout=30) as answer:
+            headers = answer.headers
+    except urllib.error.HTTPError as answer:
+        if HASH not in answer.headers:
+            raise
+        headers = answer.headers
+    stated = headers.get(HASH, "").strip('"')
+    if not re.fullmatch(r"[0-9a-f]{64}", stated):
+        raise ValueError("the hub states no SHA-256 of the file")
+    return stated
 
-    etag = get_hf_file_metadata(url).etag or ""
-    return etag if re.fullmatch(r"[0-9a-f]{64}", etag) else None
+
+class _UpToTheHash(urllib.request.HTTPRedirectHandler):
+    """Follows redirects (of renamed networks) only until one states the hash; the file behind it does not."""
+
+    def redirect_request(self, *answer: Any) -> Any:
+        *_, headers, _ = answer
+        return None if HASH in headers else super().redirect_request(*answer)
 
 
 def _sha256(path: Path) -> str:
