@@ -55,7 +55,7 @@ def build(source: str, root: Path, shards: int, out: Path, dataset: str | None =
     if not rows:
         raise UserError(f"{root} holds no images that the source {source!r} can use; look at what was left out above")
     _write(out, rows)
-    return _counts(found, plugin.EXPECTED)
+    return counts(found, plugin.EXPECTED)
 
 
 def samples(path: Path, shard: int | None = None) -> list[Sample]:
@@ -88,6 +88,15 @@ def missing_root_message(dataset: str, source: str, root: Path) -> str:
         f"Put it there, or set `datasets.{dataset}.root` in the config to where it is. "
         "`make demo` runs without any dataset: it draws its own faces."
     )
+
+
+def counts(found: Mapping[tuple[str, Expression], int], expected: Mapping[tuple[str, Expression], int]) -> list[Count]:
+    """Pair the found counts with the expected ones, for every split and class."""
+    return [
+        Count(split, expression, found.get((split, expression), 0), expected.get((split, expression)))
+        for split in SPLITS
+        for expression in Expression
+    ]
 
 
 def table(counts: Sequence[Count]) -> str:
@@ -201,14 +210,6 @@ def _write(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         writer = csv.DictWriter(file, [*FIRST, *attributes, *LAST], restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-
-
-def _counts(found: Mapping[tuple[str, Expression], int], expected: Mapping[tuple[str, Expression], int]) -> list[Count]:
-    return [
-        Count(split, expression, found.get((split, expression), 0), expected.get((split, expression)))
-        for split in SPLITS
-        for expression in Expression
-    ]
 
 
 def _line(split: str, name: str, found: int, expected: int | None) -> str:

@@ -1,37 +1,44 @@
 """What became of a dataset's images: found faces and landmarks per split and class.
 
-    python -m pipeline.status results/data/rafdb --out results/data/rafdb/status
+    python -m pipeline.status results/data/rafdb --out results/data/rafdb/status --source rafdb
 
-Writes `status.csv` and `status.md`. Failures are not spread evenly over the classes, so a total alone would hide them.
+Failures are not spread evenly over the classes, so a total alone would hide them. `status.csv` holds the table of faces
+and landmarks; `status.md` that table, the official counts, the detector's steps and the files that nobody could read.
 """
 
 import argparse
-import os
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas
 
-from pipeline import shards
+from pipeline import plugins, shards
 from pipeline.errors import UserError, run
 from pipeline.expressions import Expression
+from pipeline.files import write_text
 from pipeline.geometry import complete
+from pipeline.index import SPLITS, counts, differences
 
 FACES = ("ok", "several", "box_fallback", "whole_image", "unreadable")  # in the table's order, others after
 LANDMARKS = ("ok", "redetected", "from_box", "outside", "no_face", "no_points", "not_listed", "unreadable")
 ALL = "all"
+WORDS = ("split", "expression")  # columns of words; all others hold numbers
+LISTED = 50  # unreadable files that are named
 
 
-def build(folder: Path, out: Path) -> pandas.DataFrame:
+def build(folder: Path, out: Path, source: str | None = None) -> pandas.DataFrame:
     """Count the rows of a prepared dataset's shards by split and class; write `<out>.csv` and `<out>.md`.
 
-    Raises UserError if the face and landmark shards do not hold the same images in the same order.
+    `source` is the plug-in that knows the official counts. Raises UserError if there is none of that name, and if the
+    face and landmark shards do not hold the same images in the same order.
     """
-    table = summary(_rows(folder))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    _write(out.with_name(out.name + ".csv"), table.to_csv(index=False, lineterminator="\n"))
-    _write(out.with_name(out.name + ".md"), markdown(table))
+    rows = _rows(folder)
+    table = summary(rows)
+    text = "\n".join(_sections(rows, table, source))
+    write_text(out.with_name(out.name + ".csv"), table.to_csv(index=False, lineterminator="\n"))
+    write_text(out.with_name(out.name + ".md"), text)
     return table
 
 
@@ -41,49 +48,107 @@ def summary(rows: pandas.DataFrame) -> pandas.DataFrame:
     `percent` is the share of images with landmarks.
     """
     lines = []
-    for split in sorted(rows["split"].unique(), key=("train", "test").index):
+    for split in sorted(rows["split"].unique(), key=SPLITS.index):
         part = rows[rows["split"] == split]
-        lines += [_line(split, one.label, part[part["expression"] == one.value]) for one in Expression]
-        lines.append(_line(split, ALL, part))
+        lines += [_line(split, name, group) for name, group in _classes(part)]
     lines.append(_line(ALL, ALL, rows))
     table = pandas.DataFrame(lines).fillna(0)
-    counts = _ordered(table.columns, "face", FACES) + _ordered(table.columns, "landmarks", LANDMARKS)
-    return table[["split", "expression", "images", *counts, "percent"]].astype(dict.fromkeys(counts, int))
+    found = _ordered(table.columns, "face", FACES) + _ordered(table.columns, "landmarks", LANDMARKS)
+    return table[["split", "expression", "images", *found, "percent"]].astype(dict.fromkeys(found, int))
+
+
+def beside_official(rows: pandas.DataFrame, source: str) -> tuple[pandas.DataFrame, str | None]:
+    """Put the counts of a source's official release beside those of the rows (split, expression).
+
+    Returns a table, empty if the source knows no counts, and what `pipeline.index.differences` says.
+    """
+    found = Counter((split, Expression(value)) for split, value in zip(rows["split"], rows["expression"], strict=True))
+    official = counts(found, plugins.load("pipeline.sources", source).EXPECTED)
+    lines = [(one.split, one.expression.label, one.found, one.expected) for one in official if one.expected is not None]
+    return pandas.DataFrame(lines, columns=["split", "expression", "found", "official"]), differences(official)
+
+
+def steps(rows: pandas.DataFrame) -> pandas.DataFrame:
+    """Count per class (expression, step, quality) which step of the detector found the face, the most frequent first.
+
+    `quality` is the mean of the landmarks' quality, left out if the extractor knows none.
+    """
+    frequent = [name for name, _ in sorted(Counter(rows["step"]).items(), key=lambda item: (-item[1], item[0])) if name]
+    lines = []
+    for label, part in _classes(rows):
+        found = {name: int((part["step"] == name).sum()) for name in frequent}
+        line = {"expression": label, **found, "none": int((part["step"] == "").sum())}
+        if rows["quality"].notna().any():
+            line["quality"] = f"{part['quality'].mean():.3f}" if part["quality"].notna().any() else "-"
+        lines.append(line)
+    return pandas.DataFrame(lines)
 
 
 def markdown(table: pandas.DataFrame) -> str:
-    """Write the table as Markdown with aligned columns."""
+    """Write a table as Markdown with aligned columns: words to the left, numbers to the right."""
     cells = [[str(name) for name in table.columns], *([str(cell) for cell in row] for row in table.to_numpy(object))]
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
-    lines = ["| " + " | ".join(_padded(row, widths)) + " |" for row in cells]
-    rule = "|" + "|".join("-" * (width + 1) + ("-" if column < 2 else ":") for column, width in enumerate(widths)) + "|"
-    return "\n".join([lines[0], rule, *lines[1:]]) + "\n"
+    words = [name in WORDS for name in table.columns]
+    moves = [str.ljust if left else str.rjust for left in words]
+    lines = [
+        "| " + " | ".join(move(cell, width) for move, cell, width in zip(moves, row, widths, strict=True)) + " |"
+        for row in cells
+    ]
+    rules = ["-" * (width + 1) + ("-" if left else ":") for width, left in zip(widths, words, strict=True)]
+    return "\n".join([lines[0], f"|{'|'.join(rules)}|", *lines[1:]]) + "\n"
 
 
 def _rows(folder: Path) -> pandas.DataFrame:
-    faces = shards.read_all(folder / "faces", "id", "split", "expression", "status")
-    found = shards.read_all(folder / "landmarks", "id", "status", "points")
+    faces = shards.read_all(folder / "faces", "id", "split", "expression", "status", "step")
+    found = shards.read_all(folder / "landmarks", "id", "status", "points", "quality")
     if not np.array_equal(faces["id"], found["id"]):
         raise UserError(f"{folder}: faces/ and landmarks/ hold different images; run the workflow again")
     return pandas.DataFrame(
         {
+            "id": faces["id"],
             "split": faces["split"],
             "expression": faces["expression"],
             "face": faces["status"],
+            "step": faces["step"],
             "landmarks": found["status"],
             "found": complete(found["points"]),
+            "quality": found["quality"],
         }
     )
 
 
+def _sections(rows: pandas.DataFrame, table: pandas.DataFrame, source: str | None) -> Iterator[str]:
+    """Write the parts of `status.md`, each ending with a line end."""
+    yield "# What became of the images\n"
+    yield f"## Faces and landmarks\n\n{markdown(table)}"
+    if source:
+        official, warning = beside_official(rows, source)
+        if len(official):
+            yield f"## Images, beside the official release\n\n{markdown(official)}"
+            yield f"{warning or 'All counts are those of the official release.'}\n"
+    yield f"## Which step of the detector found the face\n\n{markdown(steps(rows))}"
+    unreadable = rows["id"][rows["face"] == "unreadable"].tolist()
+    yield f"## Unreadable files: {len(unreadable)}\n"
+    if unreadable:
+        more = [f"and {len(unreadable) - LISTED} more"] if len(unreadable) > LISTED else []
+        yield "".join(f"- {line}\n" for line in [*(f"`{name}`" for name in unreadable[:LISTED]), *more])
+
+
+def _classes(rows: pandas.DataFrame) -> Iterator[tuple[str, pandas.DataFrame]]:
+    """Yield the rows of each class and then all of them, with a name."""
+    for one in Expression:
+        yield one.label, rows[rows["expression"] == one.value]
+    yield ALL, rows
+
+
 def _line(split: str, expression: str, rows: pandas.DataFrame) -> dict[str, object]:
-    counts = {
+    found = {
         f"{what}:{name}": int(count)
         for what in ("face", "landmarks")
         for name, count in rows[what].value_counts().items()
     }
     percent = f"{100 * rows['found'].mean():.1f}" if len(rows) else "-"
-    return {"split": split, "expression": expression, "images": len(rows), **counts, "percent": percent}
+    return {"split": split, "expression": expression, "images": len(rows), **found, "percent": percent}
 
 
 def _ordered(columns: Iterable[str], what: str, known: tuple[str, ...]) -> list[str]:
@@ -92,31 +157,15 @@ def _ordered(columns: Iterable[str], what: str, known: tuple[str, ...]) -> list[
     return first + sorted(set(there) - set(first))
 
 
-def _padded(row: list[str], widths: list[int]) -> list[str]:
-    """Words to the left, numbers to the right."""
-    fit = (str.ljust, str.ljust, *[str.rjust] * len(row))
-    return [move(cell, width) for move, cell, width in zip(fit, row, widths, strict=False)]
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def main() -> None:
-    """Read the command line, count, print the table."""
+    """Read the command line, count, print what was written."""
     parser = argparse.ArgumentParser(prog="python -m pipeline.status", description="Count faces and landmarks.")
     parser.add_argument("folder", type=Path, help="folder of a prepared dataset, with faces/ and landmarks/")
     parser.add_argument("--out", type=Path, required=True, help="what to write, without .csv and .md")
+    parser.add_argument("--source", help="the dataset's source, whose official counts are put beside the found ones")
     arguments = parser.parse_args()
-    print(markdown(build(arguments.folder, arguments.out)), end="")
+    build(arguments.folder, arguments.out, arguments.source)
+    print(arguments.out.with_name(arguments.out.name + ".md").read_text(encoding="utf-8"), end="")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import face_picture, mean_face
 
-from pipeline import align, images, landmarks, shards, status
+from pipeline import align, images, landmarks, shards
 from pipeline.errors import UserError
 from pipeline.expressions import Expression
 from pipeline.extractors import face_alignment as fan
@@ -166,40 +166,6 @@ def test_dlib_looks_again_into_crops_that_no_detector_has_seen(tmp_path: Path, p
     assert set(found["status"]) <= {"redetected", "no_face"}
     assert seen.mean() > 0.8
     assert (np.isfinite(found["points"]).all((1, 2)) == seen).all()
-
-
-# --- status
-
-
-def test_status_counts_by_split_and_class(tmp_path: Path) -> None:
-    own = np.full((8, 68, 2), np.nan, np.float32)
-    own[[0, 1, 2]] = mean_face()
-    faces = write_faces(tmp_path / "faces" / "0.h5", ["ok"] * 6 + ["box_fallback", "unreadable"], source_landmarks=own)
-    landmarks.build(faces, tmp_path / "landmarks" / "0.h5", "dataset")
-    table = status.build(tmp_path, tmp_path / "status").set_index(["split", "expression"])
-    # Rows 0 to 7 have classes 0 to 6 and 0; even rows are test, odd rows train.
-    assert table.loc[("test", "neutral"), ["images", "face:ok", "landmarks:ok", "percent"]].tolist() == [
-        1,
-        1,
-        1,
-        "100.0",
-    ]
-    assert table.loc[("train", "neutral"), ["images", "face:unreadable", "percent"]].tolist() == [1, 1, "0.0"]
-    assert table.loc[("train", "all"), ["images", "landmarks:ok", "percent"]].tolist() == [4, 1, "25.0"]
-    assert table.loc[("all", "all"), ["images", "face:box_fallback", "landmarks:no_points"]].tolist() == [8, 1, 4]
-    assert table.loc[("train", "sadness"), ["images", "percent"]].tolist() == [0, "-"]
-    lines = (tmp_path / "status.md").read_text().splitlines()
-    assert len(lines) == 2 + 7 + 1 + 7 + 1 + 1
-    assert len({len(line) for line in lines}) == 1
-    assert (tmp_path / "status.csv").read_text().splitlines()[0].startswith("split,expression,images,face:ok,")
-
-
-def test_status_refuses_shards_of_different_images(tmp_path: Path) -> None:
-    write_faces(tmp_path / "faces" / "0.h5", ["ok"], ["a"])
-    other = write_faces(tmp_path / "other.h5", ["ok"], ["b"])
-    landmarks.build(other, tmp_path / "landmarks" / "0.h5", "dataset")
-    with pytest.raises(UserError, match="different images"):
-        status.build(tmp_path, tmp_path / "status")
 
 
 # --- face_alignment, with random weights of the right architecture
