@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -292,6 +293,29 @@ def test_gpus_are_claimed_one_each(tmp_path, monkeypatch):
     with device.claim(tmp_path / "none") as given:
         assert given == torch.device("cuda:0")
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_users_share_the_claims(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    before = os.umask(0o077)
+    try:
+        with tempfile.TemporaryDirectory() as place:
+            Path(place).chmod(0o755)
+            slots = Path(place, "slots")
+            with device.claim(slots):
+                os.seteuid(65534)
+                with device.claim(slots) as second:
+                    assert second == torch.device("cuda:1")
+            with device.claim(slots) as free:
+                assert free == torch.device("cuda:0")
+            os.seteuid(0)
+            assert [oct(path.stat().st_mode)[-3:] for path in (slots, *slots.iterdir())] == ["777", "666", "666"]
+    finally:
+        os.seteuid(0)
+        os.umask(before)
 
 
 def test_without_gpu_it_is_the_cpu(tmp_path, monkeypatch):

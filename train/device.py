@@ -6,7 +6,7 @@ import random
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -38,13 +38,21 @@ def _names(count: int) -> list[str]:
     return visible if len(visible) == count else [str(index) for index in range(count)]
 
 
+def _open_to_all(path: Path, mode: int) -> None:
+    """Let every user of the machine take part, whatever this one's umask; only the one who made the path can."""
+    with suppress(PermissionError):
+        path.chmod(mode)
+
+
 def _wait(folder: Path, names: list[str]) -> tuple[int, int]:
-    folder.mkdir(mode=0o777, exist_ok=True)
+    folder.mkdir(exist_ok=True)
+    _open_to_all(folder, 0o777)
     pause = 0.1
     while True:
         for index, name in enumerate(names):
-            # read-only, so that a file which another user made serves as well
-            descriptor = os.open(folder / f"{name.replace('/', '_')}.lock", os.O_RDONLY | os.O_CREAT, 0o666)
+            path = folder / f"{name.replace('/', '_')}.lock"
+            descriptor = os.open(path, os.O_RDONLY | os.O_CREAT, 0o666)
+            _open_to_all(path, 0o666)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
