@@ -60,7 +60,6 @@ class Detection:
     points5: NDArray[np.float64]
     status: str  # "ok", or "several" when others were found as well
     step: str  # which step of the detector's chain found it: "plain", "upsampled", ...
-    score: float = float("nan")
 
 
 class Detector(Protocol):

@@ -59,7 +59,7 @@ def detect(image: Image, sample: Sample) -> Detection | None:
         return None
     face, step, others = found
     status = "several" if others else "ok"
-    return Detection(face.box, five_points(predict(image, face.box)), status, step, face.score)
+    return Detection(face.box, five_points(predict(image, face.box)), status, step)
 
 
 def find(image: Image, known: NDArray[np.float64] | None = None) -> tuple[Candidate, str, int] | None:
