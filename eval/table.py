@@ -29,6 +29,11 @@ METRICS = {
     "sweep": ("accuracy", "cam_cosine", "attention_cosine"),
 }
 
+REQUIRED = {
+    "dataset", "method", "variant", "weight", "layers", "seed", "protocol", "settings",
+    "images", "images_with_map", "accuracy", "cam_cosine", "attention_cosine",
+}  # fmt: skip
+
 Scores = dict[str, Any]
 Key = tuple[Any, ...]
 
@@ -45,11 +50,19 @@ def read_scores(path: Path) -> Scores:
     """Read a file of `eval.score`; raise UserError if it is none."""
     try:
         scores = json.loads(path.read_text(encoding="utf-8"))
-        return {**scores, "path": str(path), "layer": max(scores["layers"])}
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; make it with python -m eval.score") from None
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{path} is no scores file; make it with python -m eval.score") from None
+    except (OSError, ValueError):
+        scores = None
+    if not isinstance(scores, dict):
+        raise UserError(f"{path} is no scores file; make it with python -m eval.score")
+    missing = sorted(REQUIRED - scores.keys())
+    if missing:
+        raise UserError(f"{path} is no scores file (it has no {missing[0]}); make it with python -m eval.score")
+    layer = max(scores["layers"])
+    if str(layer) not in scores["attention_cosine"]:
+        raise UserError(f"{path} has no attention_cosine of layer {layer}; make it again with python -m eval.score")
+    return {**scores, "path": str(path), "layer": layer}
 
 
 def pivot(name: str, scores: Sequence[Scores]) -> pd.DataFrame:

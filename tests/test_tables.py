@@ -162,10 +162,19 @@ def test_runs_of_different_configurations_never_mix(runs: Path) -> None:
 
 
 def test_broken_scores_files_are_named(tmp_path: Path) -> None:
-    (tmp_path / "bad.json").write_text("{")
-    for name, what in (("bad.json", "no scores file"), ("none.json", "does not exist")):
-        with pytest.raises(UserError, match=f"{name} {'is ' if 'no' in what[:2] else ''}{what}"):
-            table.read_scores(tmp_path / name)
+    whole = json.loads(scores(tmp_path).read_text())
+    contents = {
+        "{": "is no scores file;",
+        "[5]": "is no scores file;",
+        '{"layers": [5]}': r"is no scores file \(it has no accuracy\);",
+        json.dumps({**whole, "layers": [3]}): "has no attention_cosine of layer 3;",
+    }
+    for content, what in contents.items():
+        (tmp_path / "bad.json").write_text(content)
+        with pytest.raises(UserError, match=rf"bad\.json {what}"):
+            table.read_scores(tmp_path / "bad.json")
+    with pytest.raises(UserError, match=r"none\.json does not exist"):
+        table.read_scores(tmp_path / "none.json")
 
 
 def test_every_number_of_the_paper_names_its_source() -> None:
