@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import face_picture, mean_face
 
 from pipeline import align, images, landmarks, shards
 from pipeline.errors import UserError
@@ -13,6 +12,7 @@ from pipeline.expressions import Expression
 from pipeline.extractors import face_alignment as fan
 from pipeline.geometry import five_points, rescale, template
 from pipeline.index import build as build_index
+from tests.conftest import face_picture, mean_face
 
 SIZE = 224
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas
 import pytest
-from conftest import mean_face
 
 from pipeline import shards, status
 from pipeline.errors import UserError
+from tests.conftest import mean_face
 
 ROOT = Path(__file__).parents[1]
 
