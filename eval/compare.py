@@ -23,7 +23,7 @@ from eval.statistics import mean, paired_difference
 from pipeline.errors import UserError, run
 from pipeline.expressions import Expression
 from pipeline.files import write_text
-from train.config import Card
+from train.config import Card, Guidance
 
 MEAN = "mean"
 GUIDANCE = {"variant": True, "guidance": {"weight": True, "layers": True, "reduction": True}}
@@ -73,9 +73,9 @@ def judge(predictions: Predictions) -> Judged:
 def pairs(runs: Sequence[Judged]) -> list[tuple[Judged, Judged]]:
     """Find the plain run of every guided run; raise UserError if two runs are the same or their faces differ."""
     plain: dict[Key, Judged] = {}
-    guided: dict[tuple[Key, float, tuple[int, ...]], Judged] = {}
+    guided: dict[tuple[Key, Guidance], Judged] = {}
     for one in runs:
-        place = (one.key, one.card.guidance.weight, one.card.guidance.layers)
+        place = (one.key, one.card.guidance)
         twin = guided.get(place) if one.card.guidance.weight else plain.get(one.key)
         if twin:
             raise UserError(f"{one.path} and {twin.path} are the same run; give it once")
@@ -83,7 +83,8 @@ def pairs(runs: Sequence[Judged]) -> list[tuple[Judged, Judged]]:
             guided[place] = one
         else:
             plain[one.key] = one
-    matched = [(plain[place[0]], guided[place]) for place in sorted(guided) if place[0] in plain]
+    places = sorted(guided, key=lambda place: (place[0], place[1].weight, place[1].layers))
+    matched = [(plain[key], guided[key, guidance]) for key, guidance in places if key in plain]
     for before, after in matched:
         _check(before, after, may_differ=GUIDANCE)
     return matched

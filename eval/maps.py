@@ -107,6 +107,8 @@ def compare(plain: Path, guided: Path, out: Path) -> None:
     for key in ("dataset", "method", "seed", "protocol", "faces"):
         if first[key] != second[key]:
             raise UserError(f"{plain} and {guided} differ in {key}; give two runs that differ in their guidance only")
+    if first["guidance"] != guidance_name(0, ()):
+        raise UserError(f"{plain} is of a run with guidance ({first['guidance']}); give the plain run first")
     if not np.array_equal(without["au_map_anger"], with_au["au_map_anger"], equal_nan=True):
         raise UserError(f"{plain} and {guided} have different AU maps; run eval.maps on both again")
     rows = [("AU map", "au_map", with_au)]

@@ -132,4 +132,6 @@ def test_comparison_refuses_maps_of_different_things(made: Constructed, make_car
         maps.compare(tmp_path / "none.npz", tmp_path / "b.npz", tmp_path / "c")
     with pytest.raises(UserError, match="holds no average maps"):
         maps.compare(tmp_path / "a.h5", tmp_path / "b.npz", tmp_path / "c")
+    with pytest.raises(UserError, match=r"a\.npz is of a run with guidance \(λ 5, layer 5\); give the plain run first"):
+        maps.compare(tmp_path / "a.npz", tmp_path / "a.npz", tmp_path / "c")
     assert not (tmp_path / "c.png").exists()

@@ -239,6 +239,15 @@ def test_comparison_tells_guidance_of_different_weight_apart(predictions: Callab
     assert accuracy.to_dict() == pytest.approx({"λ 0.5, layer 5": -200 / 21, "λ 5, layer 5": 0})
 
 
+def test_several_weights_and_seeds_keep_to_themselves(predictions: Callable[..., Path]) -> None:
+    files = [predictions(seed=seed, weight=weight, wrong=int(weight) + seed) for weight in (0, 1, 5) for seed in (0, 1)]
+    found = compare.compare([compare.judge(read(path)) for path in reversed(files)])
+    accuracy = found[found["metric"] == "accuracy"].set_index(["guidance", "seed"])["difference"]
+    for weight in (1, 5):
+        for seed in ("0", "1", "mean"):
+            assert accuracy[f"λ {weight}, layer 5", seed] == pytest.approx(-100 * weight / 21)
+
+
 def test_comparison_refuses_what_cannot_be_compared(predictions: Callable[..., Path]) -> None:
     plain = compare.judge(read(predictions()))
     other = compare.judge(read(predictions(weight=5, model__image_size=48)))
@@ -246,6 +255,9 @@ def test_comparison_refuses_what_cannot_be_compared(predictions: Callable[..., P
         compare.pairs([plain, other])
     with pytest.raises(UserError, match="the same run"):
         compare.pairs([plain, plain])
+    summed, averaged = (compare.judge(read(predictions(weight=5, guidance__reduction=way))) for way in ("sum", "mean"))
+    with pytest.raises(UserError, match="differ in guidance"):
+        compare.compare([plain, summed, averaged])
     fewer = compare.Judged(plain.path, other.card, plain.ids[1:], plain.expressions[1:], {})
     with pytest.raises(UserError, match="different faces"):
         compare.pairs([plain, fewer])
