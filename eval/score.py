@@ -1,6 +1,10 @@
 """Predictions to scores: how often the network is right, and how well its maps cover the action units.
 
-python -m eval.score predictions.h5 --out scores.json
+    python -m eval.score predictions.h5 --out DIR/scores.json
+
+Two matrices are written beside the scores. `confusion.csv`: faces by true class (rows) and predicted class (columns).
+`cosines.csv`: cosines with the AU heatmap by expression, and their average (rows), of the attention of every layer and
+of the CAM (columns); empty where no face of an expression has a heatmap.
 """
 
 import argparse
@@ -10,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
@@ -17,7 +22,7 @@ from eval import metrics
 from eval.predictions import Predictions, read
 from pipeline.action_units import CANVAS
 from pipeline.errors import UserError, run
-from pipeline.expressions import Expression
+from pipeline.expressions import SIX, Expression
 from pipeline.files import write_text
 from train.config import Card
 
@@ -126,16 +131,39 @@ def _per_class(
     return rows
 
 
+def confusion_table(scores: dict[str, Any]) -> pd.DataFrame:
+    """Count the faces by true class (rows) and predicted class (columns)."""
+    return pd.DataFrame(scores["confusion"], pd.Index(scores["labels"], name="true"), scores["labels"])
+
+
+def cosine_table(scores: dict[str, Any]) -> pd.DataFrame:
+    """Arrange the mean cosines: six expressions and their average; layer-1 and on, then cam if the method has one."""
+    labels = [expression.label for expression in sorted(SIX)]  # in the order of the class ids
+    found = [*(scores["per_class"][label] for label in labels), scores]
+    cosines = [{f"layer-{layer}": value for layer, value in row["attention_cosine"].items()} for row in found]
+    table = pd.DataFrame(cosines, pd.Index([*labels, "average"], name="expression"))
+    return table if scores["cam_cosine"] is None else table.assign(cam=[row["cam_cosine"] for row in found])
+
+
 def write_scores(predictions: Path, out: Path) -> None:
-    """Score a predictions file; raise ValueError instead of writing a number that is not finite."""
-    write_text(out, json.dumps(score(read(predictions)), indent=2, allow_nan=False) + "\n")
+    """Score a predictions file and write the two matrices beside the scores.
+
+    Raises ValueError instead of writing a number that is not finite.
+    """
+    scores = score(read(predictions))
+    text = json.dumps(scores, indent=2, allow_nan=False) + "\n"
+    write_text(out.with_name("confusion.csv"), confusion_table(scores).to_csv())
+    write_text(out.with_name("cosines.csv"), cosine_table(scores).to_csv())
+    write_text(out, text)
 
 
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Score a network's answers for the test faces.")
     parser.add_argument("predictions", type=Path, help="predictions.h5 of eval.predict")
-    parser.add_argument("--out", type=Path, required=True, help="scores.json to write")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="scores.json to write, with confusion.csv and cosines.csv"
+    )
     arguments = parser.parse_args()
     write_scores(arguments.predictions, arguments.out)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
@@ -249,6 +250,38 @@ def test_scores_file_tells_its_origin(make_card: MakeCard, tmp_path: Path) -> No
     origin = {"dataset": "small", "method": "cam", "variant": "au", "weight": 4.0, "layers": [4, 5], "seed": 3}
     assert {key: scores[key] for key in origin} == origin
     assert (scores["protocol"], scores["checkpoint"], scores["commit"]) == ("heldout", "c0ffee", "abc123")
+
+
+def test_matrices_by_hand_stand_beside_the_scores(make_card: MakeCard, tmp_path: Path) -> None:
+    made = Constructed(make_card())
+    made.valid &= made.expressions != Expression.DISGUST
+    flat = np.ones((21, 7, 7))
+    path = made.write(
+        tmp_path / "p.h5", logits=made.right(wrong=7), cam=made.heatmaps, attention_3=flat, attention_5=made.heatmaps
+    )
+    write_scores(path, tmp_path / "run" / "scores.json")
+    assert sorted(file.name for file in (tmp_path / "run").iterdir()) == ["confusion.csv", "cosines.csv", "scores.json"]
+    confusion = pd.read_csv(tmp_path / "run" / "confusion.csv", index_col="true")
+    assert confusion.index.tolist() == confusion.columns.tolist() == LABELS
+    expected = np.zeros((7, 7), int)
+    for row, expression in enumerate(made.expressions.astype(int)):
+        expected[expression, (expression + (row < 7)) % 7] += 1
+    assert confusion.to_numpy().tolist() == expected.tolist()
+    cosines = pd.read_csv(tmp_path / "run" / "cosines.csv", index_col="expression")
+    assert cosines.index.tolist() == ["happiness", "surprise", "fear", "anger", "disgust", "sadness", "average"]
+    assert cosines.columns.tolist() == ["layer-3", "layer-5", "cam"]
+    assert cosines.loc["disgust"].isna().all()
+    fear = [h.mean() / np.sqrt((h.astype(float) ** 2).mean()) for h in made.heatmaps[made.of_class(Expression.FEAR)]]
+    assert cosines.loc["fear", "layer-3"] == pytest.approx(np.mean(fear), abs=1e-5)
+    assert cosines.loc["average", "layer-3"] == pytest.approx(cosines["layer-3"].iloc[:6].mean())
+    assert cosines.loc["average", "cam"] == pytest.approx(1, abs=1e-5)
+
+
+def test_a_method_without_cam_has_no_column_for_it(make_card: MakeCard, tmp_path: Path) -> None:
+    made = Constructed(make_card())
+    write_scores(made.write(tmp_path / "p.h5", attention_5=made.heatmaps), tmp_path / "scores.json")
+    header = (tmp_path / "cosines.csv").read_text().splitlines()[0]
+    assert header == "expression,layer-5"
 
 
 def test_score_without_any_heatmap_is_an_error_and_no_file(make_card: MakeCard, tmp_path: Path) -> None:
