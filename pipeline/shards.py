@@ -75,7 +75,9 @@ def paths(folder: Path) -> list[Path]:
     there = {path.name for path in folder.glob("[0-9]*.h5")}
     if not there:
         raise UserError(f"{folder} holds no shards; build them with the workflow first")
-    number = count(folder / "0.h5") or len(there)
+    number = count(folder / "0.h5")
+    if number is None:
+        raise UserError(f"{folder}/0.h5 does not say how many shards belong to it; run the workflow again")
     found = [folder / f"{shard}.h5" for shard in range(number)]
     for path in found:
         if path.name not in there:

@@ -81,7 +81,7 @@ def copied(prepared_folder, tmp_path):
 def test_shards_of_different_images_are_refused(copied):
     heatmaps = shards.read(copied / "heatmaps" / "0.h5")
     heatmaps["id"] = heatmaps["id"][::-1]
-    shards.write(copied / "heatmaps" / "0.h5", heatmaps, geometry="published")
+    shards.write(copied / "heatmaps" / "0.h5", heatmaps, of=2, geometry="published")
     with pytest.raises(UserError, match="different images"):
         Prepared(copied, Heatmap())
 
@@ -103,7 +103,7 @@ def test_a_face_that_is_there_twice_is_named(copied):
             columns["id"][columns["id"] == "train_003"] = "train_007"
             stored = shards.attributes(path)
             stored.pop("sha256")
-            shards.write(path, columns, **stored)
+            shards.write(path, columns, of=2, **stored)
     with pytest.raises(UserError, match="train_007 occurs twice"):
         Prepared(copied, Heatmap())
 

@@ -131,6 +131,13 @@ def test_a_missing_shard_of_a_folder_is_named(divided, shard):
         shards.read_all(divided)
 
 
+def test_a_file_that_stands_alone_is_no_folder_of_shards(tmp_path):
+    shards.write(tmp_path / "0.h5", {"id": ["a"]})
+    assert shards.count(tmp_path / "0.h5") is None
+    with pytest.raises(UserError, match=r"0\.h5 does not say how many shards belong to it"):
+        shards.read_all(tmp_path)
+
+
 def test_an_image_in_two_shards_is_named(divided):
     shards.write(divided / "7.h5", {"id": ["face 2"]}, of=11)
     with pytest.raises(UserError, match="face 2 occurs twice"):
