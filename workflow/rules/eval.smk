@@ -32,7 +32,8 @@ rule score:
     input:
         f"{plan.run}/predictions.h5",
     output:
-        f"{plan.run}/scores.json",
+        scores=f"{plan.run}/scores.json",
+        matrices=multiext(f"{plan.run}/", "confusion.csv", "cosines.csv"),
     log:
         f"{plan.logs}/score/{{protocol}}-{{dataset}}-{{method}}-{{variant}}-{{seed}}.log",
     conda:
@@ -48,7 +49,7 @@ rule score:
     message:
         "Score {wildcards.method} on {wildcards.dataset}: {wildcards.variant}, seed {wildcards.seed}"
     shell:
-        "python -m eval.score {input:q} --out {output:q} > {log:q} 2>&1"
+        "python -m eval.score {input:q} --out {output.scores:q} > {log:q} 2>&1"
 
 
 rule average_maps:
@@ -64,6 +65,7 @@ rule average_maps:
     params:
         out=lambda wildcards, output: output.npz.removesuffix(".npz"),
         code=plan.code(
+            "pipeline/codebooks/{codebook}.yaml",
             "eval/maps.py",
             "eval/pictures.py",
             "eval/metrics.py",
