@@ -25,6 +25,7 @@ from pipeline import shards
 from pipeline.errors import UserError, run
 from pipeline.expressions import Expression
 from train import checkpoint
+from train.config import Model
 from train.data import Prepared, part_rows
 from train.device import claim
 from train.losses import attention
@@ -47,9 +48,7 @@ def predict(path: Path, out: Path, batch_size: int = 64) -> None:
     prepared = Prepared(card.data.folder, card.heatmap)
     rows = part_rows(prepared, card, "test")
     with claim() as device:
-        outputs = _forward(
-            loaded.method, prepared, rows, size=card.model.image_size, batch_size=batch_size, device=device
-        )
+        outputs = _forward(loaded.method, prepared, rows, model=card.model, batch_size=batch_size, device=device)
     broken = [name for name, values in outputs.items() if not np.isfinite(values).all()]
     if broken:
         raise UserError(f"{path} gives {broken[0]} that are not finite; train it again")
@@ -80,14 +79,15 @@ def _attributes(folder: Path) -> shards.Columns:
 
 
 def _forward(
-    method: Method, prepared: Prepared, rows: NDArray[np.intp], *, size: int, batch_size: int, device: torch.device
+    method: Method, prepared: Prepared, rows: NDArray[np.intp], *, model: Model, batch_size: int, device: torch.device
 ) -> dict[str, NDArray[Any]]:
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     method = method.eval().to(device)
     parts: dict[str, list[NDArray[Any]]] = {}
     for start in tqdm(range(0, len(rows), batch_size), desc="predict", unit="batch", disable=None):
         batch = rows[start : start + batch_size]
-        images = torch.stack([evaluation(prepared.image(row), size) for row in batch]).to(device)
+        faces = [evaluation(prepared.image(row), model.image_size, model.normalisation) for row in batch]
+        images = torch.stack(faces).to(device)
         classes = torch.as_tensor(prepared.expressions[batch].astype(np.int64), device=device)
         for name, values in _outputs(method, images, classes).items():
             parts.setdefault(name, []).append(values)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from train.transforms import AUGMENTATIONS, NORMALISATION, _colours, _erase, evaluation, normalise, paper, published
+from train.transforms import AUGMENTATIONS, IMAGENET, _colours, _erase, evaluation, normalise, paper, published
 
 SIDE = 96
 
@@ -67,8 +67,8 @@ def test_the_same_chances_give_the_same_picture():
 def test_evaluation_sees_the_whole_image_without_aliasing():
     image = np.zeros((256, 256, 3), np.uint8)
     image[:, ::2] = 200  # stripes of one pixel, mean 100: sampling without a filter would give 0 or 200
-    back = evaluation(image, 64) * torch.tensor(NORMALISATION["std"])[:, None, None]
-    back += torch.tensor(NORMALISATION["mean"])[:, None, None]
+    back = evaluation(image, 64) * torch.tensor(IMAGENET["std"])[:, None, None]
+    back += torch.tensor(IMAGENET["mean"])[:, None, None]
     torch.testing.assert_close(back, torch.full((3, 64, 64), 100 / 255), rtol=0, atol=1e-6)
 
 
@@ -157,3 +157,15 @@ def test_erasing_puts_normal_noise():
     noise = np.concatenate([(changed := _erase(image, rng))[changed != 0.5] for _ in range(100)])
     assert abs(noise.mean()) < 0.01
     assert abs(noise.std() - 1) < 0.01
+
+
+def test_own_normalisation_forgets_light_and_tint():
+    rng = np.random.default_rng(0)
+    image = rng.uniform(0.2, 0.6, (8, 8, 3)).astype(np.float32)
+    given = normalise(image, "image")
+    np.testing.assert_allclose(given.mean((1, 2)), 0, atol=1e-6)
+    expected = (image[2, 3, 1] - image[..., 1].mean()) / (image.std() + 0.05)
+    assert given[1, 2, 3].item() == pytest.approx(expected, abs=1e-6)
+    tinted = image + np.float32([0.1, -0.05, 0.2])
+    shifted = normalise(tinted, "image") * (tinted.std() + 0.05)
+    torch.testing.assert_close(shifted, given * (image.std() + 0.05), atol=1e-5, rtol=0)

@@ -26,7 +26,7 @@ from train.backbone import check_tensors, read_tensors
 from train.config import Card, explain
 from train.data import Prepared
 from train.method import Method, build
-from train.transforms import NORMALISATION
+from train.transforms import IMAGENET
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "opencv-python-headless")
 
@@ -75,7 +75,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], card: Card, prepared: Prepar
     meta = {
         "card": card.model_dump(mode="json"),
         "labels": [expression.label for expression in Expression],
-        "preprocessing": {"image_size": card.model.image_size, **NORMALISATION, "alignment": prepared.alignment},
+        "preprocessing": _preprocessing(card, prepared),
         "scores": dict(scores),
         "data": prepared.digest,
         "versions": {"python": sys.version.split()[0], **{name: _version(name) for name in PACKAGES}},
@@ -84,6 +84,17 @@ def save(path: Path, tensors: Mapping[str, Tensor], card: Card, prepared: Prepar
     stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with whole(path) as temporary:
         save_file(stored, temporary, {name: json.dumps(value, sort_keys=True) for name, value in meta.items()})
+
+
+def _preprocessing(card: Card, prepared: Prepared) -> dict[str, Any]:
+    kind = card.model.normalisation
+    numbers = IMAGENET if kind == "imagenet" else {}
+    return {
+        "image_size": card.model.image_size,
+        "normalisation": kind,
+        **numbers,
+        "alignment": prepared.alignment,
+    }
 
 
 def made_by(path: Path, card: Card, prepared: Prepared) -> bool:

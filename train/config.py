@@ -57,6 +57,9 @@ class Model(Strict):
     init: str = Field("imagenet", description="imagenet, none, or the path of a file with weights (.pth, ...)")
     weights: Path = Field(Path("weights"), description="folder that `snakemake weights` fills")
     image_size: int = Field(224, ge=32, description="side of the network's input, pixels")
+    normalisation: Literal["imagenet", "image"] = Field(
+        "imagenet", description="imagenet: the channels' mean and deviation there; image: each image's own"
+    )
     options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the method")
 
 

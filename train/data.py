@@ -16,7 +16,7 @@ from pipeline import shards
 from pipeline.action_units import draw
 from pipeline.errors import UserError
 from pipeline.expressions import Expression
-from train.config import Card, Heatmap
+from train.config import Card, Heatmap, Model
 from train.transforms import AUGMENTATIONS, evaluation, normalise
 
 Rows = NDArray[np.intp]
@@ -126,6 +126,7 @@ class TrainingSamples(Dataset[Item]):
     def __init__(self, prepared: Prepared, card: Card, epoch: int) -> None:
         self.prepared, self.epoch, self.seed = prepared, epoch, card.seed % 2**32
         self.size, self.guided = card.model.image_size, card.guidance.weight > 0
+        self.normalisation = card.model.normalisation
         self.augmentation = AUGMENTATIONS[card.training.augmentation]
 
     def __getitem__(self, row: int) -> Item:
@@ -135,18 +136,20 @@ class TrainingSamples(Dataset[Item]):
         image, heatmap = self.augmentation(self.prepared.image(row), drawn, self.size, rng)
         valid = heatmap is not None
         filled = np.ascontiguousarray(heatmap) if heatmap is not None else np.zeros((self.size, self.size), np.float32)
-        return normalise(image), int(self.prepared.expressions[row]), torch.from_numpy(filled), valid, row
+        given = normalise(image, self.normalisation)
+        return given, int(self.prepared.expressions[row]), torch.from_numpy(filled), valid, row
 
 
 class EvaluationSamples(Dataset[tuple[Tensor, int]]):
     """Whole faces with their classes."""
 
-    def __init__(self, prepared: Prepared, size: int) -> None:
-        self.prepared, self.size = prepared, size
+    def __init__(self, prepared: Prepared, model: Model) -> None:
+        self.prepared, self.model = prepared, model
 
     def __getitem__(self, row: int) -> tuple[Tensor, int]:
         """Load the face of a row of the dataset."""
-        return evaluation(self.prepared.image(row), self.size), int(self.prepared.expressions[row])
+        image = evaluation(self.prepared.image(row), self.model.image_size, self.model.normalisation)
+        return image, int(self.prepared.expressions[row])
 
 
 def training_batches(prepared: Prepared, card: Card, rows: Rows, epoch: int) -> DataLoader:
@@ -157,7 +160,7 @@ def training_batches(prepared: Prepared, card: Card, rows: Rows, epoch: int) -> 
 
 def evaluation_batches(prepared: Prepared, card: Card, rows: Rows) -> DataLoader:
     """Batch faces in the order of the rows, without augmentation."""
-    samples = EvaluationSamples(prepared, card.model.image_size)
+    samples = EvaluationSamples(prepared, card.model)
     return _loader(samples, card.training.evaluation_batch_size, rows.tolist(), card.training.workers)
 
 

@@ -17,20 +17,27 @@ Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 Pair = tuple[Floats, Floats | None]
 
-NORMALISATION = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}  # of ImageNet, RGB in [0, 1]
-MEAN, STD = (np.array(NORMALISATION[name], np.float32) for name in ("mean", "std"))
+IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}  # RGB in [0, 1]
+MEAN, STD = (np.array(IMAGENET[name], np.float32) for name in ("mean", "std"))
+FLAT = 0.05  # added to an image's own deviation, so that a dark one's noise is not blown up
 MARGIN = 256 / 224  # an image is made larger than the network's input by this before a window is cut from it
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
-def normalise(image: Floats) -> Tensor:
-    """Turn an image (s, s, 3) in [0, 1] into the network's input (3, s, s)."""
-    return torch.from_numpy(np.ascontiguousarray(((image - MEAN) / STD).transpose(2, 0, 1)))
+def normalise(image: Floats, kind: str = "imagenet") -> Tensor:
+    """Turn an image (s, s, 3) in [0, 1] into the network's input (3, s, s).
+
+    "imagenet" takes off ImageNet's mean and deviation of each channel. "image" takes off the image's own mean of each
+    channel and divides by its deviation plus 0.05, which makes small networks trained from scratch care less for light
+    and skin tone.
+    """
+    mean, std = (image.mean((0, 1)), image.std() + FLAT) if kind == "image" else (MEAN, STD)
+    return torch.from_numpy(np.ascontiguousarray(((image - mean) / std).transpose(2, 0, 1)))
 
 
-def evaluation(image: Image, size: int) -> Tensor:
+def evaluation(image: Image, size: int, kind: str = "imagenet") -> Tensor:
     """Resize the whole image, antialiased when it shrinks, and normalise: the input (3, size, size) at test time."""
-    return normalise(_unit(_resize(image, size)))
+    return normalise(_unit(_resize(image, size)), kind)
 
 
 def paper(image: Image, heatmap: Floats | None, size: int, rng: np.random.Generator) -> Pair:
