@@ -1,13 +1,11 @@
 """Images in, tables out: `snakemake --cores 8 all`. See README.md for the targets."""
 
-import os
 import sys
 
 from snakemake.utils import min_version
 
 min_version("9.20")
 sys.path.insert(0, workflow.basedir)
-os.environ["PYTHONPATH"] = workflow.basedir  # with --directory, jobs start elsewhere
 
 from workflow.plan import Plan
 

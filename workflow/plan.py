@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import os
 import shlex
 import sys
 from collections.abc import Mapping
@@ -27,7 +28,11 @@ class Plan:
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> "Plan":
-        """Check the values of a config file; end the program with one line if they are wrong."""
+        """Check the values of a config file; end the program with one line if they are wrong.
+
+        The commands of the jobs will find this project's modules wherever the jobs start (`snakemake --directory`).
+        """
+        os.environ["PYTHONPATH"] = str(ROOT)
         try:
             return cls(parse(values, "config"))
         except UserError as error:

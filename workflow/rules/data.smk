@@ -137,7 +137,7 @@ rule status:
     conda:
         "../../environment.yml"
     params:
-        folder=lambda wildcards, output: output.csv.removesuffix("/status.csv"),
+        folder=subpath(output.csv, parent=True),
         source=plan.setting("source"),
         code=plan.code("pipeline/status.py"),
     message:

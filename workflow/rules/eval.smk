@@ -63,7 +63,7 @@ rule average_maps:
     conda:
         "../../environment.yml"
     params:
-        out=lambda wildcards, output: output.npz.removesuffix(".npz"),
+        out=subpath(output.npz, strip_suffix=".npz"),
         code=plan.code(
             "pipeline/codebooks/{codebook}.yaml",
             "eval/maps.py",
@@ -90,7 +90,7 @@ rule compare_maps:
     conda:
         "../../environment.yml"
     params:
-        out=lambda wildcards, output: output[0].removesuffix(".png"),
+        out=subpath(output[0], strip_suffix=".png"),
         code=plan.code(
             "eval/maps.py",
             "eval/pictures.py",
@@ -118,7 +118,7 @@ rule table:
         "../../environment.yml"
     params:
         kind=plan.kind,
-        out=lambda wildcards, output: output[0].removesuffix(".csv"),
+        out=subpath(output[0], strip_suffix=".csv"),
         code=plan.code("eval/table.py", "eval/layout.py", "eval/paper.csv"),
     message:
         "Write {wildcards.table}"
@@ -137,7 +137,7 @@ rule guidance:
     conda:
         "../../environment.yml"
     params:
-        out=lambda wildcards, output: output[0].removesuffix(".csv"),
+        out=subpath(output[0], strip_suffix=".csv"),
         code=plan.code(
             "pipeline/codebooks/{codebook}.yaml",
             "eval/compare.py",

@@ -51,7 +51,7 @@ rule train_run:
     params:
         card=plan.card,
         codebook=plan.codebook,
-        folder=lambda wildcards, output: output.card.removesuffix("/run.yaml"),
+        folder=subpath(output.card, parent=True),
     message:
         "Train {wildcards.method} on {wildcards.dataset}: {wildcards.variant}, seed {wildcards.seed}"
     shell:
