@@ -53,6 +53,7 @@ def test_it_says_what_it_is(saved):
     assert loaded.scores == {"validation_accuracy": 0.5}
     assert loaded.meta["preprocessing"] == {
         "image_size": 64,
+        "normalisation": "imagenet",
         "mean": [0.485, 0.456, 0.406],
         "std": [0.229, 0.224, 0.225],
         "alignment": {"size": 96, "detector": "none", "mode": "similarity"},
