@@ -1,4 +1,5 @@
-# In: a dataset in its official layout. Out: index.csv, and per shard aligned faces, landmarks and AU shapes.
+# In: a dataset in its official layout. Out: index.csv, and per shard aligned faces, landmarks and AU shapes. The two
+# tables that a person should see, counts beside the expected ones and what became of the images, are shown as well.
 
 
 rule generate:
@@ -41,7 +42,7 @@ rule index_dataset:
         "List the images of {wildcards.dataset}"
     shell:
         "python -m pipeline.index --dataset {wildcards.dataset} --source {params.source} --root {params.root:q}"
-        " --shards {params.shards} --out {output:q} > {log:q} 2>&1"
+        " --shards {params.shards} --out {output:q} 2>&1 | tee {log:q}"
 
 
 rule faces_shard:
@@ -144,7 +145,7 @@ rule status:
         "Count what became of the images of {wildcards.dataset}"
     shell:
         "python -m pipeline.status {params.folder:q} --out {params.folder:q}/status --source {params.source}"
-        " > {log:q} 2>&1"
+        " 2>&1 | tee {log:q}"
 
 
 rule index:
