@@ -95,16 +95,16 @@ def _forward(
 
 
 def _outputs(method: Method, images: Tensor, classes: Tensor) -> dict[str, NDArray[Any]]:
-    with torch.inference_mode():
+    with torch.enable_grad() if method.needs_gradient else torch.no_grad():
         output = method(images)
-        columns = {"logits": output.logits.float().cpu().numpy()}
+        columns = {"logits": output.logits.detach().float().cpu().numpy()}
         for layer, features in sorted(output.features.items()):
-            maps = attention(features).float()
+            maps = attention(features.detach()).float()
             peak = maps.abs().amax((1, 2), keepdim=True)
             columns[f"attention_{layer}"] = _half(maps / torch.where(peak > 0, peak, 1.0))
         cam = method.cam(output, classes)
         if cam is not None:
-            columns["cam"] = _half(normalise(cam.float()))
+            columns["cam"] = _half(normalise(cam.detach().float()))
     return columns
 
 

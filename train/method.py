@@ -10,7 +10,7 @@ from pipeline.errors import UserError
 from pipeline.expressions import Expression
 from pipeline.plugins import load
 from train import backbone
-from train.config import Card, check_model
+from train.config import Card, Model, check_model
 
 
 @dataclass(frozen=True)
@@ -29,16 +29,25 @@ class Batch:
 
 @dataclass(frozen=True)
 class Output:
-    """What a forward pass gives: logits (b, k), features {layer: (b, c, h, w)}, the head's maps (b, k, h, w) if any."""
+    """What a forward pass gives: logits (b, k), features {layer: (b, c, h, w)}, the head's maps (b, k, h, w) if any.
+
+    `images` are the batch itself, only from methods whose class map is traced back to it.
+    """
 
     logits: Tensor
     features: dict[int, Tensor]
     maps: Tensor | None = None
     extra_logits: tuple[Tensor, ...] = field(default=())
+    images: Tensor | None = None
 
 
 class Method(nn.Module):
-    """Base of all methods; a method overrides what its paper changes."""
+    """Base of all methods; a method overrides what its paper changes.
+
+    `needs_gradient` says that `cam` differentiates: the forward pass before it must run with gradients enabled.
+    """
+
+    needs_gradient = False
 
     def forward(self, images: Tensor, target: Tensor | None = None) -> Output:
         """Classify images (b, 3, h, w); `target` (b, k) only where the method's training needs it."""
@@ -59,6 +68,10 @@ class Method(nn.Module):
         """Mean cross-entropy between logits and target probabilities (b, k)."""
         return F.cross_entropy(output.logits.float(), target)
 
+    def initialise(self, model: Model) -> None:
+        """Finish what the backbone's pretrained weights began; called once, before a training."""
+        del model
+
     def head_parameters(self) -> list[nn.Parameter]:
         """Parameters of the last stage and the head, which `head_lr_ratio` speeds up."""
         raise NotImplementedError
@@ -67,7 +80,7 @@ class Method(nn.Module):
 def build(card: Card, *, initialise: bool = True) -> Method:
     """Build the network of a card: the one class of `train/methods/<method>.py` on the card's backbone.
 
-    `initialise` puts the weights of `model.init` into the backbone. Raises UserError on unknown names and options, on
+    `initialise` puts the weights of `model.init` into the backbone and lets the method do its part. Raises UserError on unknown names and options, on
     missing weights, and when a guided layer is not there.
     """
     check_model(card)
@@ -79,4 +92,7 @@ def build(card: Card, *, initialise: bool = True) -> Method:
     if absent:
         known = ", ".join(map(str, network.channels))
         raise UserError(f"guidance.layers: {card.model.backbone} has no layer {absent[0]}; it has {known}")
-    return kind(network, len(Expression), **card.model.options)
+    method = kind(network, len(Expression), **card.model.options)
+    if initialise:
+        method.initialise(card.model)
+    return method
