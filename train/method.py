@@ -80,8 +80,8 @@ class Method(nn.Module):
 def build(card: Card, *, initialise: bool = True) -> Method:
     """Build the network of a card: the one class of `train/methods/<method>.py` on the card's backbone.
 
-    `initialise` puts the weights of `model.init` into the backbone and lets the method do its part. Raises UserError on unknown names and options, on
-    missing weights, and when a guided layer is not there.
+    `initialise` puts the weights of `model.init` into the backbone and lets the method do its part. Raises UserError on
+    unknown names and options, on missing weights, and when a guided layer is not there.
     """
     check_model(card)
     module = load("train.methods", card.method)
