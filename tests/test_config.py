@@ -10,7 +10,9 @@ import yaml
 
 from pipeline.errors import UserError
 from workflow.card import to_json, write
-from workflow.config import Run, card, grid, keys, parse, read
+from workflow.config import parse, read
+from workflow.grid import Run, card, grid
+from workflow.schema import keys
 
 ROOT = Path(__file__).parents[1]
 

@@ -16,7 +16,7 @@ from pipeline.expressions import Expression
 from pipeline.sources import synthetic
 from pipeline.sources.synthetic.au_table import ACTIVE, AUS, PROTOTYPES
 from pipeline.sources.synthetic.generate import Shot, draw, generate
-from workflow.config import Generate
+from workflow.schema import Generate
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,9 @@ from pipeline.index import missing_root_message
 from pipeline.plugins import ROOT, names
 from train.config import Card, needed_weights
 from workflow.card import to_json
-from workflow.config import Config, Dataset, Run, card, grid, parse, tables
+from workflow.config import parse
+from workflow.grid import Run, card, grid, tables
+from workflow.schema import Config, Dataset
 
 STAGES = ("faces", "landmarks", "heatmaps")
 

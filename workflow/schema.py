@@ -1,0 +1,123 @@
+"""The sections of config.yaml: every key, what it may hold and what it means."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, create_model, model_validator
+
+from train.config import Guidance, Heatmap, Layer, Model, Strict, Training
+
+Protocol = Literal["heldout", "paper"]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+
+
+def change(model: type[BaseModel]) -> Any:
+    """Make the model of a section that sets only some keys of `model`."""
+    fields: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        kind: Any = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+        fields[name] = (kind | None, Field(None, description=field.description))
+    return create_model(f"{model.__name__}Change", __base__=Strict, **fields)
+
+
+class Settings(Strict):
+    """Changes to the card of some runs; later levels win: all, method, dataset, method on dataset."""
+
+    model: change(Model) = Field(None, description="the network")  # type: ignore[valid-type]
+    training: change(Training) = Field(None, description="how it is trained")  # type: ignore[valid-type]
+    guidance: change(Guidance) = Field(None, description="the AU term of the variant au")  # type: ignore[valid-type]
+
+
+class Generate(Strict):
+    """How the synthetic dataset is made."""
+
+    identities_train: int = Field(ge=1, description="people in the training set")
+    identities_test: int = Field(ge=1, description="other people in the test set")
+    per_class: int = Field(1, ge=1, description="images of each person and expression")
+    size: int = Field(224, ge=96, description="side of an image, pixels")
+    seed: int = Field(0, ge=0, description="everything that is drawn follows from it")
+
+
+class Dataset(Settings):
+    """A dataset on disk and how it is prepared."""
+
+    source: str = Field(description="its layout, a file in pipeline/sources")
+    root: Path | None = Field(None, description="its folder")
+    generate: Generate | None = Field(None, description="make the dataset instead (source synthetic)")
+    detector: str = Field("dlib", description="face box and five points, a file in pipeline/detectors")
+    extractor: str = Field("face_alignment", description="68 landmarks, a file in pipeline/extractors")
+    extractor_options: dict[str, str | int | float | bool] = Field(default_factory=dict, description="its options")
+    crop: int = Field(256, ge=64, description="side of an aligned face, pixels")
+    alignment: Literal["corrected", "published"] = Field(
+        "corrected", description="rules of the crop, see pipeline.align"
+    )
+    quality: int = Field(95, ge=1, le=100, description="JPEG quality of stored faces")
+    shards: int = Field(16, ge=1, description="files per stage, built in parallel")
+    methods: dict[str, Settings] = Field(default_factory=dict, description="settings of one method on this dataset")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "Dataset":
+        if (self.root is None) == (self.generate is None):
+            raise ValueError("give either `root`, the folder of the dataset, or `generate`")
+        if self.generate and self.source != "synthetic":
+            raise ValueError(f"only the source 'synthetic' can `generate`; give the `root` of {self.source!r}")
+        return self
+
+
+class Experiment(Strict):
+    """A named part of the grid, and the table of its results."""
+
+    datasets: list[str] = Field(min_length=1, description="names from `datasets`")
+    methods: list[str] = Field(min_length=1, description="files in train/methods")
+    variants: list[Literal["plain", "au"]] = Field(["plain", "au"], description="without and with AU guidance")
+    weights: list[Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
+        default_factory=list, description="further lambdas to train with"
+    )
+    layers: list[Annotated[tuple[Layer, ...], Field(min_length=1)]] = Field(
+        default_factory=list, description="further layer sets to guide"
+    )
+    seeds: list[Annotated[int, Field(strict=True)]] = Field([0], min_length=1, description="one run each")
+    protocol: Protocol | None = Field(None, description="instead of the global one")
+
+
+class Validation(Strict):
+    """The held-out part of the training set (protocol heldout)."""
+
+    fraction: float = Field(0.1, gt=0, lt=1, description="share of the training set")
+    seed: int = Field(0, ge=0, description="of the split; the same for all runs")
+
+
+class Config(Settings):
+    """Every choice of the experiments."""
+
+    results: Path = Field(Path("results"), description="folder that everything is written to")
+    weights: Path = Field(Path("weights"), description="folder of pretrained weights, filled by `snakemake weights`")
+    protocol: Protocol = Field(
+        "heldout", description="heldout: a part of the training set selects; paper: the test set"
+    )
+    validation: Validation = Field(Validation(), description="the held-out part")
+    heatmap: Heatmap = Field(Heatmap(), description="which AU map is drawn")
+    datasets: dict[Name, Dataset] = Field(min_length=1, description="by the name that results show")
+    methods: dict[str, Settings] = Field(default_factory=dict, description="settings of one method on all datasets")
+    experiments: dict[Name, Experiment] = Field(min_length=1, description="each is a target of the same name")
+
+
+def keys(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[str]:
+    """Yield one line per key of the config: its path, default and meaning."""
+    for name, field in model.model_fields.items():
+        default = (
+            "" if field.is_required() or field.default is None else f" [{field.get_default(call_default_factory=True)}]"
+        )
+        yield f"{prefix}{name}{default}: {field.description}"
+        for inner in _models(field.annotation):
+            nested = "<name>." if "dict" in str(field.annotation) else ""
+            if inner is not Settings:
+                yield from keys(inner, f"{prefix}{name}.{nested}")
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in getattr(annotation, "__args__", ()):
+        yield from _models(inner)
