@@ -1,6 +1,7 @@
 """What every method is: a network with a head, a loss, an augmentation and a class activation map."""
 
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 
 from pipeline.errors import UserError
 from pipeline.expressions import Expression
-from pipeline.plugins import load
+from pipeline.plugins import load, suggestion
 from train import backbone
 from train.config import Card, Model, check_model
 
@@ -39,6 +40,12 @@ class Output:
     maps: Tensor | None = None
     extra_logits: tuple[Tensor, ...] = field(default=())
     images: Tensor | None = None
+
+    def class_map(self, classes: Tensor) -> Tensor:
+        """Return the head's map (b, h, w) of one class (b,) per image."""
+        if self.maps is None:
+            raise RuntimeError("this output holds no maps")
+        return self.maps[torch.arange(len(classes), device=classes.device), classes].float()
 
 
 class Method(nn.Module):
@@ -75,6 +82,21 @@ class Method(nn.Module):
     def head_parameters(self) -> list[nn.Parameter]:
         """Parameters of the last stage and the head, which `head_lr_ratio` speeds up."""
         raise NotImplementedError
+
+
+def published(mode: str) -> bool:
+    """Tell whether the option `mode` asks for what the published code does instead of the method's own paper."""
+    if mode not in ("original", "published"):
+        raise UserError(f"model.options.mode: there is no mode {mode!r}{suggestion(mode, ('original', 'published'))}")
+    return mode == "published"
+
+
+def start_head(head: nn.Module) -> None:
+    """Start all linear layers and convolutions of a head xavier-uniform with zero bias."""
+    for layer in head.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(cast(Tensor, layer.bias))
 
 
 def build(card: Card, *, initialise: bool = True) -> Method:

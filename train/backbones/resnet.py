@@ -4,6 +4,7 @@ Blocks and tensor names are torchvision's, so that its ImageNet weights fit (He 
 convolution of a bottleneck). Surgery of the published code: spec of the methods, section 0.4.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +28,7 @@ DESIGNS = {
     "resnet50": Design(Bottleneck, (3, 4, 6, 3), 64),
 }
 STRIDES = (1, 2, 1, 1)
+AfterBlock = Callable[[int, int, Tensor], Tensor]
 
 
 class ResNet(Backbone):
@@ -49,17 +51,21 @@ class ResNet(Backbone):
             stage = _stage(design.block, self.channels[number + 1], channels, depth=depth, stride=stride)
             self.add_module(f"layer{number + 1}", stage)
             self.channels[number + 2] = channels * design.block.expansion
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        start_convolutions(self)
 
-    def forward(self, images: Tensor) -> dict[int, Tensor]:
-        """Return the features of the layers 1 to 5 of images (b, 3, h, w)."""
+    def forward(self, images: Tensor, after_block: AfterBlock | None = None) -> dict[int, Tensor]:
+        """Return the features of the layers 1 to 5 of images (b, 3, h, w).
+
+        `after_block(layer, block, value)` may change what a block of the layers 2 to 5 hands on; blocks count from 0.
+        """
         features = {1: self.relu(self.bn1(self.conv1(images)))}
-        features[2] = self.layer1(self.maxpool(features[1]))
-        features[3] = self.layer2(features[2])
-        features[4] = self.layer3(features[3])
-        features[5] = self.layer4(features[4])
+        value = self.maxpool(features[1])
+        for layer, stage in enumerate((self.layer1, self.layer2, self.layer3, self.layer4), start=2):
+            for number, block in enumerate(stage):
+                value = block(value)
+                if after_block is not None:
+                    value = after_block(layer, number, value)
+            features[layer] = value
         return features
 
     def last_stage_parameters(self) -> list[nn.Parameter]:
@@ -73,6 +79,13 @@ def build(name: str, path: Path | None) -> ResNet:
     if path is not None:
         load_weights(network, path, ignore=("fc.",))
     return network
+
+
+def start_convolutions(network: nn.Module) -> None:
+    """Start all convolutions of a network kaiming-normal (He et al., 2015, fan out)."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
 def _stage(

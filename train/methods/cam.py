@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from train.backbone import Backbone
-from train.method import Method, Output
+from train.method import Method, Output, start_head
 
 
 class Cam(Method):
@@ -17,8 +17,7 @@ class Cam(Method):
         super().__init__()
         self.backbone = backbone
         self.fc = nn.Linear(backbone.channels[5], classes)
-        nn.init.xavier_uniform_(self.fc.weight)
-        nn.init.zeros_(self.fc.bias)
+        start_head(self.fc)
 
     def forward(self, images: Tensor, target: Tensor | None = None) -> Output:
         """Classify images (b, 3, h, w)."""

@@ -1,0 +1,86 @@
+"""ACoL (Zhang et al., CVPR 2018): a second classifier learns from what the first one does not look at."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from train.backbone import Backbone
+from train.method import Method, Output, published, start_head
+
+
+class Acol(Method):
+    """Two towers of three convolutions; the features for tower B are erased where tower A's class map is high.
+
+    Logits are the spatial means of a tower's class maps; the label's map of A, stretched to [0, 1], erases where it
+    reaches the threshold (Algorithm 1). The map of class t is the larger of both towers' stretched maps. `threshold` is
+    0.6 in the original, 0.1 in the published code; the paper's average pooling before the towers belongs to its VGG.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        classes: int,
+        *,
+        mode: str = "original",
+        threshold: float | None = None,
+        hidden: int = 1024,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.tower_a = _tower(backbone.channels[5], hidden, classes)
+        self.tower_b = _tower(backbone.channels[5], hidden, classes)
+        default = 0.1 if published(mode) else 0.6
+        self.threshold = default if threshold is None else threshold
+
+    def forward(self, images: Tensor, target: Tensor | None = None) -> Output:
+        """Classify images (b, 3, h, w) by tower A; with `target` (b, k), tower B's logits come along."""
+        features = self.backbone(images)
+        maps = self.tower_a(features[5])
+        output = Output(maps.mean((2, 3)), features, maps)
+        if target is None:
+            return output
+        return replace(output, extra_logits=(self.second_maps(output, target.argmax(1)).mean((2, 3)),))
+
+    def second_maps(self, output: Output, classes: Tensor) -> Tensor:
+        """Return tower B's class maps (b, k, h, w) where tower A's map of one class (b,) per image erases.
+
+        No gradient goes through what is erased.
+        """
+        kept = _stretch(output.class_map(classes).detach()) < self.threshold
+        return self.tower_b(output.features[5] * kept[:, None])
+
+    def classification_loss(self, output: Output, target: Tensor) -> Tensor:
+        """Sum of both towers' cross-entropies."""
+        loss = super().classification_loss(output, target)
+        for logits in output.extra_logits:
+            loss = loss + super().classification_loss(Output(logits, {}), target)
+        return loss
+
+    def cam(self, output: Output, classes: Tensor) -> Tensor:
+        """Return the fused map (b, h, w) of one class (b,) per image; zeros where a tower's map is constant."""
+        second = replace(output, maps=self.second_maps(output, classes))
+        fused = torch.maximum(_stretch(output.class_map(classes)), _stretch(second.class_map(classes)))
+        return fused.nan_to_num(0.0)
+
+    def head_parameters(self) -> list[nn.Parameter]:
+        """Parameters of the last stage and of both towers."""
+        return [*self.backbone.last_stage_parameters(), *self.tower_a.parameters(), *self.tower_b.parameters()]
+
+
+def _tower(inputs: int, hidden: int, classes: int) -> nn.Sequential:
+    tower = nn.Sequential(
+        nn.Conv2d(inputs, hidden, kernel_size=3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(hidden, hidden, kernel_size=3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(hidden, classes, kernel_size=1),
+    )
+    start_head(tower)
+    return tower
+
+
+def _stretch(maps: Tensor) -> Tensor:
+    """Stretch maps (b, h, w) to [0, 1], without an epsilon: a constant map becomes NaN, as in the published code."""
+    low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
+    return (maps - low) / (high - low)
