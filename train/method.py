@@ -42,10 +42,10 @@ class Output:
     images: Tensor | None = None
 
     def class_map(self, classes: Tensor) -> Tensor:
-        """Return the head's map (b, h, w) of one class (b,) per image."""
+        """Return the head's map (b, h, w) of one class (b,) per image, detached."""
         if self.maps is None:
             raise RuntimeError("this output holds no maps")
-        return self.maps[torch.arange(len(classes), device=classes.device), classes].float()
+        return self.maps[torch.arange(len(classes), device=classes.device), classes].detach().float()
 
 
 class Method(nn.Module):

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from train.backbone import Backbone
@@ -15,6 +16,7 @@ class Acol(Method):
     Logits are the spatial means of a tower's class maps; the label's map of A, stretched to [0, 1], erases where it
     reaches the threshold (Algorithm 1). The map of class t is the larger of both towers' stretched maps. `threshold` is
     0.6 in the original, 0.1 in the published code; the paper's average pooling before the towers belongs to its VGG.
+    `width` is the number of channels inside a tower.
     """
 
     def __init__(
@@ -24,12 +26,12 @@ class Acol(Method):
         *,
         mode: str = "original",
         threshold: float | None = None,
-        hidden: int = 1024,
+        width: int = 1024,
     ) -> None:
         super().__init__()
         self.backbone = backbone
-        self.tower_a = _tower(backbone.channels[5], hidden, classes)
-        self.tower_b = _tower(backbone.channels[5], hidden, classes)
+        self.tower_a = _tower(backbone.channels[5], width, classes)
+        self.tower_b = _tower(backbone.channels[5], width, classes)
         default = 0.1 if published(mode) else 0.6
         self.threshold = default if threshold is None else threshold
 
@@ -47,15 +49,13 @@ class Acol(Method):
 
         No gradient goes through what is erased.
         """
-        kept = _stretch(output.class_map(classes).detach()) < self.threshold
+        kept = _stretch(output.class_map(classes)) < self.threshold
         return self.tower_b(output.features[5] * kept[:, None])
 
     def classification_loss(self, output: Output, target: Tensor) -> Tensor:
         """Sum of both towers' cross-entropies."""
-        loss = super().classification_loss(output, target)
-        for logits in output.extra_logits:
-            loss = loss + super().classification_loss(Output(logits, {}), target)
-        return loss
+        towers = (output.logits, *output.extra_logits)
+        return torch.stack([F.cross_entropy(logits.float(), target) for logits in towers]).sum()
 
     def cam(self, output: Output, classes: Tensor) -> Tensor:
         """Return the fused map (b, h, w) of one class (b,) per image; zeros where a tower's map is constant."""
@@ -68,13 +68,13 @@ class Acol(Method):
         return [*self.backbone.last_stage_parameters(), *self.tower_a.parameters(), *self.tower_b.parameters()]
 
 
-def _tower(inputs: int, hidden: int, classes: int) -> nn.Sequential:
+def _tower(inputs: int, width: int, classes: int) -> nn.Sequential:
     tower = nn.Sequential(
-        nn.Conv2d(inputs, hidden, kernel_size=3, padding=1),
+        nn.Conv2d(inputs, width, kernel_size=3, padding=1),
         nn.ReLU(),
-        nn.Conv2d(hidden, hidden, kernel_size=3, padding=1),
+        nn.Conv2d(width, width, kernel_size=3, padding=1),
         nn.ReLU(),
-        nn.Conv2d(hidden, classes, kernel_size=1),
+        nn.Conv2d(width, classes, kernel_size=1),
     )
     start_head(tower)
     return tower
