@@ -1,16 +1,25 @@
 """The DAG on a tiny synthetic dataset: it makes every table, and afterwards only what changed is made again."""
 
+import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
+from safetensors.torch import load_file
 
+from eval.predictions import read
 from pipeline import shards
+from pipeline.errors import UserError
+from train import checkpoint
+from train.share import share
 from workflow.config import RESERVED
 from workflow.plan import fingerprint
 
@@ -140,6 +149,89 @@ class TestFinished:
         assert snakemake(finished, "landmarks").returncode == 0
         assert path.read_bytes() == before
         assert shards.attributes(path)["extractor"] == "dlib"
+
+
+READINGS = json.loads(json.dumps(CONFIG))
+READINGS["experiments"] = {
+    "table1": {"datasets": ["faces"], "methods": ["gradcam", "gradcampp", "layercam"], "variants": ["au"]}
+}
+
+
+def trainings(folder, config, *arguments):
+    """List the folders of the runs that a dry run would train or, with the run that serves them, take over."""
+    done = snakemake(folder, "--dry-run", "train", *arguments, config=config)
+    text = done.stdout + done.stderr
+    assert done.returncode == 0, text
+    said = re.findall(r"Train (\w+) on faces: (\S+), seed 0 ?(?:--from \S*/(\w+)/\S+)?", text)
+    return sorted((method, variant, source) for method, variant, source in said)
+
+
+@pytest.fixture(scope="module")
+def readings(finished):
+    """The workflow on top of the finished one, with the methods that read the network of CAM."""
+    done = snakemake(finished, config=READINGS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return finished / "out" / "runs" / "heldout" / "faces"
+
+
+@pytest.mark.slow
+class TestSharing:
+    def test_one_training_serves_four_methods(self, tmp_path):
+        expected = [("cam", "au-w5-l5", "")] + [
+            (name, "au-w5-l5", "cam") for name in ("gradcam", "gradcampp", "layercam")
+        ]
+        assert trainings(tmp_path, READINGS) == expected
+
+    def test_independent_trains_each(self, tmp_path):
+        expected = [(name, "au-w5-l5", "") for name in ("gradcam", "gradcampp", "layercam")]
+        assert trainings(tmp_path, READINGS | {"independent": True}) == expected
+
+    def test_other_settings_get_a_training_of_their_own(self, tmp_path):
+        config = READINGS | {
+            "methods": {
+                "gradcam": {"training": {"momentum": 0.5}},
+                "gradcampp": {"model": {"options": {"mode": "published"}}},
+            }
+        }
+        assert trainings(tmp_path, config) == [
+            ("cam", "au-w5-l5", ""),
+            ("gradcam", "au-w5-l5", ""),
+            ("gradcampp", "au-w5-l5", "cam"),
+            ("layercam", "au-w5-l5", "cam"),
+        ]
+
+    def test_the_network_is_the_same_and_the_maps_are_not(self, readings):
+        names = ("cam", "gradcam", "gradcampp", "layercam")
+        folders = [readings / name / "au-w5-l5" / "seed0" for name in names]
+        for file in ("checkpoint.safetensors", "last.safetensors"):
+            first, *others = (load_file(folder / file) for folder in folders)
+            assert all(other.keys() == first.keys() for other in others)
+            assert all(torch.equal(other[key], first[key]) for other in others for key in first)
+        assert [checkpoint.load(folder / "checkpoint.safetensors").card.method for folder in folders] == list(names)
+        assert len({(folder / "history.csv").read_bytes() for folder in folders}) == 1
+        found = [read(folder / "predictions.h5") for folder in folders]
+        for one, other in itertools.combinations(found, 2):
+            np.testing.assert_array_equal(one.logits, other.logits)
+            assert np.abs(one.cam.astype(float) - other.cam).max() > 0.01
+
+    def test_a_second_call_has_nothing_to_do(self, readings, finished):
+        assert planned(finished, config=READINGS) == {}
+
+    def test_a_changed_setting_trains_once(self, readings, finished):
+        config = READINGS | {"training": CONFIG["training"] | {"learning_rate": 0.02}}
+        assert [source for _, _, source in trainings(finished, config)] == ["", "cam", "cam", "cam"]
+
+    def test_a_change_of_its_options_leaves_the_training(self, readings, finished):
+        config = READINGS | {"methods": {"gradcampp": {"model": {"options": {"mode": "published"}}}}}
+        assert trainings(finished, config) == [("gradcampp", "au-w5-l5", "cam")]
+
+    def test_a_run_is_not_taken_over_by_other_settings(self, readings, tmp_path):
+        source = readings / "cam" / "au-w5-l5" / "seed0"
+        card = checkpoint.load(source / "checkpoint.safetensors").card
+        for changes in ({"method": "cutmix"}, {"method": "gradcam", "seed": 1}):
+            with pytest.raises(UserError, match=r"checkpoint\.safetensors was trained with other settings"):
+                share(card.model_copy(update=changes), source, tmp_path)
+        assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture

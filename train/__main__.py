@@ -1,4 +1,4 @@
-"""Train one run: `python -m train run.yaml --out DIR`."""
+"""Train one run: `python -m train run.yaml --out DIR`, or take over the training of another one: `--from DIR`."""
 
 import argparse
 from pathlib import Path
@@ -18,13 +18,22 @@ def main() -> None:
     parser.add_argument(
         "--end-with-parent", action="store_true", help="stop when the process that started this one dies (Linux)"
     )
+    parser.add_argument(
+        "--from", type=Path, dest="source", help="folder of a finished run with the same training, to take it over"
+    )
     arguments = parser.parse_args()
     if arguments.end_with_parent:
         end_with_parent()
     card = read_card(arguments.card)
-    from train.loop import train  # noqa: PLC0415  (a wrong card is refused before torch is imported)
+    # A wrong card is refused before torch is imported.
+    if arguments.source:
+        from train.share import share  # noqa: PLC0415
 
-    train(card, arguments.out)
+        share(card, arguments.source, arguments.out)
+    else:
+        from train.loop import train  # noqa: PLC0415
+
+        train(card, arguments.out)
 
 
 if __name__ == "__main__":

@@ -164,7 +164,7 @@ def method_options(name: str) -> list[str]:
 
     A class whose constructor takes none has the options of the method that it derives from.
     """
-    tree = ast.parse((ROOT / "train" / "methods" / f"{name}.py").read_text(encoding="utf-8"))
+    tree = _source(name)
     parents = {
         alias.asname or alias.name: part.module.rpartition(".")[2]
         for part in tree.body
@@ -180,6 +180,22 @@ def method_options(name: str) -> list[str]:
                 o for base in bases & set(parents) for o in method_options(parents[base])
             ]
     return []
+
+
+def training_card(card: Card) -> Card:
+    """Return the card of the training that serves a run: that of the method it is TRAINED_AS, or its own.
+
+    `TRAINED_AS` is a constant in the file of a method that only reads another one's network in its own way.
+    """
+    for part in _source(card.method).body:
+        match part:
+            case ast.Assign([ast.Name("TRAINED_AS")], ast.Constant(str(other))):
+                return card.model_copy(update={"method": other, "model": card.model.model_copy(update={"options": {}})})
+    return card
+
+
+def _source(method: str) -> ast.Module:
+    return ast.parse((ROOT / "train" / "methods" / f"{method}.py").read_text(encoding="utf-8"))
 
 
 def _constructor_options(kind: ast.stmt) -> list[str]:

@@ -1,13 +1,13 @@
 """The grid of runs that a config asks for, the card of each and the tables that show them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
 
 from pipeline.errors import UserError
-from train.config import Card, Data, Guidance, check_model, explain
+from train.config import Card, Data, Guidance, check_model, explain, training_card
 from workflow.schema import Config, Experiment
 
 
@@ -51,6 +51,19 @@ def card(config: Config, one: Run) -> Card:
         raise UserError(f"{one.method} on {one.dataset}: {explain(error)}") from None
     check_model(made, key=f"{one.method} on {one.dataset}")
     return made
+
+
+def shared(config: Config, one: Run) -> Run | None:
+    """Name the run whose training serves this one: their cards are equal but for the method and its options."""
+    own = card(config, one)
+    wanted = training_card(own)
+    if config.independent or wanted is own:
+        return None
+    other = replace(one, method=wanted.method)
+    try:
+        return other if card(config, other) == wanted else None
+    except UserError:  # options for this method at a level that the other one shares
+        return None
 
 
 def variant(guidance: Guidance) -> str:

@@ -16,7 +16,7 @@ from pipeline.plugins import ROOT, names
 from train.config import Card, needed_weights
 from workflow.card import to_json
 from workflow.config import parse
-from workflow.grid import Run, card, grid, tables
+from workflow.grid import Run, card, grid, shared, tables
 from workflow.schema import Config, Dataset
 
 STAGES = ("faces", "landmarks", "heatmaps")
@@ -116,6 +116,21 @@ class Plan:
         """Write the card of a run as one line; a run is trained again when this line changes."""
         return to_json(self._card(wildcards))
 
+    def shared(self, wildcards: Any) -> list[str]:
+        """List what a run takes over from the run whose training serves it, or nothing."""
+        other = shared(self.config, _run(wildcards))
+        folder = f"{self.config.results}/runs/{other.folder}" if other else ""
+        return [f"{folder}/{name}" for name in ("checkpoint.safetensors", "last.safetensors", "history.csv") if folder]
+
+    def sharing(self, wildcards: Any) -> str:
+        """Write the argument that names the run to take over, or nothing."""
+        found = self.shared(wildcards)
+        return f"--from {shlex.quote(str(Path(found[0]).parent))}" if found else ""
+
+    def training_gpus(self, wildcards: Any) -> int:
+        """Say how many GPUs the training of a run claims: none if it is taken over."""
+        return 0 if self.shared(wildcards) else 1
+
     def weights(self, wildcards: Any) -> list[str]:
         """Say whether a run starts from weights that `snakemake weights` brings."""
         return [self.manifest] if needed_weights(self._card(wildcards)) else []
@@ -191,12 +206,15 @@ class Plan:
         return {**chosen, "geometry": self.config.heatmap.geometry, "codebook": self.config.heatmap.codebook}
 
     def _card(self, wildcards: Any) -> Card:
-        run = Run(wildcards.protocol, wildcards.dataset, wildcards.method, wildcards.variant, int(wildcards.seed))
-        return card(self.config, run)
+        return card(self.config, _run(wildcards))
 
     def _prepared(self, dataset: str) -> bool:
         folder = Path(self.data.format(dataset=dataset))
         return (folder / "index.csv").exists() and all(map(Path.exists, map(Path, self.shards(dataset, "faces"))))
+
+
+def _run(wildcards: Any) -> Run:
+    return Run(wildcards.protocol, wildcards.dataset, wildcards.method, wildcards.variant, int(wildcards.seed))
 
 
 def fingerprint(patterns: list[str]) -> str:

@@ -96,6 +96,9 @@ class Config(Settings):
     protocol: Protocol = Field(
         "heldout", description="heldout: a part of the training set selects; paper: the test set"
     )
+    independent: bool = Field(
+        False, description="train gradcam, gradcampp and layercam apart, even where the training of cam serves them"
+    )
     validation: Validation = Field(Validation(), description="the held-out part")
     heatmap: Heatmap = Field(Heatmap(), description="which AU map is drawn")
     datasets: dict[Name, Dataset] = Field(min_length=1, description="by the name that results show")

@@ -33,6 +33,7 @@ rule train_run:
     input:
         weights=ancient(plan.weights),
         shards=plan.prepared,
+        shared=plan.shared,
     output:
         card=f"{plan.run}/run.yaml",
         checkpoint=f"{plan.run}/checkpoint.safetensors",
@@ -46,17 +47,19 @@ rule train_run:
         "../../environment.yml"
     threads: 4
     resources:
-        gpu=1,
+        gpu=plan.training_gpus,
         mem_mb=16000,
     params:
         card=plan.card,
         codebook=plan.codebook,
         folder=subpath(output.card, parent=True),
+        sharing=plan.sharing,
     message:
-        "Train {wildcards.method} on {wildcards.dataset}: {wildcards.variant}, seed {wildcards.seed}"
+        "Train {wildcards.method} on {wildcards.dataset}: {wildcards.variant}, seed {wildcards.seed} {params.sharing}"
     shell:
         "python -m workflow.card {params.card:q} --out {output.card:q} > {log:q} 2>&1"
-        " && exec python -m train {output.card:q} --out {params.folder:q} --end-with-parent >> {log:q} 2>&1"
+        " && exec python -m train {output.card:q} {params.sharing} --out {params.folder:q} --end-with-parent"
+        " >> {log:q} 2>&1"
 
 
 rule train:

@@ -1,0 +1,32 @@
+"""Methods that read one network in several ways share its training: a run made from another one's files."""
+
+import json
+import shutil
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from pipeline.errors import UserError
+from pipeline.files import whole
+from train import checkpoint
+from train.backbone import read_tensors
+from train.config import Card, training_card
+
+
+def share(card: Card, source: Path, out: Path) -> None:
+    """Write to `out` what training this card would write, from the run in `source`: equal tensors under the own card.
+
+    Raises UserError if the run in `source` was trained under other settings.
+    """
+    for name in ("checkpoint.safetensors", "last.safetensors"):
+        meta = checkpoint.read_meta(source / name)
+        if meta.get("card") != training_card(card).model_dump(mode="json"):
+            raise UserError(f"{source / name} was trained with other settings than {card.method} needs; train it apart")
+        meta["card"] = card.model_dump(mode="json")
+        with whole(out / name) as temporary:
+            save_file(
+                read_tensors(source / name), temporary, {key: json.dumps(meta[key], sort_keys=True) for key in meta}
+            )
+    with whole(out / "history.csv") as temporary:
+        shutil.copyfile(source / "history.csv", temporary)
+    print(f"{card.method} shares the training in {source}", flush=True)
