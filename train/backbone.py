@@ -1,6 +1,6 @@
 """What a backbone is, how it is built from its name in the card, and how weights from a file get into it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,19 @@ from pipeline.errors import UserError
 from train import weights
 from train.config import Model
 
+MS1M = "backbone_ir50_ms1m_epoch120.pth"  # lies on Google Drive, which hands out no file without a person
+ZOO = "face.evoLVe (https://github.com/ZhaoJ9014/face.evoLVe)"
+
 
 class Backbone(nn.Module):
     """A network that turns images (b, 3, h, w) into features {layer: (b, c, h', w')}; layer 5 is the last.
 
-    `channels` maps the layers that it has (numbered as in the paper's Table 3) to their numbers of channels.
+    `channels` maps the layers that it has (numbered as in the paper's Table 3) to their numbers of channels. `grid` is
+    the side of the last layer's map where methods may give its places embeddings.
     """
 
     channels: dict[int, int]
+    grid: int
 
     def forward(self, images: Tensor) -> dict[int, Tensor]:
         """Return the features of every layer."""
@@ -36,35 +41,55 @@ def build(model: Model, *, initialise: bool = True) -> Backbone:
 
     Raises UserError when the file with weights is missing or holds something else.
     """
-    from train.backbones import resnet, timm  # noqa: PLC0415  (they know this module's base class)
+    from train.backbones import ir50, resnet, timm, vit  # noqa: PLC0415  (they know this module's base class)
 
-    path = weights_file(model) if initialise else None
+    need = f"backbone:{model.backbone}"
+    path = weights_file(model.init, need, model.weights, key="model.init") if initialise else None
     if model.backbone.startswith("timm/"):
-        return timm.build(model.backbone.removeprefix("timm/"), path)
+        return timm.build(model.backbone.removeprefix("timm/"), path, model.image_size)
+    if model.backbone in vit.DESIGNS:
+        return vit.build(model.backbone, path, model.image_size)
+    if model.backbone in ir50.DESIGNS:
+        return ir50.build(model.backbone, path, model.image_size)
     return resnet.build(model.backbone, path)
 
 
-def weights_file(model: Model) -> Path | None:
-    """Return the file that `model.init` names, None for "none"; raise UserError if it is not there."""
-    if model.init == "none":
+def weights_file(init: str, need: str, folder: Path, *, key: str) -> Path | None:
+    """Return the file with weights that the value `init` of a key names: "none", "imagenet", "ms1m" or a path.
+
+    "imagenet" is the file of `need` below `folder`. Raises UserError if the file is not there.
+    """
+    if init == "none":
         return None
-    if model.init == "imagenet":
-        return weights.local(f"backbone:{model.backbone}", model.weights)
-    path = Path(model.init)
+    if init == "imagenet":
+        return weights.local(need, folder)
+    if init == "ms1m" and not (folder / MS1M).is_file():
+        raise UserError(f"{folder / MS1M} is missing: download that file from the model zoo of {ZOO} to that place")
+    path = folder / MS1M if init == "ms1m" else Path(init)
     if not path.is_file():
-        raise UserError(f"model.init: {path} does not exist; give imagenet, none or the path of a file with weights")
+        raise UserError(f"{key}: {path} does not exist; give imagenet, none or the path of a file with weights")
     return path
 
 
-def load_weights(network: nn.Module, path: Path, *, ignore: tuple[str, ...] = ()) -> None:
+def load_weights(
+    network: nn.Module,
+    path: Path,
+    *,
+    ignore: tuple[str, ...] = (),
+    adapt: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict,
+) -> None:
     """Fill a network from a .pth or .safetensors file of tensors, no code run; names starting with `ignore` are left.
 
-    Raises UserError that names the first tensor that is missing, has another shape or does not belong.
+    `adapt` renames or reshapes the tensors of the file first. Raises UserError that names the first tensor that is
+    missing, has another shape or does not belong.
     """
-    tensors = {name: value for name, value in read_tensors(path).items() if not name.startswith(ignore or ("\0",))}
-    wanted = {name: value for name, value in network.state_dict().items() if not name.startswith(ignore or ("\0",))}
-    check_tensors(tensors, wanted, path)
+    tensors, wanted = _without(adapt(_without(read_tensors(path), ignore)), ignore), network.state_dict()
+    check_tensors(tensors, _without(wanted, ignore), path)
     network.load_state_dict(tensors, strict=False)
+
+
+def _without(tensors: Mapping[str, Tensor], ignore: tuple[str, ...]) -> dict[str, Tensor]:
+    return {name: value for name, value in tensors.items() if not name.startswith(ignore)}
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -77,6 +102,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path} is not a file of weights: {' '.join(str(error).split())[:120]}") from None
     except Exception as error:  # torch raises pickle's own errors, which share no useful base class
         raise UserError(f"{path} is not a plain file of weights ({type(error).__name__})") from None
+    if isinstance(content, dict) and isinstance(content.get("model"), dict):  # as DeiT's files are
+        content = content["model"]
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise UserError(f"{path} does not hold named tensors; give a state_dict saved with torch.save")
     return content

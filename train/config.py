@@ -13,7 +13,16 @@ from pipeline.plugins import ROOT, check, suggestion
 
 Layer = Annotated[int, Field(ge=1, le=5)]
 
-BACKBONES = ("resnet18", "resnet18_half", "resnet50")  # and timm/<name>; built in train/backbones
+BACKBONES = {  # name -> its layers; built in train/backbones, which also knows timm/<name>
+    "resnet18": (1, 2, 3, 4, 5),
+    "resnet18_half": (1, 2, 3, 4, 5),
+    "resnet50": (1, 2, 3, 4, 5),
+    "deit_small": (1, 2),
+    "deit_micro": (1, 2),
+    "ir50": (1,),
+    "ir50_micro": (1,),
+}
+TIMM = "timm/<name>"
 WEIGHTS = ROOT / "train" / "weights.yaml"  # the pretrained files that exist for them
 SUFFIXES = (".pth", ".pt", ".tar", ".safetensors")  # of a file with weights
 
@@ -53,8 +62,10 @@ class Heatmap(Strict):
 class Model(Strict):
     """The network."""
 
-    backbone: str = Field("resnet50", description="resnet18, resnet18_half, resnet50 or timm/<name>")
-    init: str = Field("imagenet", description="imagenet, none, or the path of a file with weights (.pth, ...)")
+    backbone: str = Field("resnet50", description=f"{', '.join(BACKBONES)} or {TIMM}")
+    init: str = Field(
+        "imagenet", description="imagenet, none, ms1m (ir50), or the path of a file with weights (.pth, ...)"
+    )
     weights: Path = Field(Path("weights"), description="folder that `snakemake weights` fills")
     image_size: int = Field(224, ge=32, description="side of the network's input, pixels")
     normalisation: Literal["imagenet", "image"] = Field(
@@ -144,19 +155,49 @@ def check_model(card: Card, key: str = "") -> None:
         if name not in known:
             what = suggestion(name, known) if known else "; it takes none"
             raise UserError(f"{lead}model.options: the method {card.method} has no option {name!r}{what}")
-    backbone, init = card.model.backbone, card.model.init
-    if init not in ("imagenet", "none") and not init.endswith(SUFFIXES):
-        choices = f"{suggestion(init, ['imagenet', 'none'])}, or a file ending in {' '.join(SUFFIXES)}"
-        raise UserError(f"{lead}model.init: there are no weights {init!r}{choices}")
-    if backbone.startswith("timm/"):
-        return
-    if backbone not in BACKBONES:
-        choices = suggestion(backbone, [*BACKBONES, "timm/<name>"])
+    _check_backbone(card, lead)
+    _check_init(card.model, lead)
+
+
+def _check_backbone(card: Card, lead: str) -> None:
+    backbone = card.model.backbone
+    kind = TIMM if backbone.startswith("timm/") else backbone
+    if kind not in (*BACKBONES, TIMM):
+        choices = suggestion(backbone, [*BACKBONES, TIMM])
         raise UserError(f"{lead}model.backbone: there is no backbone {backbone!r}{choices}")
-    if init == "imagenet" and f"backbone:{backbone}" not in known_weights():
+    suitable = method_backbones(card.method)
+    if kind not in suitable:
         raise UserError(
-            f"{lead}model.init: nobody publishes ImageNet weights of {backbone}; give none or a file's path"
+            f"{lead}model.backbone: the method {card.method} runs on {', '.join(suitable)}, not on {backbone}"
         )
+    layers = BACKBONES.get(backbone, card.guidance.layers)  # those of a timm network are known when it is built
+    absent = [layer for layer in card.guidance.layers if layer not in layers]
+    if absent:
+        known = ", ".join(map(str, layers))
+        raise UserError(f"{lead}guidance.layers: {backbone} has no layer {absent[0]}; it has {known}")
+
+
+def _check_init(model: Model, lead: str) -> None:
+    backbone, init = model.backbone, model.init
+    if init not in ("imagenet", "none", "ms1m") and not init.endswith(SUFFIXES):
+        choices = f"{suggestion(init, ['imagenet', 'none', 'ms1m'])}, or a file ending in {' '.join(SUFFIXES)}"
+        raise UserError(f"{lead}model.init: there are no weights {init!r}{choices}")
+    if init == "ms1m" and backbone != "ir50":
+        raise UserError(f"{lead}model.init: the ms1m weights are of ir50, not of {backbone}")
+    if init == "imagenet" and not backbone.startswith("timm/") and f"backbone:{backbone}" not in known_weights():
+        other = "ms1m, " if backbone == "ir50" else ""
+        raise UserError(
+            f"{lead}model.init: nobody publishes ImageNet weights of {backbone}; give {other}none or a file's path"
+        )
+
+
+def method_backbones(name: str) -> list[str]:
+    """List the backbones that a method runs on: the constant BACKBONES of its file, else all that have a layer 5."""
+    for part in _source(name).body:
+        match part:
+            case ast.Assign([ast.Name("BACKBONES")], names):
+                return list(ast.literal_eval(names))
+    return [*(backbone for backbone, layers in BACKBONES.items() if 5 in layers), TIMM]
 
 
 def method_options(name: str) -> list[str]:
@@ -209,8 +250,13 @@ def known_weights() -> dict[str, str]:
 
 
 def needed_weights(card: Card) -> list[str]:
-    """Name the pretrained weights that a run starts from, as `python -m train.weights --need` takes them."""
-    return [f"backbone:{card.model.backbone}"] if card.model.init == "imagenet" else []
+    """Name the pretrained weights that a run starts from, as `python -m train.weights --need` takes them.
+
+    They are those of the backbone and those of the method's options that say "imagenet".
+    """
+    values = {f"backbone:{card.model.backbone}": card.model.init}
+    values |= {f"{card.method}:{option}": value for option, value in card.model.options.items()}
+    return [need for need, value in values.items() if value == "imagenet"]
 
 
 def explain(error: ValidationError) -> str:

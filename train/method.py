@@ -11,6 +11,7 @@ from pipeline.errors import UserError
 from pipeline.expressions import Expression
 from pipeline.plugins import load, suggestion
 from train import backbone
+from train.backbone import Backbone
 from train.config import Card, Model, check_model
 
 
@@ -55,6 +56,7 @@ class Method(nn.Module):
     """
 
     needs_gradient = False
+    backbone: Backbone
 
     def forward(self, images: Tensor, target: Tensor | None = None) -> Output:
         """Classify images (b, 3, h, w); `target` (b, k) only where the method's training needs it."""
@@ -110,11 +112,12 @@ def build(card: Card, *, initialise: bool = True) -> Method:
     found = [value for value in vars(module).values() if isinstance(value, type) and issubclass(value, Method)]
     (kind,) = (value for value in found if value.__module__ == module.__name__)
     network = backbone.build(card.model, initialise=initialise)
-    absent = [layer for layer in card.guidance.layers if layer not in network.channels]
-    if absent:
-        known = ", ".join(map(str, network.channels))
-        raise UserError(f"guidance.layers: {card.model.backbone} has no layer {absent[0]}; it has {known}")
     method = kind(network, len(Expression), **card.model.options)
+    layers = method.backbone.channels
+    absent = [layer for layer in card.guidance.layers if layer not in layers]
+    if absent:
+        known = ", ".join(map(str, layers))
+        raise UserError(f"guidance.layers: {card.model.backbone} has no layer {absent[0]}; it has {known}")
     if initialise:
         method.initialise(card.model)
     return method

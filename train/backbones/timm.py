@@ -1,5 +1,11 @@
-"""Any convolutional network of timm by name, with its own strides; the last of its feature maps is layer 5."""
+"""Any network of timm by name, convolutional or transformer, with its own strides; its last map is layer 5.
 
+A hierarchical network gives its last five feature maps, one with fewer has the layers up to 5. A plain transformer,
+whose blocks all have one stride, gives five of its blocks spread evenly, the last with the final norm; its tokens
+become maps. Networks that are built for one image size are built for the card's.
+"""
+
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,43 +15,77 @@ from torch import Tensor, nn
 from pipeline.errors import UserError
 from train.backbone import Backbone, load_weights
 
+LAYERS = 5
+
 
 class TimmBackbone(Backbone):
-    """The last five feature maps of a timm network are the layers 1 to 5; a network with four has the layers 2 to 5."""
+    """Features of a timm network as layers; `plain` says that it is a transformer without a hierarchy."""
 
     network: Any
 
-    def __init__(self, name: str, path: Path | None) -> None:
+    def __init__(self, name: str, path: Path | None, image_size: int) -> None:
         super().__init__()
-        try:
-            self.network = timm.create_model(name, pretrained=False)
-        except RuntimeError:
-            raise UserError(f"model.backbone: timm has no network {name!r}; see timm.list_models()") from None
+        self.network = _create(name, image_size)
         if path is not None:
-            load_weights(self.network, path)
-        stages = list(self.network.feature_info)
-        self.first = max(len(stages) - 5, 0)
-        self.channels = dict(zip(range(6 - len(stages[self.first :]), 6), _channels(stages[self.first :]), strict=True))
-        self.last_stage = stages[-1]["module"]
+            load_weights(self.network, path, adapt=lambda tensors: resampled(tensors, self.network))
         try:
-            self.network.prune_intermediate_layers(len(stages), prune_norm=True, prune_head=True)
+            stages = list(self.network.feature_info)
+            self.plain = len(stages) > 1 and len({stage["reduction"] for stage in stages}) == 1
+            self.taken = spread(len(stages)) if self.plain else list(range(len(stages)))[-LAYERS:]
+            self.network.prune_intermediate_layers(self.taken, prune_norm=not self.plain, prune_head=True)
         except (AttributeError, AssertionError, TypeError, ValueError):
             raise UserError(f"model.backbone: timm/{name} does not hand out feature maps; choose another") from None
+        self.modules_taken = [stages[number]["module"] for number in self.taken]
+        numbers = range(LAYERS + 1 - len(self.taken), LAYERS + 1)
+        self.channels = {layer: stages[number]["num_chs"] for layer, number in zip(numbers, self.taken, strict=True)}
 
     def forward(self, images: Tensor) -> dict[int, Tensor]:
-        """Return the features of the layers that the network has."""
-        maps = self.network.forward_intermediates(images, intermediates_only=True)[self.first :]
+        """Return the features of the layers that the network has, channels first."""
+        maps = self.network.forward_intermediates(images, indices=self.taken, intermediates_only=True)
+        if self.plain:
+            maps[-1] = self.network.norm(maps[-1].movedim(1, -1)).movedim(-1, 1)
         return dict(zip(self.channels, maps, strict=True))
 
     def last_stage_parameters(self) -> list[nn.Parameter]:
-        """Return the parameters of the module that timm names for the last feature map."""
-        return list(self.network.get_submodule(self.last_stage).parameters())
+        """Return the parameters of the modules behind layer 4; timm registers modules in the order they run in."""
+        modules = list(self.network.named_modules())
+        fourth = self.modules_taken[-2]
+        start = max(place for place, (name, _) in enumerate(modules) if f"{name}.".startswith(f"{fourth}."))
+        return [value for _, module in modules[start + 1 :] for value in module.parameters(recurse=False)]
 
 
-def build(name: str, path: Path | None) -> TimmBackbone:
+def build(name: str, path: Path | None, image_size: int) -> TimmBackbone:
     """Build a timm network by name, with the weights of a file or, without `path`, random ones."""
-    return TimmBackbone(name, path)
+    return TimmBackbone(name, path, image_size)
 
 
-def _channels(stages: list[dict]) -> list[int]:
-    return [stage["num_chs"] for stage in stages]
+def spread(depth: int) -> list[int]:
+    """Choose five of a number of blocks at equal distances, or all if there are fewer; the last is among them."""
+    count = min(LAYERS, depth)
+    return [round(depth * place / count) - 1 for place in range(1, count + 1)]
+
+
+def resampled(tensors: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """Fit the positional embeddings of a file to a network of the same kind built for another image size.
+
+    Each family of timm has its own way to; a file with other names is left as it is, for the check that follows.
+    """
+    wanted = network.state_dict()
+    same_names = wanted.keys() <= tensors.keys()
+    convert = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
+    if convert is None or not same_names or all(tensors[name].shape == wanted[name].shape for name in wanted):
+        return tensors
+    return convert(tensors, network)
+
+
+def _create(name: str, image_size: int) -> Any:
+    try:
+        try:
+            return timm.create_model(name, pretrained=False, img_size=image_size)
+        except TypeError:  # networks that take images of any size have no such argument
+            return timm.create_model(name, pretrained=False)
+    except RuntimeError:
+        raise UserError(f"model.backbone: timm has no network {name!r}; see timm.list_models()") from None
+    except (AssertionError, ValueError) as error:
+        said = " ".join(str(error).split())[:100]
+        raise UserError(f"model.image_size: timm/{name} cannot be built for {image_size} px: {said}") from None

@@ -1,0 +1,100 @@
+"""IR-50 up to its third stage, which APViT extracts features with (improved residual units; Deng et al., CVPR 2019).
+
+Tensor names are face.evoLVe's, but `body` is cut into stages: `body.<stage>.<unit>`. Spec of the methods, section 11.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from train.backbone import Backbone, load_weights
+
+
+class Design(NamedTuple):
+    """One member of the family: units and channels of its three stages."""
+
+    depths: tuple[int, int, int]
+    widths: tuple[int, int, int]
+
+
+DESIGNS = {
+    "ir50": Design((3, 4, 14), (64, 128, 256)),
+    "ir50_micro": Design((1, 1, 2), (32, 64, 128)),  # for the demo on a CPU
+}
+
+
+class Unit(nn.Module):
+    """Two 3x3 convolutions, the second with the stride, beside a shortcut; nothing follows the sum."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.shortcut_layer: nn.Module = nn.MaxPool2d(kernel_size=1, stride=stride)
+        if inputs != outputs:
+            convolution = nn.Conv2d(inputs, outputs, kernel_size=1, stride=stride, bias=False)
+            self.shortcut_layer = nn.Sequential(convolution, nn.BatchNorm2d(outputs))
+        self.res_layer = nn.Sequential(
+            nn.BatchNorm2d(inputs),
+            nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, bias=False),
+            nn.PReLU(outputs),
+            nn.Conv2d(outputs, outputs, kernel_size=3, stride=stride, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return features of half the size where the stride is 2."""
+        return self.res_layer(features) + self.shortcut_layer(features)
+
+
+class ImprovedResNet(Backbone):
+    """Layer 1 is the output of stage 3, an eighth of the images' size; it is the only layer.
+
+    `grid` is its side for the images of the card, pixels.
+    """
+
+    def __init__(self, design: Design, image_size: int) -> None:
+        super().__init__()
+        first, *_, last = design.widths
+        convolution = nn.Conv2d(3, first, kernel_size=3, padding=1, bias=False)
+        self.input_layer = nn.Sequential(convolution, nn.BatchNorm2d(first), nn.PReLU(first))
+        inputs = (first, *design.widths)
+        self.body = nn.Sequential(*map(_stage, inputs, design.widths, design.depths))
+        self.channels = {1: last}
+        self.grid = -(-image_size // 8)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.xavier_uniform_(module.weight)
+
+    def forward(self, images: Tensor) -> dict[int, Tensor]:
+        """Return the features of images (b, 3, h, w) as layer 1."""
+        return {1: self.body(self.input_layer(images))}
+
+    def last_stage_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters of stage 3."""
+        return list(self.body[-1].parameters())
+
+
+def build(name: str, path: Path | None, image_size: int) -> ImprovedResNet:
+    """Build a network by name, with the weights of a face.evoLVe file or, without `path`, random ones."""
+    design = DESIGNS[name]
+    network = ImprovedResNet(design, image_size)
+    if path is not None:
+        load_weights(network, path, ignore=("output_layer.",), adapt=lambda tensors: _staged(tensors, design))
+    return network
+
+
+def _stage(inputs: int, outputs: int, depth: int) -> nn.Sequential:
+    return nn.Sequential(Unit(inputs, outputs, 2), *(Unit(outputs, outputs, 1) for _ in range(depth - 1)))
+
+
+def _staged(tensors: dict[str, Tensor], design: Design) -> dict[str, Tensor]:
+    """Rename `body.<number>` to `body.<stage>.<unit>`; stage 4, which is not built, is left out."""
+    places = [f"body.{stage}.{unit}" for stage, depth in enumerate(design.depths) for unit in range(depth)]
+    renamed = {}
+    for name, value in tensors.items():
+        part, _, rest = name.removeprefix("body.").partition(".")
+        if not name.startswith("body.") or not part.isdigit():
+            renamed[name] = value
+        elif int(part) < len(places):
+            renamed[f"{places[int(part)]}.{rest}"] = value
+    return renamed

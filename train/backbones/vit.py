@@ -1,0 +1,88 @@
+"""Vision transformers that also say where the class token looks (Dosovitskiy et al., 2021; DeiT: Touvron et al., 2021).
+
+The network is timm's, so that its tensors and DeiT's have their names. Spec of the methods, section 10.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from timm.models import vision_transformer as timm_vit
+from torch import Tensor, nn
+
+from pipeline.errors import UserError
+from train.backbone import Backbone, load_weights
+from train.backbones.timm import TimmBackbone, resampled
+
+DESIGNS: dict[str, dict[str, Any]] = {
+    "deit_small": {"patch_size": 16, "embed_dim": 384, "depth": 12, "num_heads": 6},
+    "deit_micro": {"patch_size": 8, "embed_dim": 192, "depth": 4, "num_heads": 3},  # for the demo on a CPU
+}
+
+
+class VisionTransformer(Backbone):
+    """Layer 1 is the map of the patch tokens after the final LayerNorm, layer 2 the attention of the class token.
+
+    Layer 2 (b, 1, h, w) is the softmax attention of the class token over the patches, averaged over the heads and
+    added up over the blocks.
+    """
+
+    network: Any
+
+    def __init__(self, network: timm_vit.VisionTransformer) -> None:
+        super().__init__()
+        self.network = network
+        self.channels = {1: network.embed_dim, 2: 1}
+
+    def forward(self, images: Tensor) -> dict[int, Tensor]:
+        """Return both layers of images (b, 3, s, s)."""
+        network = self.network
+        tokens = network.norm_pre(network.patch_drop(network._pos_embed(network.patch_embed(images))))
+        looks = []
+        for block in network.blocks:
+            looks.append(class_attention(block.attn, block.norm1(tokens)))
+            tokens = block(tokens)
+        first, grid = network.num_prefix_tokens, network.patch_embed.grid_size
+        patches = network.norm(tokens)[:, first:].transpose(1, 2).unflatten(2, grid)
+        attended = torch.stack(looks).sum(0)[:, None, first:].unflatten(2, grid)
+        return {1: patches, 2: attended}
+
+    def last_stage_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters of the last block and the final LayerNorm."""
+        return [*self.network.blocks[-1].parameters(), *self.network.norm.parameters()]
+
+
+def class_attention(attention: Any, tokens: Tensor) -> Tensor:
+    """Return how the class token attends to all tokens (b, n, dim) in one block: (b, n), the mean over its heads.
+
+    `attention` is timm's module; it computes the same softmax for every token, but hands it to nobody.
+    """
+    weight, bias = attention.qkv.weight.chunk(3), (None, None)
+    if attention.qkv.bias is not None:
+        bias = attention.qkv.bias.chunk(3)
+    heads = (attention.num_heads, attention.head_dim)
+    query = nn.functional.linear(tokens[:, 0], weight[0], bias[0]).unflatten(1, heads)
+    keys = nn.functional.linear(tokens, weight[1], bias[1]).unflatten(2, heads)
+    scores = torch.einsum("bhd,bnhd->bhn", attention.q_norm(query), attention.k_norm(keys))
+    return (scores.float() * attention.scale).softmax(2).mean(1)
+
+
+def attending(backbone: Backbone) -> VisionTransformer:
+    """Return a backbone that has the attention of the class token; raise UserError if this one cannot have it."""
+    if isinstance(backbone, VisionTransformer):
+        return backbone
+    network = backbone.network if isinstance(backbone, TimmBackbone) else None
+    if isinstance(network, timm_vit.VisionTransformer) and network.has_class_token:
+        return VisionTransformer(network)
+    raise UserError(
+        "model.backbone: this method needs the attention of a class token; "
+        f"choose {', '.join(DESIGNS)} or one of timm's plain vision transformers such as timm/vit_tiny_patch16_224"
+    )
+
+
+def build(name: str, path: Path | None, image_size: int) -> VisionTransformer:
+    """Build a transformer by name, with the weights of DeiT's or timm's file or, without `path`, random ones."""
+    network = timm_vit.VisionTransformer(img_size=image_size, num_classes=0, **DESIGNS[name])
+    if path is not None:
+        load_weights(network, path, ignore=("head.",), adapt=lambda tensors: resampled(tensors, network))
+    return VisionTransformer(network)
