@@ -89,7 +89,7 @@ class Method(nn.Module):
 def published(mode: str) -> bool:
     """Tell whether the option `mode` asks for what the published code does instead of the method's own paper."""
     if mode not in ("original", "published"):
-        raise UserError(f"model.options.mode: there is no mode {mode!r}{suggestion(mode, ('original', 'published'))}")
+        raise UserError(f"model.options.mode: there is no mode {mode!r}{suggestion(str(mode), ('original', 'published'))}")
     return mode == "published"
 
 

@@ -29,7 +29,7 @@ def gradient(output: Output, classes: Tensor) -> Tensor:
     An image's logits depend on its own features only, so that the sum over the batch separates again. The graph is
     kept: the maps of other classes can follow. Raises RuntimeError after a forward pass without gradients.
     """
-    if not output.logits.requires_grad:
+    if not output.features[5].requires_grad:
         raise RuntimeError("this class map is a gradient: run the forward pass with gradients enabled")
     score = output.logits.gather(1, classes[:, None]).sum()
     return torch.autograd.grad(score, output.features[5], retain_graph=True)[0].float()
