@@ -27,7 +27,7 @@ def propagate(network: Callable[[Tensor], Tensor], images: Tensor, relevance: Te
     reaches a unit that no positive connection feeds.
     """
     with torch.inference_mode(False), torch.enable_grad(), torch.autocast(images.device.type, enabled=False):
-        start = images.detach().clone().float().requires_grad_()
+        start = images.detach().clone().requires_grad_()
         with RandomWalk():
             output = network(start)
         (arrived,) = torch.autograd.grad(output, start, relevance.to(output))
