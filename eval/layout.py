@@ -15,17 +15,32 @@ PROTOCOLS = {
     "paper": "the best epoch is chosen on the test set, as the published code does",
 }
 HEADINGS = {"accuracy": "CL (%)", "cam_cosine": "CAM-COS", "attention_cosine": "ATT-COS"}
+# The paper's names, in its order; a method of one's own follows under the name of its file.
+METHODS = {
+    "cam": "CAM", "wildcat": "WILDCAT", "gradcam": "GradCAM", "gradcampp": "GradCAM++", "acol": "ACoL", "prm": "PRM",
+    "adl": "ADL", "cutmix": "CutMix", "layercam": "LayerCAM", "tscam": "TS-CAM", "apvit": "APViT",
+}  # fmt: skip
 VARIANTS = {"plain": "without AU", "au": "with AU"}
 UNKNOWN = "n/a"
 PENDING = "pending"
 NO_CAM = "--"  # means that the method has no CAM, and nothing else
 
-Grid = list[list[str]]
+Grid = list[list[str]]  # headings hold line breaks, which LaTeX keeps
 
 
 def layers(numbers: Sequence[int]) -> str:
     """Name a set of layers: 5, or 3+4+5."""
     return "+".join(map(str, numbers))
+
+
+def method_name(method: str) -> str:
+    """Name a method as the paper does."""
+    return METHODS.get(method, method)
+
+
+def rank(method: str) -> tuple[int, str]:
+    """Sort key of a method: the paper's order, then the alphabet."""
+    return [*METHODS, method].index(method), method
 
 
 def beside_paper(table: pd.DataFrame, known: Collection[str]) -> Grid:
@@ -37,11 +52,11 @@ def beside_paper(table: pd.DataFrame, known: Collection[str]) -> Grid:
     metrics = dict.fromkeys(table["metric"])
     columns = [(*place, metric, variant) for place in places for metric in metrics for variant in VARIANTS]
     cells = _cells(table, ["method", "dataset", "protocol", "metric", "variant"])
-    heading = [f"{dataset} ({protocol}), {HEADINGS[m]} {VARIANTS[v]}" for dataset, protocol, m, v in columns]
+    heading = [f"{dataset} ({protocol}),\n{HEADINGS[m]}\n{VARIANTS[v]}" for dataset, protocol, m, v in columns]
     rows = [["method", "", *heading]]
     for method in dict.fromkeys(table["method"]):
         found = [cells[method, *column] for column in columns]
-        rows.append([method, "ours", *map(_ours, found)])
+        rows.append([method_name(method), "ours", *map(_ours, found)])
         if any(dataset in known for dataset, _ in places):
             rows.append(["", "paper", *(_number(one, "paper", "") for one in found)])
             rows.append(["", "difference", *(_number(one, "difference", "+") for one in found)])
@@ -53,10 +68,12 @@ def sweep(table: pd.DataFrame) -> Grid:
     places = dict.fromkeys(zip(table["dataset"], table["protocol"], table["metric"], strict=True))
     cells = _cells(table, ["method", "weight", "layers", "dataset", "protocol", "metric"])
     settings = dict.fromkeys(zip(table["method"], table["weight"], table["layers"], strict=True))
-    rows = [["method", "AU term", *(f"{dataset} ({protocol}), {HEADINGS[m]}" for dataset, protocol, m in places)]]
+    rows = [["method", "AU term", *(f"{dataset} ({protocol}),\n{HEADINGS[m]}" for dataset, protocol, m in places)]]
     for method, weight, names in settings:
         setting = f"λ {weight:g}, layer {names}" if weight else "none"
-        rows.append([method, setting, *(_ours(cells.get((method, weight, names, *place))) for place in places)])
+        rows.append(
+            [method_name(method), setting, *(_ours(cells.get((method, weight, names, *place))) for place in places)]
+        )
     return rows
 
 
@@ -80,7 +97,7 @@ def _number(row: Any, column: str, sign: str) -> str:
 def markdown(title: str, rows: Grid, notes: Sequence[str]) -> str:
     """Set a grid as a Markdown table under its title, with its notes."""
     heading, *body = rows
-    lines = [f"| {' | '.join(heading)} |", f"|---|---|{'---:|' * (len(heading) - 2)}"]
+    lines = [f"| {' | '.join(heading)} |".replace("\n", " "), f"|---|---|{'---:|' * (len(heading) - 2)}"]
     lines += [f"| {' | '.join(row)} |" for row in body]
     return "\n".join([f"# {title}", "", *lines, "", *(f"- {note}" for note in notes), ""])
 
@@ -94,7 +111,7 @@ def latex(title: str, rows: Grid, notes: Sequence[str]) -> str:
         rf"\caption{{{_escaped(title)}. {_escaped(' '.join(notes))}}}",
         rf"\begin{{tabular}}{{ll{'r' * (len(heading) - 2)}}}",
         r"\hline",
-        " & ".join(heading) + r" \\",
+        " & ".join(rf"\shortstack{{{text}}}".replace("\n", r"\\") for text in heading) + r" \\",
         r"\hline",
         *(" & ".join(row) + r" \\" for row in body),
         r"\hline",

@@ -96,8 +96,8 @@ def _key(name: str, one: Scores) -> Key:
 
 
 def _order(key: Key) -> Key:
-    """Sort plain before au, and settings by weight."""
-    return (*key[:3], key[3] != "plain", *key[4:])
+    """Sort methods as the paper does, plain before au, and settings by weight."""
+    return (*key[:2], layout.rank(key[2]), key[3] != "plain", *key[4:])
 
 
 def _check(runs: Sequence[Scores]) -> None:
@@ -136,12 +136,13 @@ def _cell(metric: str, runs: Sequence[Scores], theirs: float | None) -> dict[str
     }
 
 
-def notes(table: pd.DataFrame, official: dict[str, int]) -> list[str]:
+def notes(name: str, table: pd.DataFrame, official: dict[str, int]) -> list[str]:
     """Say what a reader must know: protocol, rounding, Neutral, missing cells, and when faces are not the paper's."""
     shown = table[table["seeds"] > 0]
     found = dict.fromkeys(zip(shown["dataset"], shown["protocol"], shown["images"].astype(int), strict=True))
     said = [
-        f"{dataset}, protocol {name}: {layout.PROTOCOLS[name]}; {count} test faces." for dataset, name, count in found
+        f"{dataset}, protocol {protocol}: {layout.PROTOCOLS[protocol]}; {count} test faces."
+        for dataset, protocol, count in found
     ]
     for dataset, _, count in found:
         if dataset not in official:
@@ -151,14 +152,27 @@ def notes(table: pd.DataFrame, official: dict[str, int]) -> list[str]:
                 f"{dataset}: the paper's numbers are for {official[dataset]} test faces, not for these {count}; "
                 "the difference does not say how well the paper is reproduced."
             )
+    said.append(
+        "CL is in percent, over all seven classes; cosines are macro means over six expressions, Neutral excluded."
+    )
+    if "attention_cosine" in METRICS[name]:
+        which = f", {_attention_layers(shown)}" if name == "table2" else ""
+        said.append(f"ATT-COS is that of the deepest guided layer{which}.")
     return [
         *said,
-        "CL is in percent, over all seven classes; cosines are macro means over six expressions, Neutral excluded; "
-        "ATT-COS is that of the deepest guided layer.",
         "Ours: mean ± standard deviation over seeds (number of seeds), rounded to two decimals. The paper truncates to "
         "two decimals and selects on the test set.",
         f"{layout.UNKNOWN}: not known to us; {layout.PENDING}: no run yet; {layout.NO_CAM}: the method has no CAM.",
     ]
+
+
+def _attention_layers(table: pd.DataFrame) -> str:
+    """Name the deepest guided layer, of which ATT-COS is, of every method where that is not 5."""
+    found: dict[str, set[int]] = {}
+    for method, names in zip(table["method"], table["layers"], strict=True):
+        found.setdefault(layout.method_name(method), set()).add(max(map(int, names.split("+"))))
+    others = [f"{name}: {' or '.join(map(str, sorted(deep)))}" for name, deep in found.items() if deep != {5}]
+    return f"5 ({', '.join(others)})" if others else "5"
 
 
 def paper_images() -> dict[str, int]:
@@ -170,7 +184,7 @@ def write_table(name: str, files: Sequence[Path], out: Path) -> None:
     """Write a table as `out`.csv, `out`.md and `out`.tex."""
     table, official = pivot(name, [read_scores(path) for path in files]), paper_images()
     rows = layout.sweep(table) if name == "sweep" else layout.beside_paper(table, official)
-    said = notes(table, official)
+    said = notes(name, table, official)
     write_text(beside(out, ".csv"), table.to_csv(index=False))
     write_text(beside(out, ".md"), layout.markdown(layout.TITLES[name], rows, said))
     write_text(beside(out, ".tex"), layout.latex(layout.TITLES[name], rows, said))

@@ -15,6 +15,7 @@ from eval.predictions import read
 from eval.score import write_scores
 from pipeline.errors import UserError, run
 from pipeline.expressions import SIX
+from pipeline.plugins import names
 from tests.constructed import Constructed
 from train.config import Card
 
@@ -74,7 +75,7 @@ def test_table1_has_ours_the_papers_and_the_difference(runs: Path, tmp_path: Pat
     assert found.loc["cam_cosine", "au"]["difference"] == pytest.approx(-0.04)
     heading, _, ours, paper, difference = rows_of((tmp_path / "tables" / "table1.md").read_text())
     assert heading[2] == "rafdb (heldout), CL (%) without AU"
-    assert ours == ["cam", "ours", "87.00 ± 1.00 (3)", "88.50 (1)", "0.50 ± 0.00 (3)", "0.66 (1)"]
+    assert ours == ["CAM", "ours", "87.00 ± 1.00 (3)", "88.50 (1)", "0.50 ± 0.00 (3)", "0.66 (1)"]
     assert paper == ["", "paper", "n/a", "88.95", "n/a", "0.70"]
     assert difference == ["", "difference", "n/a", "-0.45", "n/a", "-0.04"]
 
@@ -82,9 +83,10 @@ def test_table1_has_ours_the_papers_and_the_difference(runs: Path, tmp_path: Pat
 def test_tex_holds_the_same_cells(runs: Path, tmp_path: Path) -> None:
     table.write_table("table1", [scores(runs), scores(runs, seed=1), guided(runs)], tmp_path / "t")
     tex = (tmp_path / "t.tex").read_text()
-    assert r"cam & ours & 80.00 $\pm$ 0.00 (2) & 80.00 (1) & 0.50 $\pm$ 0.00 (2) & 0.50 (1) \\" in tex
+    assert r"CAM & ours & 80.00 $\pm$ 0.00 (2) & 80.00 (1) & 0.50 $\pm$ 0.00 (2) & 0.50 (1) \\" in tex
     assert r" & paper & n/a & 88.95 & n/a & 0.70 \\" in tex
     assert re.search(r"(?<!\\)[%_&]", tex.split(r"\begin{tabular}")[0]) is None
+    assert r"& \shortstack{rafdb (heldout),\\CL (\%)\\without AU} &" in tex
     assert tex.count(r"\begin") == tex.count(r"\end") == 2
 
 
@@ -137,7 +139,28 @@ def test_notes_state_protocol_and_when_faces_are_not_the_papers(runs: Path, tmp_
 def test_two_protocols_have_columns_of_their_own(runs: Path) -> None:
     found = table.pivot("table2", [table.read_scores(scores(runs, protocol=name)) for name in ("heldout", "paper")])
     heading = layout.beside_paper(found, {"rafdb"})[0]
-    assert heading[2::2] == ["rafdb (heldout), ATT-COS without AU", "rafdb (paper), ATT-COS without AU"]
+    assert heading[2::2] == ["rafdb (heldout),\nATT-COS\nwithout AU", "rafdb (paper),\nATT-COS\nwithout AU"]
+
+
+def test_methods_have_the_papers_order_and_names(runs: Path, tmp_path: Path) -> None:
+    paper = ["CAM", "WILDCAT", "GradCAM", "GradCAM++", "ACoL", "PRM", "ADL", "CutMix", "LayerCAM", "TS-CAM", "APViT"]
+    files = [scores(runs, method=name) for name in [*names("train.methods"), "mine"]]
+    table.write_table("table1", files, tmp_path / "t")
+    shown = [row[0] for row in rows_of((tmp_path / "t.md").read_text())[2::3]]
+    assert shown == [*paper, "mine"]
+    tex = (tmp_path / "t.tex").read_text()
+    assert re.findall(r"^(\S+) & ours", tex, re.MULTILINE) == shown
+    cells = {line.count(" & ") for line in tex.splitlines() if line.endswith(r"\\")}
+    assert len(cells) == 1
+
+
+def test_notes_name_the_methods_whose_attention_is_of_another_layer(runs: Path, tmp_path: Path) -> None:
+    files = [scores(runs), scores(runs, method="cutmix", layers=[4]), scores(runs, method="tscam", layers=[1, 4])]
+    table.write_table("table2", files, tmp_path / "t")
+    text = (tmp_path / "t.md").read_text()
+    assert "ATT-COS is that of the deepest guided layer, 5 (CutMix: 4, TS-CAM: 4).\n" in text
+    table.write_table("table2", files[:1], tmp_path / "t")
+    assert "ATT-COS is that of the deepest guided layer, 5.\n" in (tmp_path / "t.md").read_text()
 
 
 def test_sweep_has_a_row_per_weight_and_layer_set(runs: Path, tmp_path: Path) -> None:
