@@ -88,8 +88,9 @@ class Method(nn.Module):
 
 def published(mode: str) -> bool:
     """Tell whether the option `mode` asks for what the published code does instead of the method's own paper."""
-    if mode not in ("original", "published"):
-        raise UserError(f"model.options.mode: there is no mode {mode!r}{suggestion(str(mode), ('original', 'published'))}")
+    known = ("original", "published")
+    if mode not in known:
+        raise UserError(f"model.options.mode: there is no mode {mode!r}{suggestion(str(mode), known)}")
     return mode == "published"
 
 
