@@ -1,22 +1,16 @@
-"""Backbones: features of torchvision and timm at the right layers, weights from files, one clear line without them."""
+"""Backbones: features of the right layers, weights from files in their publishers' formats, one clear line without."""
 
-import hashlib
 import pickle
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 
 import pytest
-import timm
 import torch
 import torchvision
-from safetensors.torch import save_file
+from timm.layers import resample_abs_pos_embed
 
-import train.weights
 from pipeline.errors import UserError
 from train import backbone
-from train.backbones import resnet
+from train.backbones import ir50, resnet, vit
 from train.config import BACKBONES, Model, known_weights
-from train.weights import fetch, local, missing
 
 
 def test_resnet_equals_torchvision_with_two_strides_taken_out():
@@ -38,15 +32,45 @@ def test_resnet_equals_torchvision_with_two_strides_taken_out():
         torch.testing.assert_close(features[layer], value)
 
 
+RESNET = [112, 56, 28, 28, 28]
+SIDES = {
+    "deit_small": [14, 14],
+    "deit_micro": [28, 28],
+    "ir50": [28],
+    "ir50_micro": [28],
+    "resnet50_small_maps": [112, 56, 28, 14, 7],
+}
+
+
 @pytest.mark.parametrize("name", BACKBONES)
-def test_sizes_and_channels(name):
+def test_sizes_and_channels_are_those_that_the_card_is_checked_against(name):
     network = backbone.build(Model(backbone=name, init="none"))
     with torch.no_grad():
         features = network.eval()(torch.zeros(1, 3, 224, 224))
-    assert [part.shape[-1] for part in features.values()] == [112, 56, 28, 28, 28]
+    assert [part.shape[-1] for part in features.values()] == SIDES.get(name, RESNET)
     assert {layer: part.shape[1] for layer, part in features.items()} == network.channels
-    last = {id(parameter) for parameter in network.last_stage_parameters()}
-    assert last == {id(parameter) for name, parameter in network.named_parameters() if name.startswith("layer4.")}
+    assert tuple(features) == BACKBONES[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "last"),
+    [
+        ("resnet18", ("layer4.",)),
+        ("deit_micro", ("network.blocks.3.", "network.norm.")),
+        ("ir50_micro", ("body.2.",)),
+        ("timm/convnext_atto", ("network.stages.3.",)),
+        (
+            "timm/densenet121",
+            ("network.features.transition3.", "network.features.denseblock4.", "network.features.norm5."),
+        ),
+        ("timm/efficientnet_b0", ("network.blocks.5.", "network.blocks.6.")),
+        ("timm/vit_tiny_patch16_224", ("network.blocks.10.", "network.blocks.11.", "network.norm.")),
+    ],
+)
+def test_parameters_of_the_last_stage(name, last):
+    network = backbone.build(Model(backbone=name, init="none", image_size=64))
+    found = {id(parameter) for parameter in network.last_stage_parameters()}
+    assert found == {id(value) for key, value in network.named_parameters() if key.startswith(last)}
 
 
 def test_parameters_of_resnet50_are_those_of_the_published_encoder():
@@ -61,40 +85,7 @@ def test_convolutions_start_with_the_variance_of_he():
 
 
 def test_every_known_backbone_is_listed():
-    assert set(BACKBONES) == set(resnet.DESIGNS)
-
-
-@pytest.mark.parametrize(
-    ("name", "first"), [("resnet10t", 1), ("convnext_atto", 2), ("mobilenetv3_small_050", 1), ("regnetx_002", 1)]
-)
-def test_timm_features_are_those_of_features_only(name, first):
-    torch.manual_seed(0)
-    reference = timm.create_model(name, features_only=True).eval()
-    torch.manual_seed(0)
-    network = backbone.build(Model(backbone=f"timm/{name}", init="none")).eval()
-    values = dict(network.named_parameters())
-    renamed = {key.replace(".", "_"): value for key, value in values.items()}
-    with torch.no_grad():
-        for key, value in reference.named_parameters():
-            value.copy_(renamed["network_" + key.replace(".", "_")])
-        images = torch.randn(1, 3, 96, 96)
-        found, expected = network(images), reference(images)
-    assert list(found) == list(range(first, 6))
-    for layer, value in zip(found, expected, strict=True):
-        torch.testing.assert_close(found[layer], value)
-        assert network.channels[layer] == value.shape[1]
-    assert network.last_stage_parameters()
-
-
-def test_timm_gradients_reach_every_parameter():
-    network = backbone.build(Model(backbone="timm/resnet10t", init="none"))
-    network(torch.randn(2, 3, 64, 64))[5].mean().backward()
-    assert all(parameter.grad is not None for parameter in network.parameters())
-
-
-def test_an_unknown_timm_network_is_refused():
-    with pytest.raises(UserError, match=r"timm has no network 'resnet10q'"):
-        backbone.build(Model(backbone="timm/resnet10q", init="none"))
+    assert set(BACKBONES) == {*resnet.DESIGNS, *vit.DESIGNS, *ir50.DESIGNS}
 
 
 @pytest.fixture(scope="module")
@@ -119,15 +110,6 @@ def test_weights_from_a_path_and_none_at_all(torchvision_file):
     assert torch.equal(given.conv1.weight, network.conv1.weight)
     random = backbone.build(Model(backbone="resnet18", init="imagenet", weights="nowhere"), initialise=False)
     assert not torch.equal(random.conv1.weight, network.conv1.weight)
-
-
-def test_timm_weights_from_safetensors(tmp_path):
-    torch.manual_seed(2)
-    reference = timm.create_model("resnet10t")
-    (tmp_path / "timm").mkdir()
-    save_file(reference.state_dict(), tmp_path / "timm" / "resnet10t.safetensors")
-    ours = backbone.build(Model(backbone="timm/resnet10t", weights=tmp_path))
-    assert torch.equal(ours.network.layer4[0].conv1.weight, reference.layer4[0].conv1.weight)
 
 
 def test_a_missing_file_is_named_with_its_address(tmp_path):
@@ -185,125 +167,113 @@ def test_a_file_with_code_or_garbage_is_refused_and_not_run(tmp_path):
             backbone.build(Model(backbone="resnet18", init=str(garbage)))
 
 
-@pytest.fixture
-def published(tmp_path, monkeypatch):
-    """Two files on a server of our own (file://), one of which is damaged on the way, and two out of reach."""
-    content = b"weights"
-    digest = hashlib.sha256(content).hexdigest()
-    server = tmp_path / "server"
-    server.mkdir()
-    (server / f"good-{digest[:8]}.pth").write_bytes(content)
-    (server / "bad-01234567.pth").write_bytes(content)
-    urls = {
-        "backbone:good": (server / f"good-{digest[:8]}.pth").as_uri(),
-        "backbone:bad": (server / "bad-01234567.pth").as_uri(),
-        "landmarks:away": "http://127.0.0.1:9/away-01234567.pth",
-        "backbone:hub": "http://127.0.0.1:9/model.safetensors",
+@pytest.fixture(scope="module")
+def evolve_file(tmp_path_factory):
+    """A file as face.evoLVe writes it for ir50_micro: units numbered through, a fourth stage and an embedding."""
+    torch.manual_seed(4)
+    network = backbone.build(Model(backbone="ir50_micro", init="none"))
+    numbers = {"body.0.0.": "body.0.", "body.1.0.": "body.1.", "body.2.0.": "body.2.", "body.2.1.": "body.3."}
+    tensors = {}
+    for name, value in network.state_dict().items():
+        lead = name[: len("body.0.0.")]
+        tensors[numbers.get(lead, lead) + name[len(lead) :]] = value
+    tensors["body.4.res_layer.1.weight"] = tensors["output_layer.3.weight"] = torch.zeros(2, 2)
+    path = tmp_path_factory.mktemp("evolve") / "backbone.pth"
+    torch.save(tensors, path)
+    return path, network, tensors
+
+
+def test_units_of_face_evolve_go_to_their_stages(evolve_file):
+    path, network, _ = evolve_file
+    ours = backbone.build(Model(backbone="ir50_micro", init=str(path)))
+    for name, value in network.state_dict().items():
+        assert torch.equal(ours.state_dict()[name], value), name
+
+
+def test_ir50_numbers_its_units_3_4_14():
+    names = {f"body.{number}.x": torch.tensor(float(number)) for number in range(24)}
+    staged = ir50._staged(names, ir50.DESIGNS["ir50"])
+    assert staged == {f"body.0.{n}.x": n for n in range(3)} | {f"body.1.{n}.x": n + 3 for n in range(4)} | {
+        f"body.2.{n}.x": n + 7 for n in range(14)
     }
-    monkeypatch.setattr(train.weights, "known_weights", lambda: urls)
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
-    return digest
 
 
-def test_fetch_checks_and_lists_what_it_brings(published, tmp_path):
-    folder = tmp_path / "weights"
-    assert [item.need for item in missing(["backbone:good"], folder)] == ["backbone:good"]
-    fetch(["backbone:good", "backbone:good"], folder)
-    assert missing(["backbone:good"], folder) == []
-    assert local("backbone:good", folder).read_bytes() == b"weights"
-    lines = (folder / "manifest.csv").read_text().splitlines()
-    assert lines[0] == "need,file,sha256,url"
-    assert lines[1].startswith(f"backbone:good,good-{published[:8]}.pth,{published},file://")
-    assert len(lines) == 2
+def test_a_file_that_is_not_of_face_evolve_is_refused(evolve_file, torchvision_file, tmp_path):
+    _, _, tensors = evolve_file
+    path = tmp_path / "other.pth"
+    model = Model(backbone="ir50_micro", init=str(path))
+    torch.save({k: v for k, v in tensors.items() if k != "body.3.res_layer.2.weight"}, path)
+    with pytest.raises(
+        UserError, match=r"other\.pth fits another network: the tensor body\.2\.1\.res_layer\.2\.weight is miss"
+    ):
+        backbone.build(model)
+    torch.save({**tensors, "input_layer.0.weight": torch.zeros(64, 3, 3, 3)}, path)
+    with pytest.raises(UserError, match=r"input_layer\.0\.weight is \(64, 3, 3, 3\) instead of \(32, 3, 3, 3\)"):
+        backbone.build(model)
+    torch.save(torchvision_file[1].state_dict(), path)
+    with pytest.raises(
+        UserError, match=r"other\.pth fits another network: the tensor input_layer\.0\.weight is missing"
+    ):
+        backbone.build(model)
 
 
-def test_fetch_without_network_lists_every_file_in_one_message(published, tmp_path):
-    folder = tmp_path / "weights"
+def test_the_ms1m_file_is_asked_for_by_name_and_place(tmp_path, evolve_file):
+    model = Model(backbone="ir50", init="ms1m", weights=tmp_path)
     with pytest.raises(UserError) as caught:
-        fetch(["backbone:hub", "backbone:good", "backbone:bad", "landmarks:away"], folder)
-    text = str(caught.value)
-    assert "\n" not in text
-    for name in ("away-01234567.pth", "model.safetensors"):
-        assert f"http://127.0.0.1:9/{name} -> {folder / name} (" in text
-    for part in ("bad-01234567.pth", "hash"):
-        assert part in text
-    assert "good" not in text
-    assert sorted(path.name for path in folder.iterdir()) == [f"good-{published[:8]}.pth"]
+        backbone.build(model)
+    path = tmp_path / "backbone_ir50_ms1m_epoch120.pth"
+    assert str(caught.value).startswith(f"{path} is missing: download that file from the model zoo of face.evoLVe")
+    torch.save(evolve_file[2], path)
+    with pytest.raises(UserError, match=r"ms1m_epoch120\.pth fits another network: the tensor"):
+        backbone.build(model)
 
 
-@pytest.mark.parametrize("content", [b"weights", b"cut"])
-def test_what_torch_hub_has_is_copied_if_it_is_whole(published, tmp_path, content):
-    name = f"good-{published[:8]}.pth"
-    cache = tmp_path / "cache" / "hub" / "checkpoints"
-    cache.mkdir(parents=True)
-    (cache / name).write_bytes(content)
-    if content == b"weights":
-        (tmp_path / "server" / name).unlink()
-    fetch(["backbone:good"], tmp_path / "weights")
-    assert local("backbone:good", tmp_path / "weights").read_bytes() == b"weights"
-    assert sorted(path.name for path in (tmp_path / "weights").iterdir()) == [name, "manifest.csv"]
+def test_a_unit_without_its_convolutions_takes_every_second_pixel():
+    unit = ir50.Unit(2, 2, stride=2)
+    torch.nn.init.zeros_(unit.res_layer[-1].weight)
+    features = torch.arange(2 * 5 * 5.0).reshape(1, 2, 5, 5)
+    torch.testing.assert_close(unit(features), features[:, :, ::2, ::2])
 
 
-class Hub(BaseHTTPRequestHandler):
-    """Answers as the Hugging Face hub does: a renamed network, then the hash on the way to the file."""
-
-    stated = ""
-
-    def do_GET(self):
-        moved = {"/old.safetensors": "/model.safetensors", "/model.safetensors": "/file"}.get(self.path)
-        self.send_response(302 if moved else 200)
-        if moved:
-            self.send_header("Location", moved)
-        if moved == "/file":
-            self.send_header("X-Linked-ETag", f'"{self.stated}"')
-        self.send_header("ETag", '"of another kind"')
-        self.send_header("Content-Length", "0" if moved else "7")
-        self.end_headers()
-        if not moved and self.command == "GET":
-            self.wfile.write(b"weights")
-
-    do_HEAD = do_GET  # noqa: N815
-
-    def log_message(self, *_):
-        pass
+@pytest.fixture(scope="module")
+def deit_file(tmp_path_factory):
+    """A file as DeiT's authors publish it, for deit_micro at 32 px: below the key `model`, with a head."""
+    torch.manual_seed(5)
+    network = backbone.build(Model(backbone="deit_micro", init="none", image_size=32)).network
+    path = tmp_path_factory.mktemp("deit") / "deit.pth"
+    head = {"head.weight": torch.zeros(1000, 192), "head.bias": torch.zeros(1000)}
+    torch.save({"model": {**network.state_dict(), **head}}, path)
+    return path, network
 
 
-@pytest.mark.parametrize("stated", ["right", "0" * 64, ""])
-def test_files_of_the_hub_are_checked_against_what_it_states(published, tmp_path, monkeypatch, stated):
-    monkeypatch.setattr(Hub, "stated", published if stated == "right" else stated)
-    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_port}/old.safetensors"
-        monkeypatch.setattr(train.weights, "known_weights", lambda: {"backbone:hub": address})
-        if stated == "right":
-            fetch(["backbone:hub"], tmp_path / "weights")
-            assert (tmp_path / "weights" / "old.safetensors").read_bytes() == b"weights"
-        else:
-            with pytest.raises(UserError, match="invalid hash" if stated else "states no SHA-256"):
-                fetch(["backbone:hub"], tmp_path / "weights")
-            assert not list((tmp_path / "weights").iterdir())
-        server.shutdown()
+def test_deit_weights_come_without_their_head(deit_file):
+    path, network = deit_file
+    ours = backbone.build(Model(backbone="deit_micro", init=str(path), image_size=32))
+    for name, value in network.state_dict().items():
+        assert torch.equal(ours.network.state_dict()[name], value), name
 
 
-def test_a_file_put_there_by_hand_is_checked(published, tmp_path):
-    folder = tmp_path / "weights"
-    folder.mkdir()
-    (folder / "bad-01234567.pth").write_bytes(b"cut short")
-    with pytest.raises(UserError, match=r"bad-01234567\.pth is damaged"):
-        fetch(["backbone:bad"], folder)
+def test_positional_embeddings_fit_another_image_size(deit_file):
+    path, network = deit_file
+    ours = backbone.build(Model(backbone="deit_micro", init=str(path), image_size=64)).network
+    expected = resample_abs_pos_embed(network.pos_embed, [8, 8], num_prefix_tokens=1)
+    assert ours.pos_embed.shape == (1, 65, 192)
+    torch.testing.assert_close(ours.pos_embed, expected)
+    assert torch.equal(ours.pos_embed[:, 0], network.pos_embed[:, 0])
+    assert torch.equal(ours.blocks[3].mlp.fc2.weight, network.blocks[3].mlp.fc2.weight)
 
 
-def test_an_unknown_need_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"no weights 'backbone:resnet5'.*available: .*backbone:resnet50"):
-        fetch(["backbone:resnet5"], tmp_path)
-
-
-def test_nothing_needed_is_fine(tmp_path):
-    fetch([], tmp_path)
-    assert (tmp_path / "manifest.csv").read_text() == "need,file,sha256,url\n"
-
-
-def test_timm_weights_have_their_address():
-    found = train.weights.find("backbone:timm/resnet10t.c3_in1k")
-    assert found.url == "https://huggingface.co/timm/resnet10t.c3_in1k/resolve/main/model.safetensors"
-    assert found.name == "timm/resnet10t.c3_in1k.safetensors"
+def test_another_transformer_is_refused(deit_file, tmp_path):
+    path, network = deit_file
+    with pytest.raises(
+        UserError, match=r"deit\.pth fits another network: the tensor cls_token is \(1, 1, 192\) instead of"
+    ):
+        backbone.build(Model(backbone="deit_small", init=str(path)))
+    smaller = {k: v for k, v in network.state_dict().items() if not k.startswith("blocks.3.")}
+    torch.save({"model": smaller}, tmp_path / "short.pth")
+    with pytest.raises(
+        UserError, match=r"short\.pth fits another network: the tensor blocks\.3\.norm1\.weight is missing"
+    ):
+        backbone.build(Model(backbone="deit_micro", init=str(tmp_path / "short.pth"), image_size=32))
+    with pytest.raises(UserError, match=r"deit_small_patch16_224-cd65a155\.pth is missing: .*dl\.fbaipublicfiles\.com"):
+        backbone.build(Model(backbone="deit_small", weights=tmp_path))

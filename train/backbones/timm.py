@@ -35,6 +35,8 @@ class TimmBackbone(Backbone):
             self.network.prune_intermediate_layers(self.taken, prune_norm=not self.plain, prune_head=True)
         except (AttributeError, AssertionError, TypeError, ValueError):
             raise UserError(f"model.backbone: timm/{name} does not hand out feature maps; choose another") from None
+        if self.plain:
+            check_patches(f"timm/{name}", stages[0]["reduction"], image_size)
         self.modules_taken = [stages[number]["module"] for number in self.taken]
         numbers = range(LAYERS + 1 - len(self.taken), LAYERS + 1)
         self.channels = {layer: stages[number]["num_chs"] for layer, number in zip(numbers, self.taken, strict=True)}
@@ -63,6 +65,12 @@ def spread(depth: int) -> list[int]:
     """Choose five of a number of blocks at equal distances, or all if there are fewer; the last is among them."""
     count = min(LAYERS, depth)
     return [round(depth * place / count) - 1 for place in range(1, count + 1)]
+
+
+def check_patches(name: str, patch: int, image_size: int) -> None:
+    """Raise UserError if square patches do not cover the images; the network would leave out a margin unsaid."""
+    if image_size % patch:
+        raise UserError(f"model.image_size: {image_size} px are no multiple of the {patch}-px patches of {name}")
 
 
 def resampled(tensors: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:

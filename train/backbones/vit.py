@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pipeline.errors import UserError
 from train.backbone import Backbone, load_weights
-from train.backbones.timm import TimmBackbone, resampled
+from train.backbones.timm import TimmBackbone, check_patches, resampled
 
 DESIGNS: dict[str, dict[str, Any]] = {
     "deit_small": {"patch_size": 16, "embed_dim": 384, "depth": 12, "num_heads": 6},
@@ -82,6 +82,7 @@ def attending(backbone: Backbone) -> VisionTransformer:
 
 def build(name: str, path: Path | None, image_size: int) -> VisionTransformer:
     """Build a transformer by name, with the weights of DeiT's or timm's file or, without `path`, random ones."""
+    check_patches(name, DESIGNS[name]["patch_size"], image_size)
     network = timm_vit.VisionTransformer(img_size=image_size, num_classes=0, **DESIGNS[name])
     if path is not None:
         load_weights(network, path, ignore=("head.",), adapt=lambda tensors: resampled(tensors, network))
