@@ -9,9 +9,11 @@ import pytest
 import yaml
 
 from pipeline.errors import UserError
+from pipeline.plugins import names
+from train.config import needed_weights
 from workflow.card import to_json, write
 from workflow.config import parse, read
-from workflow.grid import Run, card, grid
+from workflow.grid import Run, card, grid, shared
 from workflow.schema import keys
 
 ROOT = Path(__file__).parents[1]
@@ -41,20 +43,56 @@ def test_the_papers_numbers(paper):
 
 
 def test_the_grid(paper):
-    assert [one.folder for one in grid(paper, "table1")] == [
-        "heldout/rafdb/cam/plain/seed0",
-        "heldout/rafdb/cam/au-w4-l5/seed0",
-        "heldout/affectnet/cam/plain/seed0",
-        "heldout/affectnet/cam/au-w9-l5/seed0",
-    ]
+    table1 = [one.folder for one in grid(paper, "table1")]
+    assert table1[:2] == ["heldout/rafdb/cam/plain/seed0", "heldout/rafdb/cam/au-w4-l5/seed0"]
+    assert table1[-2:] == ["heldout/affectnet/apvit/plain/seed0", "heldout/affectnet/apvit/au-w9-l1/seed0"]
+    assert "heldout/rafdb/cutmix/au-w4-l4/seed0" in table1
+    assert len(table1) == 2 * 11 * 2
+    assert {one.method for one in grid(paper, "table1")} == set(names("train.methods"))
     assert len(grid(paper, "lambda")) == 1 + 22  # 4 is also the default
     assert len(grid(paper, "layers")) == 1 + 9  # [5] too
-    assert len(grid(paper)) == 4 + 21 + 8
+    assert len(grid(paper)) == 44 + 21 + 8
+
+
+def test_the_transformers_have_settings_of_their_own(paper):
+    tscam = card(paper, Run("heldout", "rafdb", "tscam", "au-w4-l1", 0))
+    apvit = card(paper, Run("heldout", "affectnet", "apvit", "plain", 0))
+    assert (tscam.model.backbone, tscam.model.image_size, tscam.guidance.layers) == ("deit_small", 224, (1,))
+    assert (apvit.model.backbone, apvit.model.image_size, apvit.guidance.layers) == ("ir50", 112, (1,))
+    assert (apvit.training.epochs, tscam.training.epochs) == (20, 100)
+    assert needed_weights(tscam) == ["backbone:deit_small"]
+    assert needed_weights(apvit) == ["apvit:vit_weights"]
+
+
+def test_methods_that_read_the_network_of_cam_share_its_training(paper):
+    sharing = {one.method: shared(paper, one) for one in grid(paper, "table1") if shared(paper, one)}
+    assert sharing.keys() == {"gradcam", "gradcampp", "layercam"}
+    assert {other.method for other in sharing.values()} == {"cam"}
+    apart = paper.model_copy(update={"independent": True})
+    assert not any(shared(apart, one) for one in grid(apart))
+
+
+def test_only_equal_trainings_are_shared(values):
+    values["datasets"]["rafdb"]["methods"] = {"gradcam": {"training": {"momentum": 0.5}}}
+    values["methods"]["gradcampp"] = {"model": {"options": {"mode": "published"}}}
+    values["datasets"]["affectnet"]["model"] = {"options": {"mode": "published"}}  # cam takes no such option
+    values["experiments"] = {
+        "one": {"datasets": ["rafdb"], "methods": ["gradcam", "gradcampp", "layercam"], "seeds": [3]},
+        "two": {"datasets": ["affectnet"], "methods": ["gradcampp"]},
+    }
+    config = parse(values)
+    assert [shared(config, one) for one in grid(config, "one")] == [
+        None,
+        None,
+        *(2 * [Run("heldout", "rafdb", "cam", "plain", 3), Run("heldout", "rafdb", "cam", "au-w4-l5", 3)]),
+    ]
+    assert [shared(config, one) for one in grid(config, "two")] == [None, None]
 
 
 def test_later_levels_win(values):
     values["guidance"]["weight"] = 1
-    values["methods"] = {"cam": {"guidance": {"weight": 2}, "training": {"momentum": 0.5}}}
+    values["methods"]["cam"] = {"guidance": {"weight": 2}, "training": {"momentum": 0.5}}
+    values["experiments"]["table1"]["methods"] = ["cam"]
     values["datasets"]["rafdb"]["methods"] = {"cam": {"guidance": {"weight": 3}}}
     del values["datasets"]["affectnet"]["guidance"]
     config = parse(values)
@@ -91,6 +129,17 @@ def test_later_levels_win(values):
         ("experiments.lambda.weights", [float("inf")], r"weights.*finite"),
         ("experiments.table1.seeds", [True], r"seeds.*integer"),
         ("datasets.rafdb.guidance.weight", 0, r"guidance\.weight of cam on rafdb is 0"),
+        (
+            "experiments.layers.methods",
+            ["tscam"],
+            r"tscam on rafdb: guidance\.layers: deit_small has no layer 3; it has 1, 2",
+        ),
+        (
+            "methods.apvit.model.backbone",
+            "resnet50",
+            r"apvit on rafdb: model\.backbone: .*apvit runs on ir50.*not on resnet50",
+        ),
+        ("methods.cutmix.model.options", {"bta": 1}, r"cutmix has no option 'bta' \(did you mean 'beta'"),
         ("guidance.layers", [6], r"layers.*less than or equal to 5"),
     ],
 )
