@@ -6,7 +6,7 @@ from torchvision.models.resnet import Bottleneck
 
 from train.backbones import resnet
 from train.config import Model
-from train.methods.adl import Adl
+from train.methods.adl import BACKBONES, Adl
 from train.methods.cam import Cam
 
 
@@ -91,3 +91,7 @@ def test_published_adl_loses_the_weights_that_the_published_code_loses():
         network = resnet.build("resnet50", None)
     lost = [*network.layer3[-1].parameters(), *network.layer4[-1].parameters()]
     assert sum(value.numel() for value in lost) == 5_579_776  # spec of the methods, section 9
+
+
+def test_it_runs_on_every_resnet():
+    assert set(BACKBONES) == set(resnet.DESIGNS)

@@ -258,7 +258,7 @@ def test_acol_erases_without_gradient_and_adds_both_losses():
         ),
         (lambda: Wildcat(GivenFeatures(), 3, mode="new"), "model.options.mode"),
         (lambda: Acol(GivenFeatures(), 3, mode=True), "model.options.mode"),
-        (lambda: Adl(GivenFeatures(), 3), "model.backbone: adl"),
+        (lambda: Adl(GivenFeatures(), 3), "model.backbone: the method adl"),
     ],
 )
 def test_wrong_options_are_one_line(build, said):

@@ -86,8 +86,11 @@ def _affine(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def _average(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    def rule(values: Tensor, *geometry: Any) -> Tensor:
-        return _Spread.apply(values, lambda counted: function(counted, *geometry), function(values.detach(), *geometry))
+    def rule(values: Tensor, *geometry: Any, **named: Any) -> Tensor:
+        def average(counted: Tensor) -> Tensor:
+            return function(counted, *geometry, **named)
+
+        return _Spread.apply(values, average, average(values.detach()))
 
     return rule
 

@@ -12,6 +12,8 @@ from train.config import Model
 from train.method import Output, published
 from train.methods.cam import Cam
 
+BACKBONES = ("resnet50", "resnet50_small_maps", "resnet18", "resnet18_half")
+
 
 class Adl(Cam):
     """CAM on a ResNet with gates after the first block of stage 3 and after the first and last block of stage 4.
@@ -37,7 +39,9 @@ class Adl(Cam):
         threshold: float | None = None,
     ) -> None:
         if not isinstance(backbone, ResNet):
-            raise UserError("model.backbone: adl gates between the blocks of a ResNet: take resnet50, resnet18, ...")
+            raise UserError(
+                f"model.backbone: the method adl gates between the blocks of a ResNet: {', '.join(BACKBONES)}"
+            )
         super().__init__(backbone, classes)
         self.published = published(mode)
         rate, part = (0.4, 0.1) if self.published else (0.75, 0.9)
