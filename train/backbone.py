@@ -93,7 +93,7 @@ def _without(tensors: Mapping[str, Tensor], ignore: tuple[str, ...]) -> dict[str
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a file of named tensors without executing code from it."""
+    """Read a file of named tensors without executing code from it; a group's name leads those of its tensors."""
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -104,6 +104,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path} is not a plain file of weights ({type(error).__name__})") from None
     if isinstance(content, dict) and isinstance(content.get("model"), dict):  # as DeiT's files are
         content = content["model"]
+    if isinstance(content, dict) and content and all(isinstance(part, dict) for part in content.values()):
+        content = {f"{group}.{name}": value for group, part in content.items() for name, value in part.items()}
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise UserError(f"{path} does not hold named tensors; give a state_dict saved with torch.save")
     return content

@@ -26,7 +26,7 @@ from train.backbone import check_tensors, read_tensors
 from train.config import Card, explain
 from train.data import Prepared
 from train.method import Method, build
-from train.transforms import IMAGENET
+from train.transforms import NORMALISATIONS
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "opencv-python-headless")
 
@@ -71,13 +71,19 @@ def read_meta(path: Path) -> dict[str, Any]:
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], card: Card, prepared: Prepared, scores: Mapping[str, Any]) -> None:
-    """Write a checkpoint whole or not at all."""
+    """Write the checkpoint of a training whole or not at all."""
+    write(path, tensors, card, scores, alignment=prepared.alignment, data=prepared.digest)
+
+
+def write(path: Path, tensors: Mapping[str, Tensor], card: Card, scores: Mapping[str, Any], **said: Any) -> None:
+    """Write a checkpoint whole or not at all; `said` are `alignment`, how faces were cut, and further metadata."""
+    alignment = said.pop("alignment")
     meta = {
+        **said,
         "card": card.model_dump(mode="json"),
         "labels": [expression.label for expression in Expression],
-        "preprocessing": _preprocessing(card, prepared),
+        "preprocessing": _preprocessing(card, alignment),
         "scores": dict(scores),
-        "data": prepared.digest,
         "versions": {"python": sys.version.split()[0], **{name: _version(name) for name in PACKAGES}},
         "commit": commit(),
     }
@@ -86,14 +92,13 @@ def save(path: Path, tensors: Mapping[str, Tensor], card: Card, prepared: Prepar
         save_file(stored, temporary, {name: json.dumps(value, sort_keys=True) for name, value in meta.items()})
 
 
-def _preprocessing(card: Card, prepared: Prepared) -> dict[str, Any]:
+def _preprocessing(card: Card, alignment: Mapping[str, Any]) -> dict[str, Any]:
     kind = card.model.normalisation
-    numbers = IMAGENET if kind == "imagenet" else {}
     return {
         "image_size": card.model.image_size,
         "normalisation": kind,
-        **numbers,
-        "alignment": prepared.alignment,
+        **NORMALISATIONS.get(kind, {}),
+        "alignment": dict(alignment),
     }
 
 

@@ -17,6 +17,7 @@ BACKBONES = {  # name -> its layers; built in train/backbones, which also knows 
     "resnet18": (1, 2, 3, 4, 5),
     "resnet18_half": (1, 2, 3, 4, 5),
     "resnet50": (1, 2, 3, 4, 5),
+    "resnet50_small_maps": (1, 2, 3, 4, 5),
     "deit_small": (1, 2),
     "deit_micro": (1, 2),
     "ir50": (1,),
@@ -68,8 +69,9 @@ class Model(Strict):
     )
     weights: Path = Field(Path("weights"), description="folder that `snakemake weights` fills")
     image_size: int = Field(224, ge=32, description="side of the network's input, pixels")
-    normalisation: Literal["imagenet", "image"] = Field(
-        "imagenet", description="imagenet: the channels' mean and deviation there; image: each image's own"
+    normalisation: Literal["imagenet", "image", "unit", "vggface2"] = Field(
+        "imagenet",
+        description="imagenet, vggface2: the channels' mean (and deviation) there; image: each image's own; unit: none",
     )
     options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the method")
 

@@ -17,8 +17,12 @@ Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 Pair = tuple[Floats, Floats | None]
 
-IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}  # RGB in [0, 1]
-MEAN, STD = (np.array(IMAGENET[name], np.float32) for name in ("mean", "std"))
+IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+NORMALISATIONS = {  # of RGB in [0, 1]
+    "imagenet": IMAGENET,
+    "unit": {"mean": [0.0] * 3, "std": [1.0] * 3},
+    "vggface2": {"mean": [131.0912 / 255, 103.8827 / 255, 91.4953 / 255], "std": [1 / 255] * 3},
+}
 FLAT = 0.05  # added to an image's own deviation, so that a dark one's noise is not blown up
 MARGIN = 256 / 224  # an image is made larger than the network's input by this before a window is cut from it
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -29,9 +33,13 @@ def normalise(image: Floats, kind: str = "imagenet") -> Tensor:
 
     "imagenet" takes off ImageNet's mean and deviation of each channel. "image" takes off the image's own mean of each
     channel and divides by its deviation plus 0.05, which makes small networks trained from scratch care less for light
-    and skin tone.
+    and skin tone. "unit" leaves it as it is and "vggface2" gives 0 to 255 minus that dataset's mean, as the published
+    code does for these starts (spec of the methods, section 0.3).
     """
-    mean, std = (image.mean((0, 1)), image.std() + FLAT) if kind == "image" else (MEAN, STD)
+    if kind == "image":
+        mean, std = image.mean((0, 1)), image.std() + FLAT
+    else:
+        mean, std = (np.array(NORMALISATIONS[kind][name], np.float32) for name in ("mean", "std"))
     return torch.from_numpy(np.ascontiguousarray(((image - mean) / std).transpose(2, 0, 1)))
 
 

@@ -15,19 +15,20 @@ from train.backbone import Backbone, load_weights
 
 
 class Design(NamedTuple):
-    """One member of the family: its block, the blocks per stage and the channels of the first stage."""
+    """One member of the family: its block, the blocks per stage, the channels of the first stage and the strides."""
 
     block: type[BasicBlock] | type[Bottleneck]
     depths: tuple[int, int, int, int]
     width: int
+    strides: tuple[int, int, int, int] = (1, 2, 1, 1)
 
 
 DESIGNS = {
     "resnet18": Design(BasicBlock, (2, 2, 2, 2), 64),
     "resnet18_half": Design(BasicBlock, (2, 2, 2, 2), 32),  # a quarter of the work: for the demo on a CPU
     "resnet50": Design(Bottleneck, (3, 4, 6, 3), 64),
+    "resnet50_small_maps": Design(Bottleneck, (3, 4, 6, 3), 64, (1, 2, 2, 2)),  # as in ImageNet: layer 5 is 7x7
 }
-STRIDES = (1, 2, 1, 1)
 AfterBlock = Callable[[int, int, Tensor], Tensor]
 
 
@@ -46,7 +47,7 @@ class ResNet(Backbone):
         self.relu = nn.ReLU()
         self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
         self.channels = {1: design.width}
-        for number, (depth, stride) in enumerate(zip(design.depths, STRIDES, strict=True)):
+        for number, (depth, stride) in enumerate(zip(design.depths, design.strides, strict=True)):
             channels = design.width * 2**number
             stage = _stage(design.block, self.channels[number + 1], channels, depth=depth, stride=stride)
             self.add_module(f"layer{number + 1}", stage)
