@@ -9,15 +9,16 @@ export UV_PYTHON_DOWNLOADS = never
 export OMP_WAIT_POLICY = passive
 unexport PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
 
-.PHONY: help setup demo test lint format clean
+.PHONY: help setup demo demo-all test lint format clean
 
 help:
-	@echo "make demo    faces drawn by the project -> results/demo (tables and pictures)"
-	@echo "make test    all tests"
-	@echo "make lint    formatters, linters, types"
-	@echo "make format  apply the formatters"
-	@echo "make setup   only bring the locked environment into .venv"
-	@echo "make clean   remove the demo's results"
+	@echo "make demo      faces drawn by the project -> results/demo (tables and pictures)"
+	@echo "make demo-all  goes on with the other ten methods"
+	@echo "make test      all tests"
+	@echo "make lint      formatters, linters, types"
+	@echo "make format    apply the formatters"
+	@echo "make setup     only bring the locked environment into .venv"
+	@echo "make clean     remove the demo's results"
 
 setup: .venv/.synced
 
@@ -30,8 +31,8 @@ $(UV):
 	$(UV) sync --locked --quiet --python .uv/bin/python
 	@touch $@
 
-demo: setup
-	snakemake --cores $(CORES) --workflow-profile profiles/cpu --configfile workflow/demo.yaml
+demo demo-all: setup
+	snakemake --cores $(CORES) --workflow-profile profiles/cpu --configfile workflow/$@.yaml
 	@python -m eval.summary results/demo
 
 test: setup
