@@ -35,7 +35,7 @@ class TsCam(Method):
         """Return the map (b, h, w) of one class (b,) per image, at the size of the patch grid."""
         assert output.maps is not None
         maps = output.maps[torch.arange(len(classes), device=classes.device), classes]
-        return output.features[2][:, 0].float() * maps.float()
+        return (output.features[2][:, 0] * maps).detach().float()
 
     def initialise(self, model: Model) -> None:
         """Without pretrained weights give the final LayerNorm unequal scales.
