@@ -74,7 +74,7 @@ class ApVit(Method):
 
     def cam(self, output: Output, classes: Tensor) -> Tensor | None:
         """Return None, as the method has no class map; in the published mode the map a (b, h, w) for any class."""
-        return self.projection(output.features[1].detach()).detach().float().abs().sum(1) if self.published else None
+        return self.projection(output.features[1]).detach().float().abs().sum(1) if self.published else None
 
     def initialise(self, model: Model) -> None:
         """Put the weights that `vit_weights` names into everything behind the projection but the linear layer."""
