@@ -1,6 +1,6 @@
 """Checkpoint to predictions: one forward pass over the test faces.
 
-    python -m eval.predict CHECKPOINT --out predictions.h5
+    python -m eval.predict CHECKPOINT --out predictions.h5 [--data FOLDER]
 
 Columns: id, expression, identity, attribute_<name>; logits float32 (n, 7); valid, True where a face has an AU heatmap;
 attention_<layer> float16 (n, h, w), each map divided by its largest absolute value, so that a stored value is off by at
@@ -35,14 +35,17 @@ from train.transforms import evaluation
 LABELS = [expression.label for expression in Expression]
 
 
-def predict(path: Path, out: Path, batch_size: int = 64) -> None:
+def predict(path: Path, out: Path, batch_size: int = 64, data: Path | None = None) -> None:
     """Write what the network of a checkpoint says about the readable test faces of its dataset.
 
-    Rows are in the dataset's order and depend on the checkpoint and the data only. Raises UserError if the labels are
-    not ours or an output is not finite.
+    `data` is the folder of the prepared dataset where it is not the one that the card names. Rows are in the dataset's
+    order and depend on the checkpoint and the data only. Raises UserError if the labels are not ours or an output is
+    not finite.
     """
     loaded = checkpoint.load(path)
     card = loaded.card
+    if data is not None:
+        card = card.model_copy(update={"data": card.data.model_copy(update={"folder": data})})
     if list(loaded.labels) != LABELS:
         raise UserError(f"{path}: labels are {', '.join(loaded.labels)}; expected {', '.join(LABELS)}")
     prepared = Prepared(card.data.folder, card.heatmap)
@@ -118,8 +121,9 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path, help="checkpoint.safetensors of a run")
     parser.add_argument("--out", type=Path, required=True, help="predictions.h5 to write")
     parser.add_argument("--batch-size", type=int, default=64, help="faces per forward pass")
+    parser.add_argument("--data", type=Path, help="prepared faces, if not in the folder that the card names")
     arguments = parser.parse_args()
-    predict(arguments.checkpoint, arguments.out, arguments.batch_size)
+    predict(arguments.checkpoint, arguments.out, arguments.batch_size, arguments.data)
 
 
 if __name__ == "__main__":

@@ -114,6 +114,14 @@ def test_predict_says_where_it_comes_from(checkpoint: SimpleNamespace, tmp_path:
     assert read(tmp_path / "p.h5").card == checkpoint.loaded.card
 
 
+def test_predict_looks_where_it_is_told(
+    checkpoint: SimpleNamespace, tmp_path: Path, prepared_folder: Path, make_card: MakeCard
+) -> None:
+    checkpoint.loaded.card = make_card(data__folder="/nowhere")
+    predict(checkpoint.path, tmp_path / "p.h5", data=prepared_folder)
+    assert read(tmp_path / "p.h5").card == make_card()
+
+
 def test_predict_holds_the_device_that_it_claims(
     checkpoint: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
