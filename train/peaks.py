@@ -38,8 +38,8 @@ class RandomWalk(TorchFunctionMode):
     """While active, forward passes compute their usual values, and their backward passes send relevance down.
 
     A unit V hands its relevance to the units U below it: P(U) = sum over V of P(V) P(U | V), the visiting probabilities
-    of a random walk (Eq. 4). Through a convolution P(U | V) = Z_V * U * ReLU(w_UV), where Z_V makes them sum to one
-    over U (Eq. 5); U is counted from the smallest value of its image, so that it is not negative.
+    of a random walk (Eq. 3). Through a convolution P(U | V) = Z_V * U * ReLU(w_UV), where Z_V makes them sum to one
+    over U (Eq. 4); U is counted from the smallest value of its image, so that it is not negative.
     The paper names convolutions and pooling. Here the same rule covers what else a network does: a layer that maps
     one unit to one, such as batch normalisation and ReLU, passes relevance on; a sum shares it in proportion to the
     positive terms; a product with a gate follows the larger tensor. The authors' code takes plain gradients there,
@@ -54,21 +54,21 @@ class RandomWalk(TorchFunctionMode):
 
 
 class _Spread(torch.autograd.Function):
-    """A linear map whose backward pass shares relevance in proportion to value times positive weight."""
+    """A layer whose backward pass shares relevance by what each value adds to `spread`, linear and not negative."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, spread: Callable[[Tensor], Tensor], result: Tensor) -> Tensor:
+    def forward(ctx: Any, values: Tensor, layer: Callable[[Tensor], Tensor], spread: Callable[[Tensor], Tensor]) -> Any:
         ctx.save_for_backward(values)
         ctx.spread = spread
-        return result.clone()
+        return layer(values)
 
     @staticmethod
     def backward(ctx: Any, relevance: Tensor) -> tuple[Tensor, None, None]:
         (values,) = ctx.saved_tensors
         with torch.enable_grad():
-            counted = (values - values.flatten(1).amin(1).view(-1, *[1] * (values.ndim - 1))).requires_grad_()
+            counted = (values - values.amin(tuple(range(1, values.ndim)), keepdim=True)).requires_grad_()
             total = ctx.spread(counted)
-            share = torch.where(total > 0, relevance / total, 0.0)
+            share = torch.where(total > 1e-30, relevance / total, 0.0)  # nothing positive below: Z is not defined
             (back,) = torch.autograd.grad(total, counted, share)
         return counted.detach() * back, None, None
 
@@ -78,19 +78,21 @@ def _affine(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     def rule(values: Tensor, weight: Tensor, bias: Tensor | None = None, *geometry: Any) -> Tensor:
         positive = weight.detach().clamp(min=0)
-        with torch.no_grad():
-            result = function(values, weight, bias, *geometry)
-        return _Spread.apply(values, lambda counted: function(counted, positive, None, *geometry), result)
+        return _Spread.apply(
+            values,
+            lambda given: function(given, weight, bias, *geometry),
+            lambda counted: function(counted, positive, None, *geometry),
+        )
 
     return rule
 
 
 def _average(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def rule(values: Tensor, *geometry: Any, **named: Any) -> Tensor:
-        def average(counted: Tensor) -> Tensor:
-            return function(counted, *geometry, **named)
+        def average(given: Tensor) -> Tensor:
+            return function(given, *geometry, **named)
 
-        return _Spread.apply(values, average, average(values.detach()))
+        return _Spread.apply(values, average, average)
 
     return rule
 

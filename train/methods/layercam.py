@@ -10,7 +10,7 @@ TRAINED_AS = "cam"
 
 
 class LayerCam(Cam):
-    """The network of CAM; M = ReLU(sum over k of ReLU(dy_t / dA_k) A_k), pixel by pixel (Eq. 5 and 6), at layer 5.
+    """The network of CAM; M = ReLU(sum over k of ReLU(dy_t / dA_k) A_k), pixel by pixel (Eq. 5 to 7), at layer 5.
 
     The paper's scaling by tanh and its fusion are for shallower layers.
     """

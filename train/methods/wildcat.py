@@ -7,10 +7,10 @@ from train.method import Method, Output, published, start_head
 
 
 class Wildcat(Method):
-    """A 1x1 convolution gives `maps` modalities per class; the class map is their mean (Eq. 1 of the paper).
+    """A 1x1 convolution gives `maps` modalities per class; the class map is their mean (Section 3.2).
 
-    original: logit = (mean of the k+ largest pixels + alpha * mean of the k- smallest) / 2; the paper's Eq. 2 has no
-    half, its code has. published: the mean of the k+ largest, because the code loses the second term.
+    original: logit = (mean of the k+ largest pixels + alpha * mean of the k- smallest) / 2 (Section 3.3; the half is
+    from the method's code). published: the mean of the k+ largest, because the code loses the second term.
     `kmax` and `kmin` are shares of the pixels (0.2, 1.0) or counts (1, 20), see `count`. The defaults are those of the
     method's code. The map of a class is its class map.
     """
