@@ -22,6 +22,8 @@ def tensor(name: str, shape: tuple[int, ...]) -> np.ndarray:
     if kind == "weight" and len(shape) == 1:
         return random.uniform(0.6, 1.4, shape).astype(np.float32)
     drawn = random.standard_normal(shape)
+    if kind.endswith(("cls_token", "pos_embed")):
+        return (drawn * 0.3).astype(np.float32)
     return (drawn * 0.1 if len(shape) == 1 else drawn / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
 
 
@@ -35,9 +37,9 @@ def images(size: int) -> np.ndarray:
     return np.clip(total, -2.1, 2.6).astype(np.float32)
 
 
-def heatmaps() -> np.ndarray:
-    """Two maps (2, 224, 224) in [0, 1] in the place of AU heatmaps: maxima of three Gaussians each, sigma 14 px."""
-    row, column = np.mgrid[:224, :224]
+def heatmaps(size: int = 224) -> np.ndarray:
+    """Two maps (2, size, size) in [0, 1] for AU heatmaps: maxima of three Gaussians each, sigma size / 16."""
+    row, column = np.mgrid[:size, :size] * (224 / size)
     places = (((150, 80), (150, 144), (95, 112)), ((85, 75), (85, 149), (170, 112)))
     maps = [[np.exp(-((row - r) ** 2 + (column - c) ** 2) / 392) for r, c in three] for three in places]
     highest = np.max(maps, axis=1)
