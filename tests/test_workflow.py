@@ -258,6 +258,21 @@ def test_targets_that_need_no_data_work_without_it(tmp_path, real):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_missing_weights_stop_before_any_job(tmp_path):
+    apvit = {"model": {"backbone": "ir50", "init": "ms1m", "options": {"vit_weights": "mine.pth"}}}
+    config = CONFIG | {"methods": {"apvit": apvit | {"guidance": {"layers": [1]}}}}
+    config["experiments"] = {"table1": {"datasets": ["faces"], "methods": ["apvit"]}}
+    done = snakemake(tmp_path, config=config)
+    assert done.returncode != 0
+    for file in ("weights/backbone_ir50_ms1m_epoch120.pth", "mine.pth"):
+        assert file in done.stdout + done.stderr
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "weights").mkdir()
+    for file in ("weights/backbone_ir50_ms1m_epoch120.pth", "mine.pth"):
+        (tmp_path / file).touch()
+    assert planned(tmp_path, "train", config=config)["train_run"] == 2
+
+
 def test_a_misspelt_config_is_one_line(tmp_path, real):
     real["trainig"] = {}
     done = snakemake(tmp_path, "--dry-run", config=real)

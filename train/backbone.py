@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from pipeline.errors import UserError
 from train import weights
-from train.config import Model
+from train.config import MS1M, Model
 
-MS1M = "backbone_ir50_ms1m_epoch120.pth"  # lies on Google Drive, which hands out no file without a person
 ZOO = "face.evoLVe (https://github.com/ZhaoJ9014/face.evoLVe)"
 
 

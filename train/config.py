@@ -25,6 +25,7 @@ BACKBONES = {  # name -> its layers; built in train/backbones, which also knows 
 }
 TIMM = "timm/<name>"
 WEIGHTS = ROOT / "train" / "weights.yaml"  # the pretrained files that exist for them
+MS1M = "backbone_ir50_ms1m_epoch120.pth"  # lies on Google Drive, which hands out no file without a person
 SUFFIXES = (".pth", ".pt", ".tar", ".safetensors")  # of a file with weights
 
 
@@ -260,6 +261,13 @@ def needed_weights(card: Card) -> list[str]:
     values = {f"backbone:{card.model.backbone}": card.model.init}
     values |= {f"{card.method}:{option}": value for option, value in card.model.options.items()}
     return [need for need, value in values.items() if value == "imagenet"]
+
+
+def given_weights(card: Card) -> list[Path]:
+    """Name the files with weights that a run starts from and a person must put in place."""
+    values = [str(value) for value in (card.model.init, *card.model.options.values())]
+    known = {"ms1m": card.model.weights / MS1M}
+    return [known.get(value, Path(value)) for value in values if value in known or value.endswith(SUFFIXES)]
 
 
 def explain(error: ValidationError) -> str:

@@ -21,8 +21,9 @@ from workflow.schema import Config, Dataset, keys
 # Targets and rules of the workflow; an experiment is a target too and needs a name of its own.
 RESERVED = {
     "all", "average_maps", "compare_maps", "faces", "faces_shard", "generate",
-    "guidance", "heatmaps", "heatmaps_shard", "index", "index_dataset", "landmarks", "landmarks_shard",
-    "predict", "score", "status", "table", "tables", "train", "train_run",
+    "guidance", "heatmaps", "heatmaps_shard", "import_published", "index", "index_dataset",
+    "landmarks", "landmarks_shard", "predict", "predict_published", "published",
+    "score", "score_published", "status", "table", "table_published", "tables", "train", "train_run",
     "weights",
 }  # fmt: skip
 

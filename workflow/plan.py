@@ -13,10 +13,11 @@ from typing import Any
 from pipeline.errors import UserError
 from pipeline.index import missing_root_message
 from pipeline.plugins import ROOT, names
-from train.config import Card, needed_weights
+from train.config import Card, given_weights, needed_weights
 from workflow.card import to_json
 from workflow.config import parse
 from workflow.grid import Run, card, grid, shared, tables
+from workflow.published import TWIN, with_twins
 from workflow.schema import Config, Dataset
 
 STAGES = ("faces", "landmarks", "heatmaps")
@@ -36,7 +37,7 @@ class Plan:
         """
         os.environ["PYTHONPATH"] = str(ROOT)
         try:
-            return cls(parse(values, "config"))
+            return cls(with_twins(parse(values, "config")))
         except UserError as error:
             sys.exit(f"error: {error}")
 
@@ -54,6 +55,11 @@ class Plan:
     def logs(self) -> str:
         """Folder of all logs; each rule has a folder of its own in it."""
         return f"{self.config.results}/logs"
+
+    @property
+    def published(self) -> str:
+        """Folder of what the authors' checkpoints give."""
+        return f"{self.config.results}/published"
 
     def methods(self) -> str:
         """Regular expression of all methods."""
@@ -75,7 +81,7 @@ class Plan:
             return [self.root(wildcards)]
         root = Path(self.root(wildcards))
         if not root.is_dir() and not self._prepared(wildcards.dataset):
-            sys.exit(missing_root_message(wildcards.dataset, settings.source, root))
+            sys.exit(missing_root_message(wildcards.dataset.removesuffix(TWIN), settings.source, root))
         return []
 
     def setting(self, name: str) -> Any:
@@ -86,6 +92,11 @@ class Plan:
         """Write the arguments of the generator of a synthetic dataset."""
         settings = self.dataset(wildcards).generate
         return _arguments(settings.model_dump()) if settings else ""
+
+    def geometry(self, wildcards: Any) -> str:
+        """Look up the geometry of a job's dataset."""
+        own = getattr(wildcards, "dataset", "").endswith(TWIN)
+        return "published" if own else self.config.heatmap.geometry
 
     def extractor_options(self, wildcards: Any) -> str:
         """Write the arguments that reach the extractor."""
@@ -132,8 +143,9 @@ class Plan:
         return 0 if self.shared(wildcards) else 1
 
     def weights(self, wildcards: Any) -> list[str]:
-        """Say whether a run starts from weights that `snakemake weights` brings."""
-        return [self.manifest] if needed_weights(self._card(wildcards)) else []
+        """List the pretrained weights that a run starts from: what `snakemake weights` brings, and the user's files."""
+        made = self._card(wildcards)
+        return [self.manifest] * bool(needed_weights(made)) + list(map(str, given_weights(made)))
 
     def extractor_weights(self, wildcards: Any) -> list[str]:
         """Say whether a dataset's extractor needs weights that `snakemake weights` brings."""
@@ -203,7 +215,7 @@ class Plan:
         if dataset:  # a source is a file or, if it is large, a folder
             folder = ROOT / "pipeline" / "sources" / dataset.source
             chosen["source"] = f"{dataset.source}/__init__" if folder.is_dir() else dataset.source
-        return {**chosen, "geometry": self.config.heatmap.geometry, "codebook": self.config.heatmap.codebook}
+        return {**chosen, "geometry": self.geometry(wildcards), "codebook": self.config.heatmap.codebook}
 
     def _card(self, wildcards: Any) -> Card:
         return card(self.config, _run(wildcards))

@@ -88,6 +88,13 @@ class Validation(Strict):
     seed: int = Field(0, ge=0, description="of the split; the same for all runs")
 
 
+class Published(Strict):
+    """The authors' files, which `snakemake published` evaluates."""
+
+    root: Path = Field(description="their unpacked shared-trained-models, with FG_FER in it")
+    folds: Path = Field(description="their unpacked folds, with wsol-done-right-splits in it")
+
+
 class Config(Settings):
     """Every choice of the experiments."""
 
@@ -104,6 +111,7 @@ class Config(Settings):
     datasets: dict[Name, Dataset] = Field(min_length=1, description="by the name that results show")
     methods: dict[str, Settings] = Field(default_factory=dict, description="settings of one method on all datasets")
     experiments: dict[Name, Experiment] = Field(min_length=1, description="each is a target of the same name")
+    published: Published | None = Field(None, description="the authors' files, for `snakemake published`")
 
 
 def keys(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[str]:

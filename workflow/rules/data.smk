@@ -114,7 +114,7 @@ rule heatmaps_shard:
     conda:
         "../../environment.yml"
     params:
-        geometry=plan.config.heatmap.geometry,
+        geometry=plan.geometry,
         code=plan.code(
             "pipeline/heatmaps.py",
             "pipeline/action_units.py",
