@@ -7,7 +7,7 @@ from snakemake.utils import min_version
 min_version("9.20")
 sys.path.insert(0, workflow.basedir)
 
-from workflow.plan import Plan
+from workflow.plan import STAGES, Plan
 
 # --configfile would merge into this one; it is to replace it.
 if not workflow.overwrite_configfiles:
@@ -27,6 +27,7 @@ wildcard_constraints:
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/eval.smk"
+include: "workflow/rules/published.smk"
 
 
 rule all:

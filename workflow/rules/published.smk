@@ -1,0 +1,86 @@
+# In: the authors' checkpoints and landmarks, the user's datasets. Out: Tables 1 and 2 of their networks beside the
+# paper's numbers, and import.csv, which says what became of each of the 44 folders.
+
+from workflow import published as authors
+
+
+wildcard_constraints:
+    origin="|".join(authors.ARCHIVES),
+    guided="plain|au",
+
+
+# The report says which checkpoints there are: the tables come without those that are missing or broken.
+checkpoint import_published:
+    input:
+        lambda wildcards: authors.released(plan.config),
+    output:
+        f"{plan.published}/import.csv",
+    log:
+        f"{plan.logs}/import_published.log",
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=8000,
+    params:
+        root=lambda wildcards: authors.settings(plan.config).root,
+        folder=subpath(output[0], parent=True),
+        data=lambda wildcards: plan.data + authors.TWIN,
+        code=plan.code("eval/import_published.py", "eval/published.py"),
+    message:
+        "Import the authors' checkpoints"
+    shell:
+        "python -m eval.import_published --all {params.root:q} --out {params.folder:q} --data {params.data:q}"
+        " --keep-going 2>&1 | tee {log:q}"
+
+
+use rule predict as predict_published with:
+    input:
+        f"{plan.published}/import.csv",
+        checkpoint=f"{plan.published}/{{origin}}/{{method}}/{{guided}}/checkpoint.safetensors",
+        shards=lambda wildcards: plan.shards(wildcards.origin + authors.TWIN, *STAGES),
+    output:
+        f"{plan.published}/{{origin}}/{{method}}/{{guided}}/predictions.h5",
+    log:
+        f"{plan.logs}/predict_published/{{origin}}-{{method}}-{{guided}}.log",
+    message:
+        "Predict the test faces of {wildcards.origin} with the authors' {wildcards.method}, {wildcards.guided}"
+
+
+use rule score as score_published with:
+    input:
+        f"{plan.published}/{{origin}}/{{method}}/{{guided}}/predictions.h5",
+    output:
+        scores=f"{plan.published}/{{origin}}/{{method}}/{{guided}}/scores.json",
+        matrices=multiext(
+            f"{plan.published}/{{origin}}/{{method}}/{{guided}}/",
+            "confusion.csv",
+            "cosines.csv",
+        ),
+    log:
+        f"{plan.logs}/score_published/{{origin}}-{{method}}-{{guided}}.log",
+    message:
+        "Score the authors' {wildcards.method} on {wildcards.origin}, {wildcards.guided}"
+
+
+use rule table as table_published with:
+    input:
+        lambda wildcards: authors.scores(
+            plan.config, checkpoints.import_published.get().output[0]
+        ),
+    output:
+        multiext(f"{plan.published}/tables/{{table}}", ".csv", ".md", ".tex"),
+    log:
+        f"{plan.logs}/table_published/{{table}}.log",
+    wildcard_constraints:
+        table="table1|table2",
+    params:
+        kind="{table}",
+        out=subpath(output[0], strip_suffix=".csv"),
+        code=plan.code("eval/table.py", "eval/layout.py", "eval/paper.csv"),
+    message:
+        "Write {wildcards.table} of the authors' checkpoints"
+
+
+rule published:
+    input:
+        expand(f"{plan.published}/tables/{{table}}.csv", table=["table1", "table2"]),
