@@ -76,7 +76,7 @@ def import_folder(folder: Path, out: Path, data: Path = DATA, place: Place | Non
         out,
         _tensors(path, found, made),
         made,
-        {"best_epoch": arguments["best_epoch"]},
+        {name: value for name, value in arguments.values.items() if name == "best_epoch"},
         alignment={"size": 224, "detector": DETECTORS[made.dataset], "mode": "published"},
         published={
             "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
