@@ -179,6 +179,13 @@ def test_lambda_keeps_its_digits_and_layers_their_sets(values):
     assert card(config, runs[2]).guidance.layers == (5, 4)
 
 
+def test_the_larger_demo_goes_on_where_the_smaller_one_ended():
+    small, large = (read(ROOT / "workflow" / name) for name in ("demo.yaml", "demo-all.yaml"))
+    assert [card(large, one) for one in grid(small)] == [card(small, one) for one in grid(small)]
+    assert small.datasets == large.datasets
+    assert {one.method for one in grid(large)} == set(names("train.methods"))
+
+
 def test_checking_needs_no_heavy_library():
     code = (
         "import sys; from workflow.config import read; from pathlib import Path; read(Path('config.yaml'));"
