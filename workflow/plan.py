@@ -130,8 +130,10 @@ class Plan:
     def shared(self, wildcards: Any) -> list[str]:
         """List what a run takes over from the run whose training serves it, or nothing."""
         other = shared(self.config, _run(wildcards))
-        folder = f"{self.config.results}/runs/{other.folder}" if other else ""
-        return [f"{folder}/{name}" for name in ("checkpoint.safetensors", "last.safetensors", "history.csv") if folder]
+        if other is None:
+            return []
+        folder = f"{self.config.results}/runs/{other.folder}"
+        return [f"{folder}/{name}" for name in ("checkpoint.safetensors", "last.safetensors", "history.csv")]
 
     def sharing(self, wildcards: Any) -> str:
         """Write the argument that names the run to take over, or nothing."""
