@@ -18,6 +18,7 @@ DESIGNS: dict[str, dict[str, Any]] = {
     "deit_small": {"patch_size": 16, "embed_dim": 384, "depth": 12, "num_heads": 6},
     "deit_micro": {"patch_size": 8, "embed_dim": 192, "depth": 4, "num_heads": 3},  # for the demo on a CPU
 }
+CONVOLUTIONAL = ("deit_micro",)  # starts from nothing on few faces, where cut-out patches learn too slowly
 
 
 class VisionTransformer(Backbone):
@@ -84,6 +85,15 @@ def build(name: str, path: Path | None, image_size: int) -> VisionTransformer:
     """Build a transformer by name, with the weights of DeiT's or timm's file or, without `path`, random ones."""
     check_patches(name, DESIGNS[name]["patch_size"], image_size)
     network = timm_vit.VisionTransformer(img_size=image_size, num_classes=0, **DESIGNS[name])
+    if name in CONVOLUTIONAL:
+        network.patch_embed.proj = _stem(network.embed_dim)
     if path is not None:
         load_weights(network, path, ignore=("head.",), adapt=lambda tensors: resampled(tensors, network))
     return VisionTransformer(network)
+
+
+def _stem(dim: int) -> nn.Sequential:
+    """Three convolutions of stride 2 in the place of 8-px patches (Xiao et al., NeurIPS 2021, early convolutions)."""
+    first = nn.Sequential(nn.Conv2d(3, dim // 4, 3, 2, 1, bias=False), nn.BatchNorm2d(dim // 4), nn.ReLU())
+    second = nn.Sequential(nn.Conv2d(dim // 4, dim // 2, 3, 2, 1, bias=False), nn.BatchNorm2d(dim // 2), nn.ReLU())
+    return nn.Sequential(*first, *second, nn.Conv2d(dim // 2, dim, 3, 2, 1))
