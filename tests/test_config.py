@@ -54,6 +54,14 @@ def test_the_grid(paper):
     assert len(grid(paper)) == 44 + 21 + 8
 
 
+def test_precision_may_be_a_bare_off(values):
+    values["training"]["amp"] = yaml.safe_load("off")
+    assert card(parse(values), Run("heldout", "rafdb", "cam", "plain", 0)).training.amp == "off"
+    values["training"]["amp"] = True
+    with pytest.raises(UserError, match=r"training.amp.*'off', 'bf16' or 'fp16'"):
+        parse(values)
+
+
 def test_the_transformers_have_settings_of_their_own(paper):
     tscam = card(paper, Run("heldout", "rafdb", "tscam", "au-w4-l1", 0))
     apvit = card(paper, Run("heldout", "affectnet", "apvit", "plain", 0))

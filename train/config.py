@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.errors import UserError
 from pipeline.plugins import ROOT, check, suggestion
 
 Layer = Annotated[int, Field(ge=1, le=5)]
+# YAML reads a bare `off` as false.
+Precision = Annotated[Literal["off", "bf16", "fp16"], BeforeValidator(lambda value: "off" if value is False else value)]
 
 BACKBONES = {  # name -> its layers; built in train/backbones, which also knows timm/<name>
     "resnet18": (1, 2, 3, 4, 5),
@@ -96,7 +98,7 @@ class Training(Strict):
         "paper",
         description="paper: crop and flip; published: the heavier one of the code; unerased: it without erasing",
     )
-    amp: Literal["off", "bf16", "fp16"] = Field("off", description="automatic mixed precision")
+    amp: Precision = Field("off", description="automatic mixed precision")
     clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0 = off")
     workers: int = Field(0, ge=0, description="data loading processes")
     tensorboard: bool = Field(False, description="also write TensorBoard events (needs the package tensorboard)")

@@ -217,6 +217,7 @@ class Plan:
         if dataset:  # a source is a file or, if it is large, a folder
             folder = ROOT / "pipeline" / "sources" / dataset.source
             chosen["source"] = f"{dataset.source}/__init__" if folder.is_dir() else dataset.source
+        chosen["method"] = getattr(wildcards, "method", "")
         return {**chosen, "geometry": self.geometry(wildcards), "codebook": self.config.heatmap.codebook}
 
     def _card(self, wildcards: Any) -> Card:

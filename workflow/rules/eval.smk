@@ -21,6 +21,11 @@ rule predict:
             "eval/predictions.py",
             "train/losses.py",
             "eval/metrics.py",
+            "train/method.py",
+            "train/methods/{method}.py",
+            "train/methods/cam.py",
+            "train/methods/gradcam.py",
+            "train/peaks.py",
         ),
     message:
         "Predict the test faces of {wildcards.dataset}: {wildcards.method}, {wildcards.variant}, seed {wildcards.seed}"
