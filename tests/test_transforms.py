@@ -5,17 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from train.transforms import (
-    AUGMENTATIONS,
-    IMAGENET,
-    _colours,
-    _erase,
-    evaluation,
-    normalise,
-    paper,
-    published,
-    unerased,
-)
+from train.transforms import AUGMENTATIONS, IMAGENET, _colours, _erase, evaluation, normalise, paper, published
 
 SIDE = 96
 
@@ -114,18 +104,6 @@ def test_published_window_and_turn(monkeypatch):
     assert abs(areas.mean() - 0.9) < 0.02
     assert abs((turns > 0.1).mean() - 0.49) < 0.08
     assert 5.5 < turns.max() < 6.1
-
-
-def test_unerased_is_published_without_its_rectangle():
-    image = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
-    changed = []
-    for seed in range(40):
-        whole, _ = unerased(image, None, 64, np.random.default_rng(seed))
-        erased, _ = published(image, None, 64, np.random.default_rng(seed))
-        different = (whole != erased).any(2)
-        assert different.mean() < 0.34
-        changed.append(different.any())
-    assert 0.25 < np.mean(changed) < 0.75
 
 
 def test_grey_one_in_five():

@@ -94,9 +94,8 @@ class Training(Strict):
     weight_decay: float = Field(5e-4, ge=0, description="on every parameter")
     step_size: int = Field(ge=1, description="epochs between two learning-rate drops")
     gamma: float = Field(gt=0, le=1, description="factor of a drop; the floor is 1e-7")
-    augmentation: Literal["paper", "published", "unerased"] = Field(
-        "paper",
-        description="paper: crop and flip; published: the heavier one of the code; unerased: it without erasing",
+    augmentation: Literal["paper", "published"] = Field(
+        "paper", description="paper: crop and flip; published: the heavier one of the code"
     )
     amp: Precision = Field("off", description="automatic mixed precision")
     clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0 = off")

@@ -61,11 +61,11 @@ def paper(image: Image, heatmap: Floats | None, size: int, rng: np.random.Genera
     return _unit(move(image)), None if heatmap is None else np.ascontiguousarray(move(heatmap))
 
 
-def unerased(image: Image, heatmap: Floats | None, size: int, rng: np.random.Generator) -> Pair:
-    """Do what the published code does before it erases, in its order (spec section 4).
+def published(image: Image, heatmap: Floats | None, size: int, rng: np.random.Generator) -> Pair:
+    """Augment as the published code does, in its order (spec section 4); heatmaps move by nearest neighbours.
 
     Resize as in `paper`, turn by up to 6 degrees (every second image), cut a square of 80 to 100 % of the area and
-    resize it, mirror, grey (one in five), change colours (four in five). Heatmaps move by nearest neighbours.
+    resize it, mirror, grey (one in five), change colours (four in five), erase a rectangle (every second image).
     """
     whole = round(size * MARGIN)
     angle = rng.uniform(-6, 6) if rng.random() < 0.5 else 0.0
@@ -80,19 +80,12 @@ def unerased(image: Image, heatmap: Floats | None, size: int, rng: np.random.Gen
 
     if heatmap is not None:
         heatmap = np.clip(move(heatmap, _nearest, cv2.INTER_NEAREST), 0, 1)
-    return _colours(_unit(move(image, _resize, cv2.INTER_CUBIC)), rng), heatmap
-
-
-def published(image: Image, heatmap: Floats | None, size: int, rng: np.random.Generator) -> Pair:
-    """Augment as the published code does: as `unerased`, then erase a rectangle of every second image (section 4)."""
-    whole, heatmap = unerased(image, heatmap, size, rng)
-    return _erase(whole, rng), heatmap
+    return _erase(_colours(_unit(move(image, _resize, cv2.INTER_CUBIC)), rng), rng), heatmap
 
 
 AUGMENTATIONS: dict[str, Callable[[Image, Floats | None, int, np.random.Generator], Pair]] = {
     "paper": paper,
     "published": published,
-    "unerased": unerased,
 }
 
 
