@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_serializer, model_validator
 
 from pipeline.errors import UserError
 from pipeline.plugins import ROOT, check, suggestion
 
 Layer = Annotated[int, Field(ge=1, le=5)]
+Control = Literal["shuffled", "landmarks", "uniform", "agnostic"]  # drawn in train/controls.py
 # YAML reads a bare `off` as false.
 Precision = Annotated[Literal["off", "bf16", "fp16"], BeforeValidator(lambda value: "off" if value is False else value)]
 
@@ -114,6 +115,17 @@ class Guidance(Strict):
     resize: Literal["half_pixel", "published"] = Field(
         "half_pixel", description="how maps are resized, see train.losses.resize"
     )
+    map: Literal["own"] | Control = Field(
+        "own",
+        description="own: the AU map of the face's class; controls: shuffled, that of another class; landmarks, no "
+        "class; uniform; agnostic, the mean over classes",
+    )
+
+    @model_serializer(mode="wrap")
+    def _own_unsaid(self, write: Any) -> dict[str, Any]:
+        """Leave the map out where it is the AU map: cards from before there were controls keep their digest."""
+        values = write(self)
+        return {key: value for key, value in values.items() if (key, value) != ("map", "own")}
 
 
 class Card(Strict):

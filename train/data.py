@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from pipeline import shards
-from pipeline.action_units import draw
+from pipeline.action_units import CANVAS, draw
 from pipeline.errors import UserError
 from pipeline.expressions import Expression
+from pipeline.geometry import rescale
 from train.config import Card, Heatmap, Model
+from train.controls import control, landmark_map
 from train.transforms import AUGMENTATIONS, evaluation, normalise
 
 Rows = NDArray[np.intp]
@@ -44,7 +47,7 @@ class Prepared:
         if geometry["geometry"] != heatmap.geometry:
             asked = f"heatmap.geometry asks for {heatmap.geometry!r}"
             raise UserError(f"{folder}/heatmaps holds the geometry {geometry['geometry']!r}, {asked}")
-        self.heatmap_settings = heatmap
+        self.folder, self.heatmap_settings = folder, heatmap
         self.ids, self.splits, self.identities = faces["id"], faces["split"], faces["identity"]
         self.expressions = faces["expression"].astype(np.int64)
         self.readable = faces["status"] != "unreadable"
@@ -63,6 +66,27 @@ class Prepared:
         settings = self.heatmap_settings
         expression = Expression(self.expressions[row])
         return draw(self._shapes[row], expression, codebook=settings.codebook, geometry=settings.geometry)
+
+    @cached_property
+    def points(self) -> NDArray[np.float64]:
+        """Landmarks (n, 68, 2) of all rows in pixels of the 224-px canvas, NaN where there are none."""
+        folder = self.folder / "landmarks"
+        found = shards.read_all(folder, "id", "points")
+        if not np.array_equal(found["id"], self.ids):
+            raise UserError(f"{self.folder}: faces/ and landmarks/ list different images; run the workflow again")
+        return rescale(found["points"].astype(np.float64), int(described(folder)["size"]), CANVAS)
+
+    def guide(self, row: int, kind: str = "own") -> NDArray[np.float32] | None:
+        """Draw what the AU term aligns a face's attention to (224, 224), its AU map or a control in place of it.
+
+        None for Neutral and without landmarks, whatever the control: all variants are guided on the same faces.
+        """
+        own = self.heatmap(row)
+        if own is None or kind == "own":
+            return own
+        if kind == "landmarks":
+            return landmark_map(self.points[row])
+        return control(kind, Expression(self.expressions[row]), self._shapes[row], self.heatmap_settings)
 
     def rows(self, split: str) -> Rows:
         """List the readable rows of "train" or "test"."""
@@ -125,14 +149,16 @@ class TrainingSamples(Dataset[Item]):
 
     def __init__(self, prepared: Prepared, card: Card, epoch: int) -> None:
         self.prepared, self.epoch, self.seed = prepared, epoch, card.seed % 2**32
-        self.size, self.guided = card.model.image_size, card.guidance.weight > 0
+        self.size, self.guided, self.map = card.model.image_size, card.guidance.weight > 0, card.guidance.map
         self.normalisation = card.model.normalisation
         self.augmentation = AUGMENTATIONS[card.training.augmentation]
+        if self.guided and self.map == "landmarks":
+            _ = prepared.points  # read once here, not by every process that loads
 
     def __getitem__(self, row: int) -> Item:
         """Load and augment the face of a row of the dataset."""
         rng = np.random.default_rng([self.seed, self.epoch, row])
-        drawn = self.prepared.heatmap(row) if self.guided else None
+        drawn = self.prepared.guide(row, self.map) if self.guided else None
         image, heatmap = self.augmentation(self.prepared.image(row), drawn, self.size, rng)
         valid = heatmap is not None
         filled = np.ascontiguousarray(heatmap) if heatmap is not None else np.zeros((self.size, self.size), np.float32)
