@@ -1,10 +1,12 @@
 """How well a map finds the action units, beyond its cosine: relevance, hits, overlap, ranking and saliency measures.
 
-All take maps and AU heatmaps on one canvas, (b, s, s), and return one float64 number per image (b,). Maps have no
-negative values, as `eval.metrics` brings CAM and attention to the canvas. Most measures look for a region, the pixels
-where the AU heatmap is at least 0.5 (`region`). Rank accuracy, pointing game, IoU, F1 and AUC look at the order of a
-map's values only.
+One float64 number per image (b,), for maps and AU heatmaps on one canvas (b, s, s). Maps have no negative values, as
+`eval.metrics` brings CAM and attention to the canvas. All measures but the Pearson correlation look for a region R, the
+K pixels where the AU heatmap is at least 0.5; they need no more than a map's values in order, all and those in R
+(`order`), and treat ties as chance would on average.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,21 +19,21 @@ NOISE = 1e-5  # a map that varies by a smaller part of its peak is constant but 
 Numbers = NDArray[np.float64]
 
 
+@dataclass(frozen=True, eq=False)
+class Ordered:
+    """Values of b maps, ascending: all pixels (b, p); those of the region (b, k), then infinity; its size K (b, 1)."""
+
+    values: Tensor
+    inside: Tensor
+    size: Tensor
+
+
 def localisation(maps: Tensor, heatmaps: Tensor) -> dict[str, Numbers]:
-    """Measure maps against AU heatmaps in every way of this module; see the functions of these names."""
-    inside = region(heatmaps)
+    """Measure maps against AU heatmaps (b, s, s) in every way of this module; see the functions of these names."""
     maps = _without_noise(maps)
-    ordered = _sorted(maps)
-    return {
-        "pearson": pearson(maps, heatmaps),
-        "relevance_mass": relevance_mass(maps, inside),
-        "relevance_rank": relevance_rank(maps, inside, ordered),
-        "pointing_game": pointing_game(maps, inside),
-        "iou": iou(maps, inside, ordered),
-        "f1": f1(maps, inside, ordered),
-        "auc_judd": auc_judd(maps, inside, ordered),
-        "nss": nss(maps, inside),
-    }
+    ordered = order(maps, region(heatmaps))
+    ranked = (relevance_mass, relevance_rank, pointing_game, iou, f1, auc_judd, nss)
+    return {"pearson": pearson(maps, heatmaps)} | {measure.__name__: measure(ordered) for measure in ranked}
 
 
 def region(heatmaps: Tensor) -> Tensor:
@@ -47,109 +49,106 @@ def region(heatmaps: Tensor) -> Tensor:
     return inside
 
 
+def order(maps: Tensor, region: Tensor) -> Ordered:
+    """Sort the values of maps (b, s, s), and those in a region (b, s, s) that is neither empty nor everything."""
+    values, inside = maps.flatten(1).float(), region.flatten(1)
+    size = inside.sum(1, keepdim=True)
+    found = _sorted(torch.where(inside, values, torch.inf))[:, : int(size.max())].contiguous()
+    return Ordered(_sorted(values), found, size)
+
+
 def pearson(maps: Tensor, heatmaps: Tensor) -> Numbers:
     """Correlate map M and AU heatmap A over the pixels: cov(M, A) / (sd M sd A).
 
-    In [-1, 1], higher is better; 0 for a map that says nothing, constant ones included. A cosine after the means are
-    taken off, so that a uniform floor under a map does not count for it. Source: Bylinskii et al., What do different
-    evaluation metrics tell us about saliency models?, TPAMI 2019 (CC).
+    In [-1, 1], higher is better; 0 for a map that says nothing, constant ones included. It is the cosine after the
+    means are taken off, so a uniform floor under a map does not count for it. Source: Bylinskii et al., What do
+    different evaluation metrics tell us about saliency models?, TPAMI 2019 (CC).
     """
     left, right = _deviations(maps), _deviations(heatmaps)
-    norms = left.square().sum(1).sqrt() * right.square().sum(1).sqrt()
-    return _ratio((left * right).sum(1), norms)
+    norms = torch.linalg.vector_norm(left, dim=1).double() * torch.linalg.vector_norm(right, dim=1).double()
+    return _ratio(torch.bmm(left[:, None], right[..., None])[:, 0, 0], norms)
 
 
-def relevance_mass(maps: Tensor, inside: Tensor) -> Numbers:
+def relevance_mass(ordered: Ordered) -> Numbers:
     """Return the share of a map's sum that lies in the region: sum_{p in R} M_p / sum_p M_p.
 
     In [0, 1], higher is better; a uniform map scores the region's share of the image, a map of zeros 0. Source: Arras
     et al., CLEVR-XAI, Information Fusion 2022 (relevance mass accuracy).
     """
-    values = maps.flatten(1).double()
-    return _ratio((values * inside.flatten(1)).sum(1), values.sum(1))
+    return _ratio(_inside_sum(ordered), ordered.values.double().sum(1))
 
 
-def relevance_rank(maps: Tensor, inside: Tensor, ordered: Tensor | None = None) -> Numbers:
-    """Return the share of the region that the map's K largest pixels cover, where K is the region's size: |T & R| / K.
+def relevance_rank(ordered: Ordered) -> Numbers:
+    """Return the share of the region that the map's K largest pixels T cover: |T & R| / K.
 
-    In [0, 1], higher is better. Of the pixels that tie for the last places each counts as much as chance would let it
-    in, so a constant map scores K / s^2. Source: Arras et al., CLEVR-XAI, Information Fusion 2022 (relevance rank
-    accuracy). `ordered` are the map's values in ascending order (b, s^2), if they are known.
+    In [0, 1], higher is better; a constant map scores the region's share of the image. Of the pixels that tie for the
+    last places each counts as much as chance would let it in. Source: Arras et al., CLEVR-XAI, Information Fusion 2022
+    (relevance rank accuracy).
     """
-    values, inside = _flat(maps), inside.flatten(1)
-    ordered = _sorted(maps) if ordered is None else ordered
-    size = inside.sum(1)
-    last = ordered.gather(1, (ordered.shape[1] - size)[:, None])  # the K-th largest value
-    above, level = values > last, values == last
-    share = (size - above.sum(1)) / level.sum(1)  # of the ties that are let in
-    hits = (above & inside).sum(1) + share.double() * (level & inside).sum(1)
-    return _ratio(hits, size)
+    last = ordered.values.gather(1, ordered.values.shape[1] - ordered.size)  # the K-th largest value
+    above, level = _counts(ordered.values, last, ordered.values.shape[1])
+    above_inside, level_inside = _counts(ordered.inside, last, ordered.size)
+    let_in = (ordered.size - above).double() / level
+    return _ratio((above_inside + let_in * level_inside)[:, 0], ordered.size[:, 0])
 
 
-def iou(maps: Tensor, inside: Tensor, ordered: Tensor | None = None) -> Numbers:
+def iou(ordered: Ordered) -> Numbers:
     """Return the overlap of the region R and the map's largest pixels T, as many as R has: |T & R| / |T | R|.
 
     In [0, 1], higher is better. The map chooses no threshold and gains nothing by covering more or less. With
-    |T| = |R| = K and r the relevance rank accuracy it is r / (2 - r). Source: Jaccard, 1912; area: ours.
+    |T| = |R| = K and r the relevance rank accuracy it is r / (2 - r). Source: Jaccard, 1912; the area is ours.
     """
-    covered = relevance_rank(maps, inside, ordered)
+    covered = relevance_rank(ordered)
     return covered / (2 - covered)
 
 
-def f1(maps: Tensor, inside: Tensor, ordered: Tensor | None = None) -> Numbers:
+def f1(ordered: Ordered) -> Numbers:
     """Return F1 of the map's largest pixels T, as many as the region R has: 2 |T & R| / (|T| + |R|).
 
     In [0, 1], higher is better. With |T| = |R| precision, recall, F1 and the relevance rank accuracy are one number,
-    given under both names for readers who look for either. Source: Dice, 1945; area: ours.
+    given under both names for readers who look for either. Source: Dice, 1945; the area is ours.
     """
-    return relevance_rank(maps, inside, ordered)
+    return relevance_rank(ordered)
 
 
-def pointing_game(maps: Tensor, inside: Tensor) -> Numbers:
+def pointing_game(ordered: Ordered) -> Numbers:
     """Return 1 if the map's largest value lies in the region, else 0; with several largest ones, their share in it.
 
     In [0, 1], higher is better; a uniform map scores the region's share of the image. Source: Zhang et al., Top-down
     neural attention by excitation backprop, ECCV 2016 and IJCV 2018; without their tolerance of 15 pixels, as a region
     is no tight box.
     """
-    values = _flat(maps)
-    largest = values == values.amax(1, keepdim=True)
-    return _ratio((largest & inside.flatten(1)).sum(1), largest.sum(1))
+    largest = ordered.values[:, -1:].contiguous()
+    _, everywhere = _counts(ordered.values, largest, ordered.values.shape[1])
+    _, inside = _counts(ordered.inside, largest, ordered.size)
+    return _ratio(inside[:, 0], everywhere[:, 0])
 
 
-def auc_judd(maps: Tensor, inside: Tensor, ordered: Tensor | None = None) -> Numbers:
+def auc_judd(ordered: Ordered) -> Numbers:
     """Return how often a pixel of the region has a larger value than one outside, ties counting half.
 
-    The area under the curve of the share of the region above a threshold against the share of all else above it, the
-    thresholds being the map's values in the region. In [0, 1], higher is better, 0.5 is chance and every constant map.
-    Sources: Judd et al., Learning to predict where humans look, ICCV 2009; Bylinskii et al., TPAMI 2019. They take
-    fixated pixels for the region, and break ties by chance.
+    It is the area under the curve of the share of the region above a threshold against the share of all else above it,
+    the thresholds being the map's values in the region. In [0, 1], higher is better; 0.5 is chance and any constant
+    map. Sources: Judd et al., Learning to predict where humans look, ICCV 2009; Bylinskii et al., TPAMI 2019. They have
+    fixated pixels for a region.
     """
-    values, inside = _flat(maps), inside.flatten(1)
-    ordered = _sorted(maps) if ordered is None else ordered
-    size = inside.sum(1)
-    found = _sorted(torch.where(inside, values, torch.inf))[:, : int(size.max())].contiguous()
-    low, high = torch.searchsorted(ordered, found), torch.searchsorted(ordered, found, right=True)
-    ranks = (low + high + 1).double() / 2  # mid-ranks, counted from 1
-    total = ranks.masked_fill(found.isinf(), 0).sum(1)
-    return _ratio(total - size * (size + 1) / 2, size * (values.shape[1] - size))
+    everything, inside, size = ordered.values, ordered.inside, ordered.size[:, 0]
+    low, high = torch.searchsorted(everything, inside), torch.searchsorted(everything, inside, right=True)
+    ranks = (low + high + 1).double() / 2  # of tied pixels the mean one, counted from 1
+    total = ranks.masked_fill(inside.isinf(), 0).sum(1)
+    return _ratio(total - size * (size + 1) / 2, size * (everything.shape[1] - size))
 
 
-def nss(maps: Tensor, inside: Tensor) -> Numbers:
+def nss(ordered: Ordered) -> Numbers:
     """Return the mean of the standardised map over the region: (1/K) sum_{p in R} (M_p - mean M) / sd M.
 
-    Unbounded, higher is better; 0 is chance and every constant map, 1 means one standard deviation above the map's
-    mean. sd is over all pixels of the map. Source: Peters et al., Components of bottom-up gaze allocation in natural
-    images, Vision Research 2005 (normalised scanpath saliency); they average over fixated pixels.
+    Unbounded, higher is better; 0 is chance and any constant map, 1 is one standard deviation above the map's mean. sd
+    is over all pixels. Source: Peters et al., Components of bottom-up gaze allocation in natural images, Vision
+    Research 2005 (normalised scanpath saliency); they average over fixated pixels.
     """
-    deviations = _deviations(maps)
-    inside = inside.flatten(1)
-    mean = (deviations * inside).sum(1) / inside.sum(1)
-    return _ratio(mean, deviations.square().mean(1).sqrt())
-
-
-def _flat(maps: Tensor) -> Tensor:
-    return maps.flatten(1).float()
+    values = ordered.values.double()
+    spread = values.std(1, correction=0).masked_fill(values[:, 0] == values[:, -1], 0)
+    return _ratio(_inside_sum(ordered) / ordered.size[:, 0] - values.mean(1), spread)
 
 
 def _without_noise(maps: Tensor) -> Tensor:
@@ -158,13 +157,22 @@ def _without_noise(maps: Tensor) -> Tensor:
     return torch.where(high - low <= NOISE * high.abs(), high, maps)
 
 
-def _sorted(maps: Tensor) -> Tensor:
-    """Sort each map's values in ascending order (b, s^2); numpy does it ten times as fast as torch."""
-    return torch.from_numpy(np.sort(_flat(maps).numpy(), axis=1))
+def _sorted(values: Tensor) -> Tensor:
+    return torch.from_numpy(np.sort(values.numpy(), axis=1))  # ten times as fast as torch.sort
+
+
+def _counts(ordered: Tensor, level: Tensor, size: Tensor | int) -> tuple[Tensor, Tensor]:
+    """Count how many of the first `size` values lie above a level (b, 1), and how many equal it."""
+    up_to = torch.searchsorted(ordered, level, right=True)
+    return size - up_to, up_to - torch.searchsorted(ordered, level)
+
+
+def _inside_sum(ordered: Ordered) -> Tensor:
+    return ordered.inside.double().masked_fill(ordered.inside.isinf(), 0).sum(1)
 
 
 def _deviations(maps: Tensor) -> Tensor:
-    values = maps.flatten(1).double()
+    values = maps.flatten(1).float()
     constant = values.amin(1) == values.amax(1)
     return (values - values.mean(1, keepdim=True)).masked_fill(constant[:, None], 0)
 
