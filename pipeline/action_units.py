@@ -118,14 +118,21 @@ def draw(
     codebook: str = "paper_code",
     geometry: str = "published",
 ) -> Heatmap | None:
-    """Draw the heatmap (size, size) of an expression from a face's `shapes` (s, 5) on a canvas of `size`, or None.
+    """Draw the heatmap (size, size) of an expression from a face's `shapes` (s, 5) on a canvas of `size`, or None."""
+    return draw_units(shapes, _aus(codebook, expression), size, geometry=geometry)
 
-    The maximum over the AUs of the expression, each blurred on the 28x28 grid, then min-max to [0, 1].
+
+def draw_units(
+    shapes: Floats, aus: Sequence[int], size: int = CANVAS, *, geometry: str = "published"
+) -> Heatmap | None:
+    """Draw the heatmap (size, size) of any set of AUs from a face's `shapes` (s, 5) on a canvas of `size`, or None.
+
+    The maximum over the AUs, each blurred on the 28x28 grid, then min-max to [0, 1]. Raises UserError on an AU that the
+    geometry does not draw.
     """
     if size < 1:
         raise ValueError(f"the size is {size}; it must be at least 1")
     table = geometry_table(geometry)
-    aus = _aus(codebook, expression)
     if not aus or not np.isfinite(shapes).all():
         return None
     ellipses = {shapes[rows].tobytes(): shapes[rows] for rows in map(table.rows, aus)}  # several AUs share a shape
@@ -133,7 +140,9 @@ def draw(
     grids = [grid for grid in (raster(rows, size) for rows in ellipses.values()) if grid is not None]
     if not grids:
         return None
-    heatmap = np.maximum.reduce([cv2.resize(grid, (size, size), interpolation=cv2.INTER_LINEAR) for grid in grids])
+    heatmap, *others = (cv2.resize(grid, (size, size), interpolation=cv2.INTER_LINEAR) for grid in grids)
+    for other in others:
+        np.maximum(heatmap, other, out=heatmap)
     low, high = heatmap.min(), heatmap.max()
     return ((heatmap - low) / (high - low)).astype(np.float32) if high > low else None
 

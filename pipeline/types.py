@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from pipeline.expressions import Expression
 
+ACTIVE_AUS = "active_aus"  # the attribute of the AUs that a face truly shows, numbers such as "6;12"
+
 
 @dataclass(frozen=True, eq=False)
 class Sample:
@@ -17,7 +19,8 @@ class Sample:
 
     `path` is relative to the dataset's root. `split` is "train" or "test", as the dataset gives it. `box` is x0, y0,
     x1, y1; `points5` (5, 2) are eye, eye, nose, mouth corner, mouth corner, image-left one first; `landmarks` (68, 2)
-    in iBUG order. `identity` names the person where the dataset knows it; `attributes` such as gender are words.
+    in iBUG order. `identity` names the person where the dataset knows it; `attributes` such as gender are words, and
+    ACTIVE_AUS where the dataset knows them.
     """
 
     id: str

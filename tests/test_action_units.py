@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.action_units import draw, geometry_table, render, shapes
+from pipeline.action_units import draw, draw_units, geometry_table, render, shapes
 from pipeline.errors import UserError
 from pipeline.expressions import SIX, Expression, codebook
 from pipeline.geometry import MIRROR_68, rescale
@@ -76,6 +76,21 @@ def test_one_disc_by_hand():
 @pytest.mark.parametrize("geometry", ["published", "symmetric"])
 def test_nothing_to_draw(points, geometry):
     assert render(points, Expression.FEAR, 224, geometry=geometry) is None
+
+
+def test_any_set_of_aus_can_be_drawn(golden):
+    stored = shapes(rescale(golden["landmarks"][0], 256, 224))
+    for expression in SIX:
+        aus = codebook("emfacs")[expression]
+        drawn = draw_units(stored, aus)
+        np.testing.assert_array_equal(drawn, draw(stored, expression, codebook="emfacs"))
+        np.testing.assert_array_equal(drawn, draw_units(stored, [*reversed(aus), aus[0]]))
+    both, left = draw_units(stored, (12, 1)), draw_units(stored, (12,))
+    assert (both[left > 0.9] > 0.5).all()
+    assert (both[left == 0] > 0.5).any()
+    assert draw_units(stored, ()) is None
+    with pytest.raises(UserError, match="draws no AU99"):
+        draw_units(stored, (12, 99))
 
 
 def test_neutral_has_no_map(golden):

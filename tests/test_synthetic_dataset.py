@@ -42,6 +42,7 @@ def test_written_dataset_comes_back(dataset: Path) -> None:
         assert sample.box is None
         assert sample.points5 is None
         assert sample.attributes["skin_tone"] in ("light", "medium", "dark")
+    assert [sample.attributes["active_aus"] for sample in samples] == [row["active_aus"] for row in truth]
     drawn = draw(Shot(5, 2, "test", Expression.FEAR, 0, 96))
     (fear,) = [sample for sample in samples if sample.id == "p0002_fear_0"]
     np.testing.assert_allclose(fear.landmarks, drawn[3].landmarks, atol=1e-3)

@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.errors import UserError
 from pipeline.expressions import Expression
-from pipeline.types import Sample
+from pipeline.types import ACTIVE_AUS, Sample
 
 TRUTH = "truth.csv"
 LAYOUT = (
@@ -17,11 +17,11 @@ LAYOUT = (
 )
 EXPECTED: Mapping[tuple[str, Expression], int] = {}  # as many as were asked for
 
-_COLUMNS = ("id", "path", "expression", "split", "identity", "skin_tone", "landmarks")
+_COLUMNS = ("id", "path", "expression", "split", "identity", "skin_tone", "active_aus", "landmarks")
 
 
 def read(root: Path) -> Iterator[Sample]:
-    """Yield the images in the order of truth.csv, with their true landmarks; UserError if anything is missing."""
+    """Yield the images in the order of truth.csv, with true landmarks and AUs; UserError if anything is missing."""
     truth = root / TRUTH
     if not truth.is_file():
         raise UserError(f"{truth} is missing; expected {LAYOUT}")
@@ -52,5 +52,5 @@ def _sample(root: Path, row: dict[str, str]) -> Sample:
         split=row["split"],
         landmarks=landmarks.reshape(68, 2),
         identity=row["identity"],
-        attributes={"skin_tone": row["skin_tone"]},
+        attributes={"skin_tone": row["skin_tone"], ACTIVE_AUS: row["active_aus"]},
     )
