@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+from scipy import stats
 
-from eval.statistics import mean, mean_interval, paired_difference
+from eval.statistics import holm, mean, mean_interval, paired_difference, paired_permutation
 
 
 def test_mean_over_images_and_over_classes() -> None:
@@ -75,3 +76,87 @@ def test_nothing_or_nan_is_refused(values: np.ndarray) -> None:
 def test_unpaired_values_are_refused() -> None:
     with pytest.raises(ValueError, match="same images"):
         paired_difference(np.zeros(3), np.zeros(4))
+
+
+def test_permutation_test_by_hand() -> None:
+    # Differences 1, 2, 3: the 8 sums are +-6, +-4, +-2, 0, 0; |6| is reached by 2 of 8, |4| would be by 4.
+    before, after = np.zeros(3), np.array([1.0, 2.0, 3.0])
+    assert paired_permutation(before, after) == pytest.approx(2 / 8, abs=0.015)
+    assert paired_permutation(before, np.array([-1.0, 2.0, 3.0])) == pytest.approx(4 / 8, abs=0.015)
+    assert paired_permutation(before, before) == 1
+
+
+def test_permutation_test_weighs_classes_as_the_macro_mean_does() -> None:
+    # Class 0 has differences 1, 1 and weights 1/4 each, class 1 has -0.2 and 1/2: T = 0.4. Signs give +-0.6 (1 in 4),
+    # +-0.4 (1 in 4) and +-0.1 (the rest).
+    after, groups = np.array([1.0, 1.0, -0.2]), np.array([0, 0, 1])
+    assert paired_permutation(np.zeros(3), after, groups=groups) == pytest.approx(1 / 2, abs=0.015)
+    # Without classes T = 0.6, and 2.2/3 (1 in 4), 1.8/3 (1 in 4), 0.2/3.
+    assert paired_permutation(np.zeros(3), after) == pytest.approx(1 / 2, abs=0.015)
+    # Weighing matters here: T = 0.5 - 0.5 * 0.9 = 0.05 is the smallest of +-0.95, +-0.45 and +-0.05.
+    after = np.array([1.0, 1.0, -0.9])
+    assert paired_permutation(np.zeros(3), after, groups=groups) == 1
+
+
+def test_permutation_test_agrees_with_scipy() -> None:
+    generator = np.random.default_rng(5)
+    for count, shift in ((10, 0.3), (200, 0.1), (200, 0.0)):
+        before = generator.normal(size=count)
+        after = before + generator.normal(shift, 1, count)
+        theirs = stats.permutation_test(
+            (after, before),
+            lambda x, y, axis: (x - y).mean(axis),
+            permutation_type="samples",
+            n_resamples=20_000,
+            rng=1,
+        )
+        assert paired_permutation(before, after) == pytest.approx(theirs.pvalue, abs=0.015)
+
+
+def test_permutation_test_is_right_as_often_as_it_says() -> None:
+    generator = np.random.default_rng(2)
+    found = [
+        paired_permutation(np.zeros(40), generator.exponential(size=40) - 1, permutations=200, seed=seed)
+        for seed in range(400)
+    ]
+    assert 0.02 <= np.mean(np.array(found) <= 0.05) <= 0.09
+    assert 0.4 <= np.mean(np.array(found) <= 0.5) <= 0.6
+
+
+def test_permutation_test_is_seeded_and_never_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    after = np.random.default_rng(0).normal(0.2, 1, 60)
+    once = paired_permutation(np.zeros(60), after, seed=3)
+    assert once == paired_permutation(np.zeros(60), after, seed=3)
+    monkeypatch.setattr("eval.statistics.DRAWS_AT_ONCE", 6_000)
+    assert once == paired_permutation(np.zeros(60), after, seed=3)
+    assert paired_permutation(np.zeros(60), np.ones(60)) == 1 / 10_001
+
+
+@pytest.mark.parametrize("after", [np.array([]), np.array([np.nan])])
+def test_permutation_test_refuses_nothing_and_nan(after: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        paired_permutation(np.zeros(len(after)), after)
+    with pytest.raises(ValueError, match="same images"):
+        paired_permutation(np.zeros(2), np.zeros(3))
+
+
+def test_holm_by_hand() -> None:
+    # Sorted 0.01, 0.02, 0.03, 0.04 times 4, 3, 2, 1 are 0.04, 0.06, 0.06, 0.04; no later one may be smaller.
+    assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == pytest.approx([1, 1])
+    assert holm([0.2]) == pytest.approx([0.2])
+    assert holm([]).tolist() == []
+    with pytest.raises(ValueError, match="p-values"):
+        holm([0.1, np.nan])
+
+
+def test_holm_rejects_what_the_step_down_procedure_rejects() -> None:
+    generator = np.random.default_rng(9)
+    for _ in range(50):
+        values, level = generator.random(7) ** 3, generator.uniform(0.01, 0.3)
+        rejected = np.zeros(7, bool)
+        for step, place in enumerate(np.argsort(values)):  # stop at the first that is too large for its step
+            if values[place] > level / (7 - step):
+                break
+            rejected[place] = True
+        assert (holm(values) <= level).tolist() == rejected.tolist()
