@@ -1,36 +1,61 @@
-"""How a table of scores looks to a reader: Markdown and LaTeX, ours above the paper's."""
+"""How a table of scores looks to a reader: names, cells and blocks, the paper's numbers below ours."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-TITLES = {
-    "table1": "Classification (CL) and CAM-COS, without and with AU",
-    "table2": "ATT-COS, without and with AU",
-    "sweep": "CL, CAM-COS and ATT-COS by weight and layers of the AU term",
-}
+from eval.kinds import HEADINGS, KINDS, Column, digits
+
 PROTOCOLS = {
     "heldout": "the best epoch is chosen on a held-out part of the training set",
     "paper": "the best epoch is chosen on the test set, as the published code does",
 }
-HEADINGS = {"accuracy": "CL (%)", "cam_cosine": "CAM-COS", "attention_cosine": "ATT-COS"}
 # The paper's names, in its order; a method of one's own follows under the name of its file.
 METHODS = {
     "cam": "CAM", "wildcat": "WILDCAT", "gradcam": "GradCAM", "gradcampp": "GradCAM++", "acol": "ACoL", "prm": "PRM",
     "adl": "ADL", "cutmix": "CutMix", "layercam": "LayerCAM", "tscam": "TS-CAM", "apvit": "APViT",
 }  # fmt: skip
-VARIANTS = {"plain": "without AU", "au": "with AU"}
+CONTROLS = {
+    "shuffled": "shuffled classes",
+    "landmarks": "landmarks only",
+    "uniform": "uniform map",
+    "agnostic": "class-agnostic map",
+}
+VARIANTS = {"plain": "without AU", "au": "with AU", **CONTROLS}
 UNKNOWN = "n/a"
 PENDING = "pending"
+STALE = "stale"
 NO_CAM = "--"  # means that the method has no CAM, and nothing else
+WIDE = 6  # more metrics and protocols than this do not fit side by side
 
 Grid = list[list[str]]  # headings hold line breaks, which LaTeX keeps
+Cells = dict[tuple[Any, ...], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A part of a table under a heading of its own: its rows, the first of which are headings.
+
+    The first `lead` columns name the rows.
+    """
+
+    title: str
+    grid: Grid
+    lead: int
 
 
 def layers(numbers: Sequence[int]) -> str:
-    """Name a set of layers: 5, or 3+4+5."""
-    return "+".join(map(str, numbers))
+    """Name a set of layers as the paper does: 5, or 5+4+3."""
+    return "+".join(map(str, sorted(set(numbers), reverse=True)))
+
+
+def guidance_name(weight: float, numbers: Sequence[int], source: str = "own") -> str:
+    """Name a variant for readers: plain, or its lambda and layers, and what a control aligns to."""
+    if not weight:
+        return "plain"
+    return f"λ {weight:g}, layer {layers(numbers)}" + ("" if source == "own" else f", {source} map")
 
 
 def method_name(method: str) -> str:
@@ -43,86 +68,156 @@ def rank(method: str) -> tuple[int, str]:
     return [*METHODS, method].index(method), method
 
 
-def beside_paper(table: pd.DataFrame, known: Collection[str]) -> Grid:
-    """Arrange a long table: a heading, then for each method ours, and the paper's number and the difference.
+def blocks(name: str, table: pd.DataFrame, known: Collection[str]) -> list[Block]:
+    """Arrange a long table of `eval.pivot`: for every dataset and section a block.
 
-    Columns are datasets, metrics, without and with AU. The paper has its rows only where it knows a dataset shown.
+    A method or setting has a row of ours; in the paper's tables, where `known` holds the dataset, the paper's numbers
+    and the differences follow.
     """
-    places = dict.fromkeys(zip(table["dataset"], table["protocol"], strict=True))
-    metrics = dict.fromkeys(table["metric"])
-    columns = [(*place, metric, variant) for place in places for metric in metrics for variant in VARIANTS]
-    cells = _cells(table, ["method", "dataset", "protocol", "metric", "variant"])
-    heading = [f"{dataset} ({protocol}),\n{HEADINGS[m]}\n{VARIANTS[v]}" for dataset, protocol, m, v in columns]
-    rows = [["method", "", *heading]]
-    for method in dict.fromkeys(table["method"]):
-        found = [cells[method, *column] for column in columns]
-        rows.append([method_name(method), "ours", *map(_ours, found)])
-        if any(dataset in known for dataset, _ in places):
-            rows.append(["", "paper", *(_number(one, "paper", "") for one in found)])
-            rows.append(["", "difference", *(_number(one, "difference", "+") for one in found)])
+    kind, made = KINDS[name], []
+    for dataset in dict.fromkeys(table["dataset"]):
+        own = table[table["dataset"] == dataset].to_dict("records")
+        for section, columns in kind.sections.items():
+            title = ": ".join(part for part in (dataset, section) if part)
+            rows = [row for row in own if (row["kind"], row["metric"]) in columns]
+            if kind.rows == "group":
+                made.append(_groups(title, rows, columns))
+            elif kind.rows == "method":
+                made.append(_methods(title, rows, columns, beside=dataset in known and bool(kind.paper)))
+            else:
+                wide = len(set(table["protocol"])) * max(map(len, kind.sections.values())) > WIDE
+                made.append(_settings(title, rows, columns, beside=dataset in known and bool(kind.paper), wide=wide))
+    return made
+
+
+def _methods(title: str, rows: Sequence[dict[str, Any]], columns: Sequence[Column], *, beside: bool) -> Block:
+    """Rows are methods; columns are protocols, metrics, without and with AU, then controls if there are any."""
+    protocols = dict.fromkeys(row["protocol"] for row in rows)
+    there = {(row["kind"], row["metric"], row["variant"]) for row in rows}
+    places = [(p, *column, v) for p in protocols for column in columns for v in VARIANTS if (*column, v) in there]
+    cells: Cells = {(row["method"], row["protocol"], row["kind"], row["metric"], row["variant"]): row for row in rows}
+    grid = [["method", "", *(f"{p},\n{HEADINGS[metric]}\n{VARIANTS[v]}" for p, _, metric, v in places)]]
+    for method in dict.fromkeys(row["method"] for row in rows):
+        found = [cells.get((method, *place)) for place in places]
+        grid += _beside([method_name(method), "ours"], found, beside=beside)
+    return Block(title, grid, lead=2)
+
+
+def _settings(
+    title: str, rows: Sequence[dict[str, Any]], columns: Sequence[Column], *, beside: bool, wide: bool
+) -> Block:
+    """Rows are methods and settings of the AU term; protocols are columns, or rows where the table is `wide`."""
+    across = [""] if wide else list(dict.fromkeys(row["protocol"] for row in rows))
+    names = ["method", "AU term", *(["protocol", "seeds"] if wide else []), *([""] if beside else [])]
+    headings = [f"{protocol},\n{HEADINGS[m]}" if protocol else HEADINGS[m] for protocol in across for _, m in columns]
+    leads: dict[tuple[str, ...], Cells] = {}
+    for row in rows:
+        place = row["method"], row["guidance"], *([row["protocol"]] if wide else [])
+        leads.setdefault(place, {})["" if wide else row["protocol"], row["kind"], row["metric"]] = row
+    grid = [[*names, *headings]]
+    for (method, guidance, *protocol), cells in leads.items():
+        lead = [method_name(method), "none" if guidance == "plain" else guidance, *protocol]
+        lead += [_seeds(next(iter(cells.values())))] if wide else []
+        found = [cells.get((side, *column)) for side in across for column in columns]
+        grid += _beside([*lead, *(["ours"] if beside else [])], found, beside=beside, counted=not wide)
+    return Block(title, grid, lead=len(names))
+
+
+def _beside(lead: list[str], found: Sequence[dict[str, Any] | None], *, beside: bool, counted: bool = True) -> Grid:
+    rows = [[*lead, *(text(one, counted=counted) for one in found)]]
+    if beside:
+        blank = [""] * (len(lead) - 1)
+        rows.append([*blank, "paper", *(_number(one, "paper", "") for one in found)])
+        rows.append([*blank, "difference", *(_number(one, "difference", "+") for one in found)])
     return rows
 
 
-def sweep(table: pd.DataFrame) -> Grid:
-    """Arrange a long table: a heading, then a row per method and setting of the AU term; columns are metrics."""
-    places = dict.fromkeys(zip(table["dataset"], table["protocol"], table["metric"], strict=True))
-    cells = _cells(table, ["method", "weight", "layers", "dataset", "protocol", "metric"])
-    settings = dict.fromkeys(zip(table["method"], table["weight"], table["layers"], strict=True))
-    rows = [["method", "AU term", *(f"{dataset} ({protocol}),\n{HEADINGS[m]}" for dataset, protocol, m in places)]]
-    for method, weight, names in settings:
-        setting = f"λ {weight:g}, layer {names}" if weight else "none"
-        rows.append(
-            [method_name(method), setting, *(_ours(cells.get((method, weight, names, *place))) for place in places)]
-        )
-    return rows
+def _groups(title: str, rows: Sequence[dict[str, Any]], columns: Sequence[Column]) -> Block:
+    """Rows are methods, settings and groups; a cell is a mean and its interval over faces."""
+    heading = ["method", "AU term", "protocol", "group", "faces", *(HEADINGS[metric] for _, metric in columns)]
+    grid: Grid = [heading]
+    found: dict[tuple[str, ...], dict[str, Any]] = {}
+    for row in rows:
+        place = tuple(row[key] for key in ("method", "guidance", "protocol", "attribute", "group"))
+        found.setdefault(place, {})[row["metric"]] = row
+    for (method, guidance, protocol, attribute, group), cells in found.items():
+        faces = next(iter(cells.values()))["images"]
+        lead = [method_name(method), guidance, protocol, f"{attribute}: {group}" if attribute else ""]
+        shown = [_interval(cells.get(metric)) for _, metric in columns]
+        grid.append([*lead, "" if pd.isna(faces) else f"{faces:.0f}", *shown])
+    return Block(title, grid, lead=4)
 
 
-def _cells(table: pd.DataFrame, keys: list[str]) -> dict[tuple[Any, ...], Any]:
-    return {tuple(row[key] for key in keys): row for _, row in table.iterrows()}
+def _interval(row: dict[str, Any] | None) -> str:
+    if row is None or pd.isna(row["value"]) or pd.isna(row["low"]):
+        return text(row, counted=False)
+    places = digits(row["metric"])
+    return f"{row['value']:.{places}f} [{row['low']:.{places}f}, {row['high']:.{places}f}]"
 
 
-def _ours(row: Any) -> str:
-    if row is None or not row["seeds"]:
-        return PENDING
+def _seeds(row: dict[str, Any]) -> str:
+    return str(row["seeds"]) if row["seeds"] in (0, row["expected"]) else f"{row['seeds']} of {row['expected']}"
+
+
+def text(row: dict[str, Any] | None, *, counted: bool = True) -> str:
+    """Write a cell: mean, standard deviation over seeds and number of seeds, or why there is none.
+
+    An empty cell is of a run that nobody asked for.
+    """
+    if row is None:
+        return ""
+    words = {"pending": PENDING, "stale": STALE, "no_cam": NO_CAM, "unknown": UNKNOWN}
     if pd.isna(row["value"]):
-        return NO_CAM
-    spread = "" if pd.isna(row["sd"]) else f" ± {row['sd']:.2f}"
-    return f"{row['value']:.2f}{spread} ({row['seeds']})"
+        return words.get(row["state"], UNKNOWN)
+    places = digits(row["metric"], row["kind"])
+    spread = "" if pd.isna(row["sd"]) else f" ± {row['sd']:.{places}f}"
+    return f"{row['value']:.{places}f}{spread}" + (f" ({_seeds(row)})" if counted else "")
 
 
-def _number(row: Any, column: str, sign: str) -> str:
-    return UNKNOWN if pd.isna(row[column]) else f"{row[column]:{sign}.2f}"
+def _number(row: dict[str, Any] | None, column: str, sign: str) -> str:
+    return UNKNOWN if row is None or pd.isna(row[column]) else f"{row[column]:{sign}.2f}"
 
 
-def markdown(title: str, rows: Grid, notes: Sequence[str]) -> str:
-    """Set a grid as a Markdown table under its title, with its notes."""
-    heading, *body = rows
-    lines = [f"| {' | '.join(heading)} |".replace("\n", " "), f"|---|---|{'---:|' * (len(heading) - 2)}"]
-    lines += [f"| {' | '.join(row)} |" for row in body]
-    return "\n".join([f"# {title}", "", *lines, "", *(f"- {note}" for note in notes), ""])
+def markdown(title: str, made: Sequence[Block], notes: Sequence[str]) -> str:
+    """Set blocks as Markdown tables under their titles, with their notes."""
+    lines = [f"# {title}", ""]
+    for block in made:
+        heading, *body = block.grid
+        sides = f"|{'---|' * block.lead}{'---:|' * (len(heading) - block.lead)}"
+        lines += [f"## {block.title}", ""] if block.title else []
+        lines += [f"| {' | '.join(heading)} |".replace("\n", " "), sides]
+        lines += [f"| {' | '.join(row)} |" for row in body] + [""]
+    return "\n".join([*lines, *(f"- {note}" for note in notes), ""])
 
 
-def latex(title: str, rows: Grid, notes: Sequence[str]) -> str:
-    """Set a grid as a LaTeX table that needs no package; its notes are in the caption."""
-    heading, *body = ([_escaped(text) for text in row] for row in rows)
-    lines = [
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{_escaped(title)}. {_escaped(' '.join(notes))}}}",
-        rf"\begin{{tabular}}{{ll{'r' * (len(heading) - 2)}}}",
-        r"\hline",
-        " & ".join(rf"\shortstack{{{text}}}".replace("\n", r"\\") for text in heading) + r" \\",
-        r"\hline",
-        *(" & ".join(row) + r" \\" for row in body),
-        r"\hline",
-        r"\end{tabular}",
-        r"\end{table}",
-    ]
-    return "\n".join(lines) + "\n"
+def latex(title: str, made: Sequence[Block], notes: Sequence[str]) -> str:
+    """Set blocks as LaTeX tables that need no package; the notes are in the caption of the first one."""
+    parts = []
+    for number, block in enumerate(made):
+        heading, *body = ([_escaped(cell) for cell in row] for row in block.grid)
+        name = f"{title} ({block.title})" if block.title else title
+        caption = f"{name}. {' '.join(notes)}" if number == 0 else f"{name}."
+        parts += [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{_escaped(caption)}}}",
+            rf"\begin{{tabular}}{{{'l' * block.lead}{'r' * (len(heading) - block.lead)}}}",
+            r"\hline",
+            " & ".join(rf"\shortstack{{{cell}}}".replace("\n", r"\\") for cell in heading) + r" \\",
+            r"\hline",
+            *(" & ".join(row) + r" \\" for row in body),
+            r"\hline",
+            r"\end{tabular}",
+            r"\end{table}",
+        ]
+    return "\n".join(parts) + "\n"
 
 
-def _escaped(text: str) -> str:
-    pairs = (("%", r"\%"), ("_", r"\_"), ("&", r"\&"), ("±", r"$\pm$"), ("λ", r"$\lambda$"), ("--", "{-}{-}"))
+def _escaped(cell: str) -> str:
+    pairs = (
+        ("%", r"\%"), ("_", r"\_"), ("&", r"\&"), ("#", r"\#"), ("±", r"$\pm$"), ("λ", r"$\lambda$"), ("−", "$-$"),
+        ("→", r"$\rightarrow$"), ("≤", r"$\le$"), ("--", "{-}{-}"),
+    )  # fmt: skip
     for plain, safe in pairs:
-        text = text.replace(plain, safe)
-    return text
+        cell = cell.replace(plain, safe)
+    return cell

@@ -1,0 +1,177 @@
+"""The runs that a table or a figure shows: their scores, and which of the expected ones are pending or stale."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import UserError
+
+REQUIRED = {
+    "dataset", "method", "variant", "weight", "layers", "seed", "protocol", "settings",
+    "images", "images_with_map", "accuracy", "cam_cosine", "attention_cosine",
+}  # fmt: skip
+OWN = "own"  # the AU map that guided runs which are no controls align to
+
+Scores = dict[str, Any]
+Place = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a grid or of a scores file: what it is, and its scores if they are there and of this configuration.
+
+    `state` is "done", "pending" (expected, not there) or "stale" (made under another configuration; it has no scores
+    here, so that they can enter no table). `layers` run from the deepest to the first.
+    """
+
+    dataset: str
+    protocol: str
+    method: str
+    weight: float
+    layers: tuple[int, ...]
+    map: str
+    seed: int
+    state: str = "done"
+    path: Path = Path()
+    scores: Scores = field(default_factory=dict)
+
+    @property
+    def variant(self) -> str:
+        """`plain`, `au`, or the map of a control."""
+        return variant(self.weight, self.map)
+
+    @property
+    def layer(self) -> int:
+        """The guided layer nearest the output, which tables and pictures show."""
+        return self.layers[0]
+
+    @property
+    def setting(self) -> Place:
+        """What tells variants apart; all plain runs are one."""
+        return (self.weight, self.layers, self.map) if self.weight else (0.0,)
+
+    @property
+    def place(self) -> Place:
+        """What tells runs apart."""
+        return (self.dataset, self.protocol, self.method, self.seed, *self.setting)
+
+
+def variant(weight: float, source: str) -> str:
+    """Name a variant by its lambda and the map that it aligns to: `plain`, `au`, or the map of a control."""
+    return "plain" if weight == 0 else "au" if source == OWN else source
+
+
+def read_json(path: Path, what: str, command: str) -> Scores:
+    """Read a JSON object; raise UserError that says which command makes it."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; make it with {command}") from None
+    except (OSError, ValueError):
+        found = None
+    if not isinstance(found, dict):
+        raise UserError(f"{path} is no {what}; make it with {command}")
+    return found
+
+
+def read_run(path: Path) -> Run:
+    """Read a file of `eval.score`; raise UserError if it is none."""
+    scores = read_json(path, "scores file", "python -m eval.score")
+    missing = sorted(REQUIRED - scores.keys())
+    if missing:
+        raise UserError(f"{path} is no scores file (it has no {missing[0]}); make it with python -m eval.score")
+    found = replace(_run(scores), path=path, scores=scores)
+    if str(found.layer) not in scores["attention_cosine"]:
+        raise UserError(
+            f"{path} has no attention_cosine of layer {found.layer}; make it again with python -m eval.score"
+        )
+    return found
+
+
+def _run(row: dict[str, Any]) -> Run:
+    return Run(
+        dataset=row["dataset"],
+        protocol=row["protocol"],
+        method=row["method"],
+        weight=float(row["weight"]),
+        layers=tuple(sorted(set(row["layers"]), reverse=True)),
+        map=row.get("map") or OWN,
+        seed=row["seed"],
+    )
+
+
+def gather(
+    files: Sequence[Path], *, grid: Path | None = None, experiment: str | None = None, so_far: bool = False
+) -> list[Run]:
+    """Read scores files; with a grid (`python -m workflow.config --grid`), list what its experiment expects.
+
+    Runs that are expected and not there are pending. Scores of another configuration than the grid's, or of a run that
+    is not in it, raise UserError; `so_far` leaves the latter out and calls the former stale. Without files, those of
+    the grid's runs below its folder are taken, as many as there are.
+    """
+    if grid is None:
+        found = [read_run(path) for path in files]
+        _once(found)
+        return found
+    expected = _expected(grid, experiment)
+    files = files or [path for _, folder in expected.values() if (path := _scores(grid, folder)).is_file()]
+    found = [read_run(path) for path in files]
+    _once(found)
+    runs = {place: replace(one, state="pending") for place, (one, _) in expected.items()}
+    cards = _cards(grid)
+    for one in found:
+        if one.place not in expected:
+            if not so_far:
+                raise UserError(f"{one.path} is of no run of {_named(grid, experiment)}; leave it out")
+            continue
+        if one.scores.get("card") == cards[expected[one.place][1]]:
+            runs[one.place] = one
+        elif so_far:
+            runs[one.place] = replace(one, state="stale", scores={})
+        else:
+            raise UserError(f"{one.path} was made under another configuration than {grid}; run the workflow again")
+    return list(runs.values())
+
+
+def _scores(grid: Path, folder: str) -> Path:
+    return grid.parent / "runs" / folder / "scores.json"
+
+
+def _named(grid: Path, experiment: str | None) -> str:
+    return f"{experiment} in {grid}" if experiment else str(grid)
+
+
+def _expected(grid: Path, experiment: str | None) -> dict[Place, tuple[Run, str]]:
+    content = read_grid(grid)
+    known = content["experiments"]
+    if experiment is not None and experiment not in known:
+        raise UserError(f"{grid} has no experiment {experiment!r}; it has {', '.join(known)}")
+    folders = known[experiment]["runs"] if experiment else content["runs"]
+    listed = [(_run(content["runs"][folder]), folder) for folder in folders]
+    return {one.place: (one, folder) for one, folder in listed}
+
+
+def _cards(grid: Path) -> dict[str, str]:
+    return {folder: row["card"] for folder, row in read_grid(grid)["runs"].items()}
+
+
+def read_grid(path: Path) -> dict[str, Any]:
+    """Read the grid of a configuration; raise UserError if the file is none."""
+    content = read_json(path, "grid", "python -m workflow.config --grid")
+    missing = {"experiments", "runs"} - content.keys()
+    if missing:
+        raise UserError(f"{path} is no grid (it has no {min(missing)}); make it with python -m workflow.config --grid")
+    return content
+
+
+def _once(runs: Sequence[Run]) -> None:
+    """Refuse a run that is given twice, and seeds of one variant that come from different configurations."""
+    seen: dict[Place, Run] = {}
+    for one in runs:
+        if other := seen.get(one.place):
+            if one.scores["settings"] != other.scores["settings"]:
+                raise UserError(f"{other.path} and {one.path} come from different configurations; run both again")
+            raise UserError(f"{other.path} and {one.path} are the same run; give one of them")
+        seen[one.place] = one
