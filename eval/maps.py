@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from eval import metrics, pictures
-from eval.compare import guidance_name
 from eval.files import beside
+from eval.layout import guidance_name
 from eval.predictions import Predictions, read
 from pipeline.action_units import CANVAS
 from pipeline.errors import UserError, run

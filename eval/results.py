@@ -1,5 +1,6 @@
 """The runs that a table or a figure shows: their scores, and which of the expected ones are pending or stale."""
 
+import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -175,3 +176,18 @@ def _once(runs: Sequence[Run]) -> None:
                 raise UserError(f"{other.path} and {one.path} come from different configurations; run both again")
             raise UserError(f"{other.path} and {one.path} are the same run; give one of them")
         seen[one.place] = one
+
+
+def add_selection(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say which runs are shown, for `selected`."""
+    parser.add_argument("--scores", type=Path, nargs="+", default=[], help="scores.json of the runs")
+    parser.add_argument("--grid", type=Path, help="grid.json of the configuration: which runs are expected")
+    parser.add_argument("--experiment", help="the experiment of the grid; all of them if left out")
+    parser.add_argument("--so-far", action="store_true", help="call runs of an old configuration stale, do not stop")
+
+
+def selected(arguments: argparse.Namespace) -> list[Run]:
+    """Read the runs that the arguments of `add_selection` ask for; raise UserError if there are none."""
+    if not arguments.scores and not arguments.grid:
+        raise UserError("give --scores, --grid or both")
+    return gather(arguments.scores, grid=arguments.grid, experiment=arguments.experiment, so_far=arguments.so_far)

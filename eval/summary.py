@@ -1,43 +1,88 @@
-"""The end of a run of the workflow, for a person: where table and pictures are, and the numbers that matter.
+"""The end of a run of the workflow, for a person: the numbers that matter, and where report, tables and pictures are.
 
 python -m eval.summary RESULTS_DIR
 """
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 
-from eval.compare import MEAN, label, shown
+from eval.compare import LABELS, MEAN, shown
+from eval.kinds import FLOORS
+from eval.layout import CONTROLS, method_name
 from pipeline.errors import UserError, run
 
+FIRST = ("accuracy", "attention_cosine", "cam_cosine", "attention_skill", "attention_retrieval_true")
+BRIEF = ("accuracy", "attention_cosine", "attention_retrieval_true")  # of sweeps and controls
+MANY = 12  # pictures are not listed one by one
+TOLD = ("class_agnostic", "predicted_class_mean", "class_mean")  # floors
 
-def headline(comparison: pd.DataFrame) -> list[str]:
-    """Say what guidance changed: a line per metric, of the mean over seeds where there are several."""
-    lines = []
-    for keys, rows in comparison.groupby(["dataset", "method", "protocol", "guidance"], sort=False):
-        dataset, method, protocol, guidance = keys
+
+def headline(comparison: pd.DataFrame) -> Iterator[str]:
+    """Say what guidance changed, of the mean over seeds where there are several; sweeps and controls in brief."""
+    for (dataset, method, protocol), rows in _places(comparison):
         best = rows[rows["seed"] == MEAN] if (rows["seed"] == MEAN).any() else rows
         seeds = f"mean of {best['seeds'].iloc[0]} seeds" if len(best) < len(rows) else f"seed {best['seed'].iloc[0]}"
-        lines.append(f"{dataset}, {method}, plain → {guidance} (protocol {protocol}, {seeds}):")
-        for _, row in best.iterrows():
-            levels, change = shown(row)
-            lines.append(f"  {label(row['metric']):<18} {levels:<18} difference {change} on {row['images']} faces")
-    return lines
+        place, told = f"{dataset}, {method_name(method)}", f"(protocol {protocol}, {seeds}):"
+        plain, controls = best[best["against"] == "plain"], best[best["against"] != "plain"]
+        if plain["guidance"].nunique() > 1:
+            yield f"{place}, plain → with AU {told}"
+            yield from _brief(plain, "guidance")
+        elif not plain.empty:
+            yield f"{place}, plain → {plain['guidance'].iloc[0]} {told}"
+            for _, row in plain[plain["metric"].isin(FIRST)].iterrows():
+                levels, change = shown(row)
+                yield f"  {LABELS[row['metric']]:<30} {levels:<18} difference {change} on {row['images']} faces"
+        if not controls.empty:
+            yield f"{place}, control → {controls['guidance'].iloc[0]} {told}"
+            yield from _brief(controls, "against")
+
+
+def _places(comparison: pd.DataFrame) -> Iterator[tuple[tuple[str, str, str], pd.DataFrame]]:
+    keys = pd.Series(list(zip(comparison["dataset"], comparison["method"], comparison["protocol"], strict=True)))
+    for place in dict.fromkeys(keys):
+        yield place, comparison[[key == place for key in keys]]
+
+
+def _brief(rows: pd.DataFrame, by: str) -> Iterator[str]:
+    for name in dict.fromkeys(rows[by].astype(str)):
+        found = rows[(rows[by] == name) & rows["metric"].isin(BRIEF)]
+        told = "; ".join(f"{LABELS[row['metric']]} {shown(row)[1]}" for _, row in found.iterrows())
+        yield f"  {CONTROLS.get(name, name):<20} {told}"
+
+
+def floors(honest: pd.DataFrame) -> Iterator[str]:
+    """Say which cosines need no network, for every dataset and protocol; predictions are those of guided runs."""
+    own = honest[(honest["kind"] == "attention") & honest["value"].notna()]
+    for dataset, protocol in dict.fromkeys(zip(own["dataset"], own["protocol"], strict=True)):
+        rows = own[(own["dataset"] == dataset) & (own["protocol"] == protocol)]
+        guided = rows[rows["variant"] == "au"]
+        values = (guided if len(guided) else rows).groupby("metric")["value"].mean()
+        told = [f"{FLOORS[name]} {values[f'floor_{name}']:.3f}" for name in TOLD if f"floor_{name}" in values]
+        if told:
+            yield f"{dataset} (protocol {protocol}), cosines of maps without a network: {', '.join(told)}"
 
 
 def summary(results: Path) -> str:
-    """Return the text: what guidance changed in each experiment, then the paths of tables and pictures."""
+    """Return the text: what guidance changed in each experiment, then the paths of report, tables and pictures."""
     comparisons = sorted((results / "tables").glob("*-guidance.csv"))
     if not comparisons:
         raise UserError(f"{results / 'tables'} holds no *-guidance.csv yet; run the workflow first")
     lines = []
     for path in comparisons:
-        lines += [path.name.removesuffix("-guidance.csv"), *headline(pd.read_csv(path, dtype={"seed": str})), ""]
+        name = path.name.removesuffix("-guidance.csv")
+        lines += [name, *headline(pd.read_csv(path, dtype={"seed": str}))]
+        honest = path.with_name(f"{name}-honest.csv")
+        lines += [*(floors(pd.read_csv(honest)) if honest.is_file() else []), ""]
     tables = sorted((results / "tables").glob("*.md"))
-    pictures = sorted((results / "figures").rglob("*.png"))
+    pictures: list[Path | str] = [*sorted((results / "figures").rglob("*.png"))]
+    if len(pictures) > MANY:
+        pictures = [f"{results / 'figures'}, {len(pictures)} of them"]
     lines += ["tables (as .csv beside them):", *(f"  {path}" for path in tables)]
     lines += ["pictures:", *(f"  {path}" for path in pictures)]
+    lines += [f"all of it on one page: {path}" for path in [results / "report.html"] if path.is_file()]
     return "\n".join(lines)
 
 

@@ -28,7 +28,7 @@ from eval.files import beside
 from eval.kinds import KINDS
 from eval.notes import notes
 from eval.pivot import pivot
-from eval.results import Run, gather, read_json
+from eval.results import Run, add_selection, read_json, selected
 from pipeline.errors import UserError, run
 from pipeline.files import write_text
 
@@ -78,21 +78,6 @@ def write_table(name: str, runs: Sequence[Run], out: Path, *, complete: bool = T
     write_text(beside(out, ".csv"), table.to_csv(index=False))
     write_text(beside(out, ".md"), layout.markdown(title, made, said))
     write_text(beside(out, ".tex"), layout.latex(title, made, said))
-
-
-def add_selection(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that say which runs are shown, for `eval.results.gather`."""
-    parser.add_argument("--scores", type=Path, nargs="+", default=[], help="scores.json of the runs")
-    parser.add_argument("--grid", type=Path, help="grid.json of the configuration: which runs are expected")
-    parser.add_argument("--experiment", help="the experiment of the grid; all of them if left out")
-    parser.add_argument("--so-far", action="store_true", help="call runs of an old configuration stale, do not stop")
-
-
-def selected(arguments: argparse.Namespace) -> list[Run]:
-    """Read the runs that the arguments of `add_selection` ask for; raise UserError if there are none."""
-    if not arguments.scores and not arguments.grid:
-        raise UserError("give --scores, --grid or both")
-    return gather(arguments.scores, grid=arguments.grid, experiment=arguments.experiment, so_far=arguments.so_far)
 
 
 def main() -> None:
