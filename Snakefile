@@ -7,7 +7,9 @@ from snakemake.utils import min_version
 min_version("9.20")
 sys.path.insert(0, workflow.basedir)
 
+from workflow.grid import VARIANT
 from workflow.plan import STAGES, Plan
+from workflow.results import Results
 
 # --configfile would merge into this one; it is to replace it.
 if not workflow.overwrite_configfiles:
@@ -16,6 +18,7 @@ if not workflow.overwrite_configfiles:
 
 
 plan = Plan.parse(config)
+results = Results(plan.asked)
 
 
 wildcard_constraints:
@@ -27,10 +30,13 @@ wildcard_constraints:
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/eval.smk"
+include: "workflow/rules/show.smk"
 include: "workflow/rules/published.smk"
 
 
 rule all:
     default_target: True
     input:
-        plan.everything(),
+        results.everything(),
+        plan.stage("status.csv"),
+        f"{plan.config.results}/report.html",

@@ -1,6 +1,8 @@
 """The config: the paper's numbers, the grid, and one clear line for each mistake."""
 
 import copy
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +15,8 @@ from pipeline.plugins import names
 from train.config import needed_weights
 from workflow.card import to_json, write
 from workflow.config import parse, read
-from workflow.grid import Run, card, grid, shared
+from workflow.grid import VARIANT, Run, card, described, grid, shared
+from workflow.plan import Plan
 from workflow.schema import keys
 
 ROOT = Path(__file__).parents[1]
@@ -45,13 +48,82 @@ def test_the_papers_numbers(paper):
 def test_the_grid(paper):
     table1 = [one.folder for one in grid(paper, "table1")]
     assert table1[:2] == ["heldout/rafdb/cam/plain/seed0", "heldout/rafdb/cam/au-w4-l5/seed0"]
-    assert table1[-2:] == ["heldout/affectnet/apvit/plain/seed0", "heldout/affectnet/apvit/au-w9-l1/seed0"]
+    assert table1[-2:] == ["paper/affectnet/apvit/plain/seed0", "paper/affectnet/apvit/au-w9-l1/seed0"]
     assert "heldout/rafdb/cutmix/au-w4-l4/seed0" in table1
-    assert len(table1) == 2 * 11 * 2
+    assert [folder.replace("heldout", "paper", 1) for folder in table1[:44]] == table1[44:]
+    assert len(table1) == 2 * 2 * 11 * 2
     assert {one.method for one in grid(paper, "table1")} == set(names("train.methods"))
     assert len(grid(paper, "lambda")) == 1 + 22  # 4 is also the default
     assert len(grid(paper, "layers")) == 1 + 9  # [5] too
-    assert len(grid(paper)) == 44 + 21 + 8
+    assert [one.variant for one in grid(paper, "controls")] == [
+        "plain",
+        "au-w4-l5",
+        "au-w4-l5-shuffled",
+        "au-w4-l5-landmarks",
+        "au-w4-l5-uniform",
+        "au-w4-l5-agnostic",
+    ]
+    assert len(grid(paper)) == 88 + 21 + 8 + 4
+
+
+def test_a_control_is_a_variant_of_its_own(paper):
+    own, shuffled = (Run("heldout", "rafdb", "cam", f"au-w4-l5{end}", 0) for end in ("", "-shuffled"))
+    assert (shuffled.uncontrolled, own.uncontrolled, shuffled.plain) == (own, own, Run(*vars(own).values()).plain)
+    assert (own.guided, own.plain.guided) == (True, False)
+    before, after = card(paper, own), card(paper, shuffled)
+    assert (before.guidance.map, after.guidance.map, after.variant) == ("own", "shuffled", "au")
+    assert before.model_copy(update={"guidance": after.guidance}) == after
+    assert re.fullmatch(VARIANT, "au-w1e-05-l5+4-agnostic")
+    assert not re.fullmatch(VARIANT, "au-w1-l5-own")
+
+
+def test_a_map_for_all_guided_runs(values):
+    values["guidance"]["map"] = "uniform"
+    config = parse(values)
+    plain, guided = grid(config, "table1")[:2]
+    assert guided.variant == "au-w4-l5-uniform"
+    assert card(config, plain) == card(parse(values | {"guidance": {"layers": [5], "reduction": "sum"}}), plain)
+    assert "map" not in card(config, plain).guidance.model_dump()
+
+
+def test_the_grid_as_json(paper):
+    found = json.loads(run_command("config.yaml", "--grid"))
+    assert {name: part["kind"] for name, part in found["experiments"].items()} == {
+        "table1": "table1",
+        "lambda": "lambda",
+        "layers": "table3",
+        "controls": "controls",
+    }
+    folder = "heldout/rafdb/cam/au-w4-l5-uniform/seed0"
+    assert folder in found["experiments"]["controls"]["runs"]
+    assert found["runs"].keys() == {one.folder for one in grid(paper)}
+    made = card(paper, Run("heldout", "rafdb", "cam", "au-w4-l5-uniform", 0))
+    assert found["runs"][folder] == {
+        "protocol": "heldout",
+        "dataset": "rafdb",
+        "method": "cam",
+        "variant": "au",
+        "seed": 0,
+        "weight": 4,
+        "layers": [5],
+        "map": "uniform",
+        "card": made.digest(),
+    }
+    assert found["datasets"]["rafdb"]["source"] == "rafdb"
+    assert found["config"]["evaluation"] == {"faithfulness_images": 256, "gallery_faces": 8, "seed": 0}
+
+
+def test_the_grid_of_a_config_on_standard_input(values):
+    values["training"]["weight_decay"] = 1e-05  # which YAML would read as a word
+    config = parse(values)
+    text = Plan(config, config).grid()["config"]
+    assert run_command("-", "--grid", given=text) == described(config)
+
+
+def run_command(*arguments, given=""):
+    """Call `python -m workflow.config`; return what it prints."""
+    command = [sys.executable, "-m", "workflow.config", *arguments]
+    return subprocess.run(command, cwd=ROOT, input=given, capture_output=True, text=True, check=True).stdout
 
 
 def test_precision_may_be_a_bare_off(values):
@@ -136,6 +208,15 @@ def test_later_levels_win(values):
         ("validation.seed", -1, r"validation\.seed: .*greater than or equal to 0"),
         ("experiments.lambda.weights", [float("inf")], r"weights.*finite"),
         ("experiments.table1.seeds", [True], r"seeds.*integer"),
+        ("experiments.table1.protocol", "paper", r"no key 'protocol' \(did you mean 'protocols'\?\)"),
+        ("experiments.controls.controls", ["shufled"], r"controls.*'shuffled', 'landmarks', 'uniform' or 'agnostic'"),
+        (
+            "experiments.layers.weights",
+            [1],
+            r"experiments\.layers: it varies weights and layers; make an experiment of",
+        ),
+        ("guidance.map", "owns", r"guidance\.map: .*'own'"),
+        ("evaluation.faithfulness_images", -1, r"evaluation\.faithfulness_images: .*greater than or equal to 0"),
         ("datasets.rafdb.guidance.weight", 0, r"guidance\.weight of cam on rafdb is 0"),
         (
             "experiments.layers.methods",
@@ -168,7 +249,7 @@ def test_an_experiment_may_not_take_a_targets_name(values):
         parse(values)
 
 
-@pytest.mark.parametrize("name", ["table2", "table1-guidance"])
+@pytest.mark.parametrize("name", ["table2", "table1-guidance", "lambda-honest"])
 def test_an_experiment_may_not_take_another_ones_table(values, name):
     values["experiments"][name] = values["experiments"]["table1"]
     with pytest.raises(UserError, match=f"'{name}' is the name of another target or table"):
@@ -211,9 +292,7 @@ def test_every_key_is_described():
 
 
 def test_the_command_lists_the_runs():
-    command = [sys.executable, "-m", "workflow.config", "workflow/demo.yaml"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "heldout/synthetic/cam/plain/seed0" in done.stdout
+    assert "heldout/synthetic/cam/plain/seed0" in run_command("workflow/demo.yaml")
 
 
 def test_a_card_survives_the_file(paper, tmp_path):

@@ -20,8 +20,9 @@ from pipeline import shards
 from pipeline.errors import UserError
 from train import checkpoint
 from train.share import share
-from workflow.config import RESERVED
-from workflow.plan import fingerprint
+from workflow.config import RESERVED, parse
+from workflow.fingerprint import fingerprint
+from workflow.results import PICTURES, Results
 
 ROOT = Path(__file__).parents[1]
 CONFIG = {
@@ -286,11 +287,11 @@ def test_a_misspelt_config_is_one_line(tmp_path, real):
 def test_reserved_names_are_the_rules(tmp_path):
     done = snakemake(tmp_path, "--list-rules")
     listed = {line.split()[0] for line in done.stdout.splitlines() if line and not line.startswith((" ", "\t"))}
-    assert listed - set(CONFIG["experiments"]) == RESERVED
+    assert listed - set(Results(parse(CONFIG)).targets()) | set(PICTURES) == RESERVED
 
 
 def test_fingerprints_ignore_comments(tmp_path, monkeypatch):
-    monkeypatch.setattr("workflow.plan.ROOT", tmp_path)
+    monkeypatch.setattr("workflow.fingerprint.ROOT", tmp_path)
     file = tmp_path / "stage.py"
 
     def of(text):
@@ -300,3 +301,30 @@ def test_fingerprints_ignore_comments(tmp_path, monkeypatch):
     assert of('"""One."""\nx = 1\n') == of('"""Two."""\nx  =  1  # why\n')
     assert of("x = 1") != of("x = 2")
     assert of("def f():\n    'Doc.'\n    return 1") == of("def f():\n    return 1")
+
+
+def test_fingerprints_follow_imports_within_eval(tmp_path, monkeypatch):
+    monkeypatch.setattr("workflow.fingerprint.ROOT", tmp_path)
+    for name, text in {
+        "eval/first.py": "from eval import second\nfrom train.loop import step",
+        "eval/second.py": "from eval.third import number\nimport eval.first",
+        "eval/third.py": "number = 1",
+        "eval/other.py": "number = 1",
+        "train/loop.py": "step = 1",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+
+    def changed(name):
+        before = fingerprint(["eval/first.py"])
+        (tmp_path / name).write_text("number = 2")
+        return fingerprint(["eval/first.py"]) != before
+
+    assert [changed(name) for name in ("eval/other.py", "train/loop.py", "eval/third.py", "eval/second.py")] == [
+        False,
+        False,
+        True,
+        True,
+    ]
+    with pytest.raises(FileNotFoundError, match=r"eval/fourth\.py"):
+        fingerprint(["eval/fourth.py"])

@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -115,7 +116,7 @@ class Guidance(Strict):
     resize: Literal["half_pixel", "published"] = Field(
         "half_pixel", description="how maps are resized, see train.losses.resize"
     )
-    map: Literal["own"] | Control = Field(
+    map: Literal["own", Control] = Field(
         "own",
         description="own: the AU map of the face's class; controls: shuffled, that of another class; landmarks, no "
         "class; uniform; agnostic, the mean over classes",
@@ -252,6 +253,7 @@ def training_card(card: Card) -> Card:
     return card
 
 
+@cache
 def _source(method: str) -> ast.Module:
     return ast.parse((ROOT / "train" / "methods" / f"{method}.py").read_text(encoding="utf-8"))
 

@@ -1,10 +1,13 @@
 """config.yaml: read and checked before anything runs; no torch here.
 
-`python -m workflow.config [FILE]` checks a file and lists its runs; `--keys` describes every key.
+`python -m workflow.config [FILE]` checks a file and lists its runs; `--grid` describes them as JSON; `--keys` describes
+every key. FILE may be `-`: the config as JSON on standard input.
 """
 
 import argparse
 import ast
+import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,16 +18,17 @@ from pydantic import ValidationError
 from pipeline.errors import UserError, run
 from pipeline.plugins import ROOT, check, suggestion
 from train.config import explain
-from workflow.grid import card, grid, tables_of
+from workflow.grid import card, described, grid
+from workflow.results import PICTURES, Results
 from workflow.schema import Config, Dataset, keys
 
 # Targets and rules of the workflow; an experiment is a target too and needs a name of its own.
 RESERVED = {
-    "all", "average_maps", "compare_maps", "faces", "faces_shard", "generate",
-    "guidance", "heatmaps", "heatmaps_shard", "import_published", "index", "index_dataset",
-    "landmarks", "landmarks_shard", "predict", "predict_published", "published",
-    "score", "score_published", "status", "table", "table_published", "tables", "train", "train_run",
-    "weights",
+    "all", "average_maps", "compare_maps", "faces", "faces_shard", "faithfulness", "figure", "figures",
+    "gallery_pair", "generate", "grid", "guidance", "heatmaps", "heatmaps_shard", "import_published", "index",
+    "index_dataset", "landmarks", "landmarks_shard", "means", "panels_pair", "predict", "predict_published",
+    "predict_untrained", "published", "report", "report_so_far", "run_figure", "score", "score_published", "status",
+    "table", "table_published", "tables", "train", "train_run", "weights", *PICTURES,
 }  # fmt: skip
 
 
@@ -43,7 +47,9 @@ def parse(values: Mapping[str, Any], name: str = "config.yaml") -> Config:
 
 
 def read(path: Path) -> Config:
-    """Read and check a config file."""
+    """Read and check a config file; `-` is JSON on standard input."""
+    if path == Path("-"):
+        return parse(json.loads(sys.stdin.read()), "standard input")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -67,7 +73,8 @@ def _check_names(config: Config) -> None:
     check("pipeline.geometries", config.heatmap.geometry, "heatmap.geometry")
     for method in config.methods:
         check("train.methods", method, "methods")
-    shown = [table for name in config.experiments for table in (*tables_of(config, name), f"{name}-guidance")]
+    results = Results(config)
+    shown = [table for name in config.experiments for table in (*results.tables_of(name), f"{name}-guidance")]
     for name, part in config.experiments.items():
         if name in RESERVED or shown.count(name) > 1:
             raise UserError(f"experiments: {name!r} is the name of another target or table; choose another one")
@@ -98,11 +105,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Check a config file and list its runs.")
     parser.add_argument("file", nargs="?", type=Path, default=Path("config.yaml"))
     parser.add_argument("--keys", action="store_true", help="describe every key instead")
+    parser.add_argument("--grid", action="store_true", help="describe all runs as JSON instead")
     arguments = parser.parse_args()
     if arguments.keys:
         print("\n".join(keys()))
         return
     config = read(arguments.file)
+    if arguments.grid:
+        print(described(config), end="")
+        return
     for name in config.experiments:
         runs = grid(config, name)
         print(f"{name}: {len(runs)} runs", *(f"  {one.folder}" for one in runs), sep="\n")

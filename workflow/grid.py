@@ -1,14 +1,21 @@
-"""The grid of runs that a config asks for, the card of each and the tables that show them."""
+"""The grid of runs that a config asks for, and the card of each."""
 
+import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
 from pipeline.errors import UserError
-from train.config import Card, Data, Guidance, check_model, explain, training_card
+from train.config import Card, Control, Data, Guidance, check_model, explain, training_card
 from workflow.schema import Config, Experiment
+
+RUN = "{protocol}/{dataset}/{method}/{variant}/seed{seed}"  # where a run lies
+OWN = "own"  # the map that is no control
+VARIANT = rf"plain|au-w[^/]+-l[1-5+]+(?:-(?:{'|'.join(get_args(Control))}))?"  # what `variant` gives
+_CONTROLLED = re.compile(rf"-(?:{'|'.join(get_args(Control))})$")
 
 
 @dataclass(frozen=True, order=True)
@@ -24,7 +31,22 @@ class Run:
     @property
     def folder(self) -> str:
         """Where it lies below `<results>/runs`."""
-        return f"{self.protocol}/{self.dataset}/{self.method}/{self.variant}/seed{self.seed}"
+        return RUN.format(**vars(self))
+
+    @property
+    def guided(self) -> bool:
+        """Whether it has an AU term."""
+        return self.variant != "plain"
+
+    @property
+    def plain(self) -> "Run":
+        """The run without the AU term."""
+        return replace(self, variant="plain")
+
+    @property
+    def uncontrolled(self) -> "Run":
+        """The run that aligns to the AU map where this one aligns to a control, else this one."""
+        return replace(self, variant=_CONTROLLED.sub("", self.variant))
 
 
 def grid(config: Config, experiment: str | None = None) -> list[Run]:
@@ -67,24 +89,26 @@ def shared(config: Config, one: Run) -> Run | None:
 
 
 def variant(guidance: Guidance) -> str:
-    """Name a guided variant by its lambda and layers; equal settings share a name, and so a training."""
+    """Name a guided variant by its lambda, layers and control; equal settings share a name, and so a training."""
     weight = int(guidance.weight) if guidance.weight.is_integer() else guidance.weight
-    return f"au-w{weight!r}-l{'+'.join(map(str, sorted(set(guidance.layers), reverse=True)))}"
+    layers = "+".join(map(str, sorted(set(guidance.layers), reverse=True)))
+    return f"au-w{weight!r}-l{layers}{'' if guidance.map == OWN else f'-{guidance.map}'}"
 
 
 def _guided(name: str) -> dict[str, Any]:
     if name == "plain":
-        return {"weight": 0.0}
-    weight, layers = name.removeprefix("au-w").split("-l")
-    return {"weight": float(weight), "layers": tuple(map(int, layers.split("+")))}
+        return {"weight": 0.0, "map": OWN}
+    weight, rest = name.removeprefix("au-w").split("-l", 1)
+    layers, _, control = rest.partition("-")
+    return {"weight": float(weight), "layers": tuple(map(int, layers.split("+"))), "map": control or OWN}
 
 
 def _runs(config: Config, part: Experiment) -> Iterator[Run]:
-    for dataset in part.datasets:
-        for method in part.methods:
-            for name in _variants(config, part, dataset, method):
-                for seed in part.seeds:
-                    yield Run(part.protocol or config.protocol, dataset, method, name, seed)
+    for protocol in part.protocols or [config.protocol]:
+        for dataset in part.datasets:
+            for method in part.methods:
+                for name in _variants(config, part, dataset, method):
+                    yield from (Run(protocol, dataset, method, name, seed) for seed in part.seeds)
 
 
 def _variants(config: Config, part: Experiment, dataset: str, method: str) -> Iterator[str]:
@@ -93,11 +117,12 @@ def _variants(config: Config, part: Experiment, dataset: str, method: str) -> It
         guidance = Guidance.model_validate(base)
     except ValidationError as error:
         raise UserError(f"guidance of {method} on {dataset}: {explain(error)}") from None
-    if "au" in part.variants and guidance.weight == 0:
-        raise UserError(f"guidance.weight of {method} on {dataset} is 0; the variant au needs a lambda above it")
+    if guidance.weight == 0 and ("au" in part.variants or part.layers or part.controls):
+        raise UserError(f"guidance.weight of {method} on {dataset} is 0; guided variants need a lambda above it")
     yield from ("plain" if name == "plain" else variant(guidance) for name in part.variants)
     yield from (variant(guidance.model_copy(update={"weight": weight})) for weight in part.weights)
     yield from (variant(guidance.model_copy(update={"layers": layers})) for layers in part.layers)
+    yield from (variant(guidance.model_copy(update={"map": control})) for control in part.controls)
 
 
 def _merged(config: Config, one: Run, part: str) -> dict[str, Any]:
@@ -109,14 +134,24 @@ def _merged(config: Config, one: Run, part: str) -> dict[str, Any]:
     return merged
 
 
-def tables(config: Config) -> dict[str, tuple[str, str]]:
-    """Name all tables: the experiment that each shows, and which kind of `eval.table` it is."""
-    return {table: (name, kind) for name in config.experiments for table, kind in tables_of(config, name).items()}
+def described(config: Config) -> str:
+    """Describe all runs as JSON, for those who only see results: `grid.json`.
+
+    `experiments`: the kind and the run folders of each. `runs`: what each folder below `<results>/runs` holds, with the
+    digest of its card; results of another card are of an old configuration. `datasets`, and the whole `config` with
+    its defaults.
+    """
+    values = config.model_dump(mode="json", exclude_none=True)
+    experiments = {
+        name: {"kind": part.kind, "runs": [one.folder for one in grid(config, name)]}
+        for name, part in config.experiments.items()
+    }
+    runs = {one.folder: _described(config, one) for one in grid(config)}
+    content = {"experiments": experiments, "runs": runs, "datasets": values["datasets"], "config": values}
+    return json.dumps(content, indent=1) + "\n"
 
 
-def tables_of(config: Config, name: str) -> dict[str, str]:
-    """Name the tables of one experiment and the kind of each."""
-    experiment = config.experiments[name]
-    if experiment.weights or experiment.layers:
-        return {name: "sweep"}
-    return {name: "table1", "table2" if name == "table1" else f"{name}-attention": "table2"}
+def _described(config: Config, one: Run) -> dict[str, Any]:
+    made = card(config, one)
+    guidance = {"weight": made.guidance.weight, "layers": made.guidance.layers, "map": made.guidance.map}
+    return {**vars(one), "variant": made.variant, **guidance, "card": made.digest()}

@@ -1,12 +1,13 @@
 """What the rules ask: paths, settings and inputs of each job, from the checked config."""
 
-import ast
 import hashlib
+import json
 import os
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from pipeline.plugins import ROOT, names
 from train.config import Card, given_weights, needed_weights
 from workflow.card import to_json
 from workflow.config import parse
-from workflow.grid import Run, card, grid, shared, tables
+from workflow.fingerprint import fingerprint
+from workflow.grid import RUN, Run, card, described, grid, shared
 from workflow.published import TWIN, with_twins
 from workflow.schema import Config, Dataset
 
@@ -25,9 +27,13 @@ STAGES = ("faces", "landmarks", "heatmaps")
 
 @dataclass(frozen=True)
 class Plan:
-    """The checked config and the folders that follow from it; `wildcards` are Snakemake's."""
+    """The checked config and the folders that follow from it; `wildcards` are Snakemake's.
+
+    `asked` is the config without the twins of datasets that `snakemake published` adds.
+    """
 
     config: Config
+    asked: Config
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> "Plan":
@@ -37,7 +43,8 @@ class Plan:
         """
         os.environ["PYTHONPATH"] = str(ROOT)
         try:
-            return cls(with_twins(parse(values, "config")))
+            asked = parse(values, "config")
+            return cls(with_twins(asked), asked)
         except UserError as error:
             sys.exit(f"error: {error}")
 
@@ -49,7 +56,7 @@ class Plan:
     @property
     def run(self) -> str:
         """Pattern of the folder of a run."""
-        return f"{self.config.results}/runs/{{protocol}}/{{dataset}}/{{method}}/{{variant}}/seed{{seed}}"
+        return f"{self.config.results}/runs/{RUN}"
 
     @property
     def logs(self) -> str:
@@ -60,6 +67,11 @@ class Plan:
     def published(self) -> str:
         """Folder of what the authors' checkpoints give."""
         return f"{self.config.results}/published"
+
+    def grid(self) -> dict[str, str]:
+        """Give the config as JSON, and a digest of what `workflow.config --grid` makes of it with all defaults."""
+        text = json.dumps(self.asked.model_dump(mode="json", exclude_unset=True))
+        return {"config": text, "digest": hashlib.sha256(described(self.asked).encode()).hexdigest()}
 
     def methods(self) -> str:
         """Regular expression of all methods."""
@@ -97,6 +109,16 @@ class Plan:
         """Look up the geometry of a job's dataset."""
         own = getattr(wildcards, "dataset", "").endswith(TWIN)
         return "published" if own else self.config.heatmap.geometry
+
+    def drawing(self, wildcards: Any) -> str:
+        """Write the arguments that say how the AU maps of a job's dataset are drawn."""
+        own = wildcards.dataset.endswith(TWIN)
+        codebook = "paper_code" if own else self.config.heatmap.codebook
+        return f"--codebook {codebook} --geometry {self.geometry(wildcards)}"
+
+    def untrained(self, wildcards: Any, input: Any) -> str:
+        """Write the argument that names what the same network says before it has learnt anything."""
+        return f"--untrained {shlex.quote(input.untrained)}"
 
     def extractor_options(self, wildcards: Any) -> str:
         """Write the arguments that reach the extractor."""
@@ -167,49 +189,14 @@ class Plan:
         wanted |= {f"landmarks:{dataset.extractor}" for dataset in settings if _fetched(dataset)}
         return " ".join(f"--need {need}" for need in sorted(wanted))
 
-    def runs(self, file: str, experiment: str | None = None) -> list[str]:
-        """List one file of every run of an experiment, or of all."""
-        found = grid(self.config, experiment)
-        return [f"{self.config.results}/runs/{one.folder}/{file}" for one in found]
-
-    def tables(self) -> dict[str, tuple[str, str]]:
-        """Name all tables: the experiment and the kind of each."""
-        return tables(self.config)
-
-    def scores(self, wildcards: Any) -> list[str]:
-        """List the scores that a table gathers."""
-        return self.runs("scores.json", self.tables()[wildcards.table][0])
-
-    def kind(self, wildcards: Any) -> str:
-        """Look up which kind a table is."""
-        return self.tables()[wildcards.table][1]
-
-    def results(self, experiment: str) -> list[str]:
-        """List all tables and pictures of an experiment."""
-        folder = f"{self.config.results}/tables"
-        made = [f"{folder}/{name}.csv" for name, (shown, _) in self.tables().items() if shown == experiment]
-        guided = [one for one in grid(self.config, experiment) if one.variant != "plain"]
-        twins = {replace(one, variant="plain") for one in guided} & set(grid(self.config, experiment))
-        if not twins:
-            return made
-        paired = [one for one in guided if replace(one, variant="plain") in twins]
-        pictures = [f"{self.config.results}/figures/{one.folder}.png" for one in paired]
-        return [*made, f"{folder}/{experiment}-guidance.csv", *pictures]
-
-    def everything(self, suffix: str = "") -> list[str]:
-        """List the results of all experiments, or those whose name ends with `suffix`."""
-        found = [path for experiment in self.config.experiments for path in self.results(experiment)]
-        found += self.stage("status.csv")
-        return [path for path in dict.fromkeys(found) if path.endswith(suffix)]
-
     def code(self, *patterns: str) -> Any:
         """Make the function that fingerprints the files a stage is made of, whatever their comments say."""
-        return lambda wildcards: fingerprint([pattern.format(**self._plugins(wildcards)) for pattern in patterns])
+        return lambda wildcards: _fingerprint(tuple(pattern.format(**self._plugins(wildcards)) for pattern in patterns))
 
     def codebook(self, wildcards: Any) -> str:
         """Fingerprint the codebook that a guided run is trained with."""
         guided = wildcards.variant != "plain"
-        return fingerprint([f"pipeline/codebooks/{self.config.heatmap.codebook}.yaml"]) if guided else ""
+        return _fingerprint((f"pipeline/codebooks/{self.config.heatmap.codebook}.yaml",)) if guided else ""
 
     def _plugins(self, wildcards: Any) -> dict[str, str]:
         dataset = self.config.datasets.get(getattr(wildcards, "dataset", ""))
@@ -232,26 +219,10 @@ def _run(wildcards: Any) -> Run:
     return Run(wildcards.protocol, wildcards.dataset, wildcards.method, wildcards.variant, int(wildcards.seed))
 
 
-def fingerprint(patterns: list[str]) -> str:
-    """Digest what some files of the project say, without comments, docstrings and layout."""
-    digest = hashlib.sha256()
-    for pattern in patterns:
-        files = sorted(path for path in ROOT.glob(pattern) if path.is_file())
-        if not files:
-            raise FileNotFoundError(f"{pattern} matches no file of the project")
-        for file in files:
-            text = file.read_text(encoding="utf-8")
-            digest.update((_meaning(text) if file.suffix == ".py" else text).encode())
-    return digest.hexdigest()[:16]
-
-
-def _meaning(source: str) -> str:
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        match node:
-            case ast.Module() | ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef() if ast.get_docstring(node):
-                node.body = node.body[1:] or [ast.Pass()]
-    return ast.unparse(tree)
+@cache
+def _fingerprint(patterns: tuple[str, ...]) -> str:
+    """Hundreds of jobs are made of the same few files."""
+    return fingerprint(patterns)
 
 
 def _fetched(dataset: Dataset) -> bool:

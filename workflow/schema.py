@@ -6,10 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, create_model, model_validator
 
-from train.config import Guidance, Heatmap, Layer, Model, Strict, Training
+from train.config import Control, Guidance, Heatmap, Layer, Model, Strict, Training
 
 Protocol = Literal["heldout", "paper"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+SWEEPS = {"weights": "lambda", "layers": "table3", "controls": "controls"}  # key of an experiment -> its kind
 
 
 def change(model: type[BaseModel]) -> Any:
@@ -77,8 +78,33 @@ class Experiment(Strict):
     layers: list[Annotated[tuple[Layer, ...], Field(min_length=1)]] = Field(
         default_factory=list, description="further layer sets to guide"
     )
+    controls: list[Control] = Field(
+        default_factory=list, description="further maps to guide with, see guidance.map, at the same lambda and layers"
+    )
     seeds: list[Annotated[int, Field(strict=True)]] = Field([0], min_length=1, description="one run each")
-    protocol: Protocol | None = Field(None, description="instead of the global one")
+    protocols: list[Protocol] = Field(default_factory=list, description="instead of the global one, each with its runs")
+
+    @property
+    def kind(self) -> str:
+        """What it varies, and so which tables and figures show it: lambda, table3, controls, or table1."""
+        return next((name for key, name in SWEEPS.items() if getattr(self, key)), "table1")
+
+    @model_validator(mode="after")
+    def _one_sweep(self) -> "Experiment":
+        varied = [key for key in SWEEPS if getattr(self, key)]
+        if len(varied) > 1:
+            raise ValueError(f"it varies {' and '.join(varied)}; make an experiment of each, which share equal runs")
+        return self
+
+
+class Evaluation(Strict):
+    """How much work goes into judging a run."""
+
+    faithfulness_images: int = Field(
+        256, ge=0, description="test faces that deletion, insertion and the like are measured on; 0 = leave them out"
+    )
+    gallery_faces: int = Field(8, ge=0, description="test faces per class in the report's gallery; 0 = no gallery")
+    seed: int = Field(0, ge=0, description="of the draw of both")
 
 
 class Validation(Strict):
@@ -111,6 +137,7 @@ class Config(Settings):
     datasets: dict[Name, Dataset] = Field(min_length=1, description="by the name that results show")
     methods: dict[str, Settings] = Field(default_factory=dict, description="settings of one method on all datasets")
     experiments: dict[Name, Experiment] = Field(min_length=1, description="each is a target of the same name")
+    evaluation: Evaluation = Field(Evaluation(), description="how much work goes into judging a run")
     published: Published | None = Field(None, description="the authors' files, for `snakemake published`")
 
 

@@ -1,4 +1,14 @@
-# In: checkpoints. Out: predictions, scores, tables and average maps.
+# In: checkpoints and the shards of their dataset. Out: predictions, and what can be measured of each run by itself.
+
+NETWORK = (
+    "train/losses.py",
+    "train/method.py",
+    "train/methods/{method}.py",
+    "train/methods/cam.py",
+    "train/methods/gradcam.py",
+    "train/peaks.py",
+)
+SCORING = ("eval/score.py", "train/losses.py", "train/controls.py")
 
 
 rule predict:
@@ -16,157 +26,101 @@ rule predict:
         gpu=1,
         mem_mb=16000,
     params:
-        code=plan.code(
-            "eval/predict.py",
-            "eval/predictions.py",
-            "train/losses.py",
-            "eval/metrics.py",
-            "train/method.py",
-            "train/methods/{method}.py",
-            "train/methods/cam.py",
-            "train/methods/gradcam.py",
-            "train/peaks.py",
-        ),
+        code=plan.code("eval/predict.py", "eval/predictions.py", *NETWORK),
     message:
         "Predict the test faces of {wildcards.dataset}: {wildcards.method}, {wildcards.variant}, seed {wildcards.seed}"
     shell:
         "python -m eval.predict {input.checkpoint:q} --out {output:q} > {log:q} 2>&1"
 
 
+# The card is `ancient`: if it changes in earnest, so do the predictions, and with them everything that follows.
+rule predict_untrained:
+    input:
+        card=ancient(f"{plan.run}/run.yaml"),
+        shards=plan.prepared,
+    output:
+        temp(f"{plan.run}/untrained.h5"),
+    log:
+        f"{plan.logs}/predict_untrained/{{protocol}}-{{dataset}}-{{method}}-{{variant}}-{{seed}}.log",
+    conda:
+        "../../environment.yml"
+    threads: 4
+    resources:
+        gpu=1,
+        mem_mb=16000,
+    message:
+        "Ask the untrained {wildcards.method} about the test faces of {wildcards.dataset}: {wildcards.variant}, seed {wildcards.seed}"
+    shell:
+        "python -m eval.predict {input.card:q} --untrained --out {output:q} > {log:q} 2>&1"
+
+
+rule means:
+    input:
+        plan.prepared,
+    output:
+        f"{plan.data}/means.npz",
+    log:
+        f"{plan.logs}/means/{{dataset}}.log",
+    conda:
+        "../../environment.yml"
+    params:
+        folder=subpath(output[0], parent=True),
+        drawing=plan.drawing,
+        code=plan.code(
+            "pipeline/codebooks/{codebook}.yaml",
+            "eval/means.py",
+        ),
+    message:
+        "Average the AU maps of the training faces of {wildcards.dataset}"
+    shell:
+        "python -m eval.means {params.folder:q} {params.drawing} --out {output:q} > {log:q} 2>&1"
+
+
 rule score:
     input:
-        f"{plan.run}/predictions.h5",
+        predictions=f"{plan.run}/predictions.h5",
+        untrained=f"{plan.run}/untrained.h5",
+        means=f"{plan.data}/means.npz",
     output:
         scores=f"{plan.run}/scores.json",
-        matrices=multiext(f"{plan.run}/", "confusion.csv", "cosines.csv"),
+        matrices=multiext(f"{plan.run}/", "confusion.csv", "cosines.csv", "images.csv"),
     log:
         f"{plan.logs}/score/{{protocol}}-{{dataset}}-{{method}}-{{variant}}-{{seed}}.log",
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=8000,
     params:
-        code=plan.code(
-            "pipeline/codebooks/{codebook}.yaml",
-            "eval/score.py",
-            "eval/metrics.py",
-            "eval/predictions.py",
-            "train/losses.py",
-        ),
+        untrained=plan.untrained,
+        code=plan.code("pipeline/codebooks/{codebook}.yaml", *SCORING),
     message:
         "Score {wildcards.method} on {wildcards.dataset}: {wildcards.variant}, seed {wildcards.seed}"
     shell:
-        "python -m eval.score {input:q} --out {output.scores:q} > {log:q} 2>&1"
+        "python -m eval.score {input.predictions:q} --means {input.means:q} {params.untrained} --out {output.scores:q}"
+        " > {log:q} 2>&1"
 
 
-rule average_maps:
+rule faithfulness:
     input:
-        f"{plan.run}/predictions.h5",
+        checkpoint=f"{plan.run}/checkpoint.safetensors",
+        shards=plan.prepared,
     output:
-        npz=f"{plan.run}/average_maps.npz",
-        png=f"{plan.run}/average_maps.png",
+        json=f"{plan.run}/faithfulness.json",
+        curves=f"{plan.run}/faithfulness.csv",
     log:
-        f"{plan.logs}/average_maps/{{protocol}}-{{dataset}}-{{method}}-{{variant}}-{{seed}}.log",
+        f"{plan.logs}/faithfulness/{{protocol}}-{{dataset}}-{{method}}-{{variant}}-{{seed}}.log",
     conda:
         "../../environment.yml"
+    threads: 4
+    resources:
+        gpu=1,
+        mem_mb=16000,
     params:
-        out=subpath(output.npz, strip_suffix=".npz"),
-        code=plan.code(
-            "pipeline/codebooks/{codebook}.yaml",
-            "eval/maps.py",
-            "eval/pictures.py",
-            "eval/metrics.py",
-            "eval/predictions.py",
-            "train/losses.py",
-        ),
+        images=plan.config.evaluation.faithfulness_images,
+        seed=plan.config.evaluation.seed,
+        code=plan.code("eval/faithfulness.py", *NETWORK),
     message:
-        "Average the maps of {wildcards.method} on {wildcards.dataset}: {wildcards.variant}, seed {wildcards.seed}"
+        "Take from and add to faces of {wildcards.dataset} what the maps show: {wildcards.method}, {wildcards.variant}, seed {wildcards.seed}"
     shell:
-        "python -m eval.maps {input:q} --out {params.out:q} > {log:q} 2>&1"
-
-
-rule compare_maps:
-    input:
-        plain=f"{plan.run}/average_maps.npz".replace("{variant}", "plain"),
-        guided=f"{plan.run}/average_maps.npz",
-    output:
-        f"{plan.config.results}/figures/{{protocol}}/{{dataset}}/{{method}}/{{variant}}/seed{{seed}}.png",
-    log:
-        f"{plan.logs}/compare_maps/{{protocol}}-{{dataset}}-{{method}}-{{variant}}-{{seed}}.log",
-    localrule: True
-    conda:
-        "../../environment.yml"
-    params:
-        out=subpath(output[0], strip_suffix=".png"),
-        code=plan.code(
-            "eval/maps.py",
-            "eval/pictures.py",
-            "eval/metrics.py",
-            "eval/predictions.py",
-            "train/losses.py",
-        ),
-    message:
-        "Draw the average maps of {wildcards.method} on {wildcards.dataset} without and with AU, seed {wildcards.seed}"
-    shell:
-        "python -m eval.maps compare {input.plain:q} {input.guided:q} --out {params.out:q} > {log:q} 2>&1"
-
-
-rule table:
-    input:
-        plan.scores,
-    output:
-        multiext(f"{plan.config.results}/tables/{{table}}", ".csv", ".md", ".tex"),
-    log:
-        f"{plan.logs}/table/{{table}}.log",
-    wildcard_constraints:
-        table="|".join(plan.tables()),
-    localrule: True
-    conda:
-        "../../environment.yml"
-    params:
-        kind=plan.kind,
-        out=subpath(output[0], strip_suffix=".csv"),
-        code=plan.code("eval/table.py", "eval/layout.py", "eval/paper.csv"),
-    message:
-        "Write {wildcards.table}"
-    shell:
-        "python -m eval.table {params.kind} --scores {input:q} --out {params.out:q} > {log:q} 2>&1"
-
-
-rule guidance:
-    input:
-        lambda wildcards: plan.runs("predictions.h5", wildcards.experiment),
-    output:
-        multiext(f"{plan.config.results}/tables/{{experiment}}-guidance", ".csv", ".md"),
-    log:
-        f"{plan.logs}/guidance/{{experiment}}.log",
-    localrule: True
-    conda:
-        "../../environment.yml"
-    params:
-        out=subpath(output[0], strip_suffix=".csv"),
-        code=plan.code(
-            "pipeline/codebooks/{codebook}.yaml",
-            "eval/compare.py",
-            "eval/statistics.py",
-            "eval/score.py",
-            "eval/metrics.py",
-            "eval/predictions.py",
-            "train/losses.py",
-        ),
-    message:
-        "Compare the runs of {wildcards.experiment} without and with AU, with intervals"
-    shell:
-        "python -m eval.compare --predictions {input:q} --out {params.out:q} > {log:q} 2>&1"
-
-
-rule tables:
-    input:
-        plan.everything(".csv"),
-
-
-for experiment in plan.config.experiments:
-
-    rule:
-        name:
-            experiment
-        input:
-            plan.results(experiment),
+        "python -m eval.faithfulness {input.checkpoint:q} --images {params.images} --seed {params.seed} --out {output.json:q}"
+        " > {log:q} 2>&1"

@@ -46,37 +46,45 @@ use rule predict as predict_published with:
         "Predict the test faces of {wildcards.origin} with the authors' {wildcards.method}, {wildcards.guided}"
 
 
+# Without an untrained network beside it: the authors' random weights are not known.
 use rule score as score_published with:
     input:
-        f"{plan.published}/{{origin}}/{{method}}/{{guided}}/predictions.h5",
+        predictions=f"{plan.published}/{{origin}}/{{method}}/{{guided}}/predictions.h5",
+        means=f"{plan.data}/means.npz".replace("{dataset}", f"{{origin}}{authors.TWIN}"),
     output:
         scores=f"{plan.published}/{{origin}}/{{method}}/{{guided}}/scores.json",
         matrices=multiext(
             f"{plan.published}/{{origin}}/{{method}}/{{guided}}/",
             "confusion.csv",
             "cosines.csv",
+            "images.csv",
         ),
     log:
         f"{plan.logs}/score_published/{{origin}}-{{method}}-{{guided}}.log",
+    params:
+        untrained="",
+        code=plan.code("pipeline/codebooks/paper_code.yaml", *SCORING),
     message:
         "Score the authors' {wildcards.method} on {wildcards.origin}, {wildcards.guided}"
 
 
 use rule table as table_published with:
     input:
-        lambda wildcards: authors.scores(
+        scores=lambda wildcards: authors.scores(
             plan.config, checkpoints.import_published.get().output[0]
         ),
     output:
-        multiext(f"{plan.published}/tables/{{table}}", ".csv", ".md", ".tex"),
+        csv=f"{plan.published}/tables/{{table}}.csv",
+        others=multiext(f"{plan.published}/tables/{{table}}", ".md", ".tex"),
     log:
         f"{plan.logs}/table_published/{{table}}.log",
     wildcard_constraints:
         table="table1|table2",
     params:
         kind="{table}",
-        out=subpath(output[0], strip_suffix=".csv"),
-        code=plan.code("eval/table.py", "eval/layout.py", "eval/paper.csv"),
+        expected="",
+        out=subpath(output.csv, strip_suffix=".csv"),
+        code=plan.code("eval/table.py", "eval/paper.csv"),
     message:
         "Write {wildcards.table} of the authors' checkpoints"
 

@@ -4,7 +4,7 @@
 wildcard_constraints:
     protocol="heldout|paper",
     method=plan.methods(),
-    variant=r"plain|au-w[^/]+-l[1-5+]+",
+    variant=VARIANT,
     seed=r"-?\d+",
 
 
@@ -64,4 +64,4 @@ rule train_run:
 
 rule train:
     input:
-        plan.runs("checkpoint.safetensors"),
+        results.files("checkpoint.safetensors"),
