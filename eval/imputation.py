@@ -7,7 +7,7 @@ from torch import Tensor
 NOISE = 0.01  # deviation of the noise on imputed pixels, in the authors' code too
 TOLERANCE = 1e-4  # of the equations; imputed values are then off by less than the noise
 COARSEST = 4  # pixels; below it the guess is the mean
-CHUNK = 4  # images at a time on a CPU: their vectors stay in its cache
+CACHED = 2**17  # values: on a CPU as many images are solved at a time as have these, so that they stay in its cache
 
 
 def impute(images: Tensor, known: Tensor, noise: Tensor | None = None, tolerance: float = TOLERANCE) -> Tensor:
@@ -24,9 +24,7 @@ def impute(images: Tensor, known: Tensor, noise: Tensor | None = None, tolerance
         raise ValueError("an image without any known pixel cannot be imputed")
     if not torch.isfinite(images).all():
         raise ValueError("an image with a value that is not finite cannot be imputed")
-    size = CHUNK if images.device.type == "cpu" else len(images)
-    parts = zip(images.split(size), known[:, None].split(size), strict=True)
-    filled = torch.cat([_solve(part, there, tolerance) for part, there in parts])
+    filled = _solve(images, known[:, None], tolerance)
     return filled if noise is None else torch.where(known[:, None], filled, filled + NOISE * noise)
 
 
@@ -35,13 +33,14 @@ def _solve(images: Tensor, known: Tensor, tolerance: float) -> Tensor:
     weight = known.to(images)
     if min(images.shape[2:]) <= COARSEST:
         total = weight.sum((2, 3), keepdim=True)
-        return _conjugate_gradients(
-            torch.where(known, images, (images * weight).sum((2, 3), keepdim=True) / total), known, tolerance
-        )
-    share, value = _halve(weight), _halve(images * weight)
-    coarse = _solve(value / share.clamp(min=1e-6), share > 0, tolerance)
-    guess = F.interpolate(coarse, images.shape[2:], mode="bilinear")
-    return _conjugate_gradients(torch.where(known, images, guess), known, tolerance)
+        guess = (images * weight).sum((2, 3), keepdim=True) / total
+    else:
+        share, value = _halve(weight), _halve(images * weight)
+        coarse = _solve(value / share.clamp(min=1e-6), share > 0, tolerance)
+        guess = F.interpolate(coarse, images.shape[2:], mode="bilinear")
+    size = max(CACHED // images[0].numel(), 1) if images.device.type == "cpu" else len(images)
+    parts = zip(torch.where(known, images, guess).split(size), known.split(size), strict=True)
+    return torch.cat([_conjugate_gradients(part, there, tolerance) for part, there in parts])
 
 
 def _halve(maps: Tensor) -> Tensor:
@@ -62,7 +61,7 @@ def _conjugate_gradients(guess: Tensor, known: Tensor, tolerance: float) -> Tens
     for _ in range(50 * max(guess.shape[2:])):
         if residual.abs().max() < tolerance:
             return x[..., 1:-1, 1:-1].contiguous()
-        image = unknown * (degree * direction - _neighbours(direction))
+        image = _neighbours(direction).neg_().addcmul_(degree, direction).mul_(unknown)
         step = length / _dot(direction, image).clamp(min=1e-30)
         x.addcmul_(step, direction)
         residual.addcmul_(step, image, value=-1)
