@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
 .PHONY: help setup demo demo-all test lint format clean
 
 help:
-	@echo "make demo      faces drawn by the project -> results/demo (tables and pictures)"
+	@echo "make demo      faces drawn by the project -> results/demo/report.html"
 	@echo "make demo-all  goes on with the other ten methods"
 	@echo "make test      all tests"
 	@echo "make lint      formatters, linters, types"

@@ -253,7 +253,7 @@ rule report:
         "../../environment.yml"
     params:
         folder=plan.config.results,
-        code=plan.code("eval/report/**/*"),
+        code=plan.code("eval/report/*.py", "eval/report/page/*"),
     message:
         "Write the report, {output}"
     shell:
