@@ -1,6 +1,7 @@
 """Checkpoint to predictions: one forward pass over the test faces.
 
     python -m eval.predict CHECKPOINT --out predictions.h5 [--data FOLDER]
+    python -m eval.predict RUN.yaml --untrained --out untrained.h5          the same before any training
 
 Columns: id, expression, identity, attribute_<name>; logits float32 (n, 7); valid, True where a face has an AU heatmap;
 attention_<layer> float16 (n, h, w), each map divided by its largest absolute value, so that a stored value is off by at
@@ -25,14 +26,15 @@ from pipeline import shards
 from pipeline.errors import UserError, run
 from pipeline.expressions import Expression
 from train import checkpoint
-from train.config import Model
+from train.config import SUFFIXES, Card, Model, read_card
 from train.data import Prepared, part_rows
 from train.device import claim
 from train.losses import attention
-from train.method import Method
+from train.method import Method, build
 from train.transforms import evaluation
 
 LABELS = [expression.label for expression in Expression]
+UNTRAINED = "untrained"  # stands where the SHA-256 of the checkpoint would
 
 
 def predict(path: Path, out: Path, batch_size: int = 64, data: Path | None = None) -> None:
@@ -43,18 +45,46 @@ def predict(path: Path, out: Path, batch_size: int = 64, data: Path | None = Non
     not finite.
     """
     loaded = checkpoint.load(path)
-    card = loaded.card
-    if data is not None:
-        card = card.model_copy(update={"data": card.data.model_copy(update={"folder": data})})
     if list(loaded.labels) != LABELS:
         raise UserError(f"{path}: labels are {', '.join(loaded.labels)}; expected {', '.join(LABELS)}")
+    said = {
+        "checkpoint": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "commit": str(loaded.meta.get("commit", "")),
+    }
+    _write(out, loaded.method, _moved(loaded.card, data), batch_size=batch_size, of=path, **said)
+
+
+def predict_untrained(path: Path, out: Path, batch_size: int = 64, data: Path | None = None) -> None:
+    """Write what the network of a card (`run.yaml`) says before any training, with random weights by the card's seed.
+
+    One that would start from pretrained weights gets random ones too. Raises UserError as `predict` does.
+    """
+    card = read_card(path)
+    torch.manual_seed(card.seed)
+    method = build(_without_weights(card))
+    said = {"checkpoint": UNTRAINED, "commit": checkpoint.commit()}
+    _write(out, method, _moved(card, data), batch_size=batch_size, of=path, **said)
+
+
+def _without_weights(card: Card) -> Card:
+    """Ask for random weights wherever the card names pretrained ones, in the backbone and in the method's options."""
+    named = card.model.options.items()
+    options = {name: "none" if str(value).endswith(("imagenet", *SUFFIXES)) else value for name, value in named}
+    return card.model_copy(update={"model": card.model.model_copy(update={"init": "none", "options": options})})
+
+
+def _moved(card: Card, data: Path | None) -> Card:
+    return card if data is None else card.model_copy(update={"data": card.data.model_copy(update={"folder": data})})
+
+
+def _write(out: Path, method: Method, card: Card, *, batch_size: int, of: Path, checkpoint: str, commit: str) -> None:
     prepared = Prepared(card.data.folder, card.heatmap)
     rows = part_rows(prepared, card, "test")
     with claim() as device:
-        outputs = _forward(loaded.method, prepared, rows, model=card.model, batch_size=batch_size, device=device)
+        outputs = _forward(method, prepared, rows, model=card.model, batch_size=batch_size, device=device)
     broken = [name for name, values in outputs.items() if not np.isfinite(values).all()]
     if broken:
-        raise UserError(f"{path} gives {broken[0]} that are not finite; train it again")
+        raise UserError(f"{of} gives {broken[0]} that are not finite; train it again")
     columns = {
         "id": prepared.ids[rows],
         "expression": prepared.expressions[rows].astype(np.int8),
@@ -63,13 +93,7 @@ def predict(path: Path, out: Path, batch_size: int = 64, data: Path | None = Non
         "valid": np.array([prepared.heatmap(row) is not None for row in rows]),
         **outputs,
     }
-    shards.write(
-        out,
-        columns,
-        card=card.model_dump_json(),
-        checkpoint=hashlib.sha256(path.read_bytes()).hexdigest(),
-        commit=str(loaded.meta.get("commit", "")),
-    )
+    shards.write(out, columns, card=card.model_dump_json(), checkpoint=checkpoint, commit=commit)
 
 
 def _attributes(folder: Path) -> shards.Columns:
@@ -118,12 +142,14 @@ def _half(maps: Tensor) -> NDArray[np.float16]:
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Write a network's answers for the test faces of its dataset.")
-    parser.add_argument("checkpoint", type=Path, help="checkpoint.safetensors of a run")
+    parser.add_argument("source", type=Path, help="checkpoint.safetensors of a run; with --untrained its run.yaml")
+    parser.add_argument("--untrained", action="store_true", help="random weights by the card's seed, no training")
     parser.add_argument("--out", type=Path, required=True, help="predictions.h5 to write")
     parser.add_argument("--batch-size", type=int, default=64, help="faces per forward pass")
     parser.add_argument("--data", type=Path, help="prepared faces, if not in the folder that the card names")
     arguments = parser.parse_args()
-    predict(arguments.checkpoint, arguments.out, arguments.batch_size, arguments.data)
+    ask = predict_untrained if arguments.untrained else predict
+    ask(arguments.source, arguments.out, arguments.batch_size, arguments.data)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,15 @@
-"""Predictions to scores: how often the network is right, and how well its maps cover the action units.
+"""Predictions to scores: how often the network is right, how well its maps cover the action units, and what that means.
 
-    python -m eval.score predictions.h5 --out DIR/scores.json
+    python -m eval.score predictions.h5 --means DATA/means.npz --untrained untrained.h5 --out DIR/scores.json
 
-Two matrices are written beside the scores. `confusion.csv`: faces by true class (rows) and predicted class (columns).
-`cosines.csv`: cosines with the AU heatmap by expression, and their average (rows), of the attention of every layer and
-of the CAM (columns); empty where no face of an expression has a heatmap.
+Without --means (`eval.means`) the floors that know faces stay out, without --untrained (`eval.predict --untrained`)
+that of random weights. Beside the scores stand
+
+- confusion.csv: faces by true class (rows) and predicted class (columns);
+- cosines.csv: cosines with the AU heatmap by expression, and their average (rows), of the attention of every layer and
+  of the CAM (columns); empty where no face of an expression has a heatmap;
+- images.csv: a row per face with its classes, confidence, attributes and every number of `eval.measure`; empty where
+  one is not defined.
 """
 
 import argparse
@@ -15,60 +20,41 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 
-from eval import metrics
-from eval.predictions import Predictions, read
-from pipeline.action_units import CANVAS
-from pipeline.errors import UserError, run
-from pipeline.expressions import SIX, Expression
+from eval import discrimination, floors, metrics
+from eval.calibration import calibration, confidences
+from eval.groups import groups
+from eval.means import Means, read_means
+from eval.measure import CAM, FLOOR, MEASURES, Measured, attention_name, measure
+from eval.predictions import ORDERED, Predictions, read
+from pipeline.errors import run
+from pipeline.expressions import Expression
 from pipeline.files import write_text
 from train.config import Card
 
-CAM = "cam_cosine"
+Numbers = NDArray[np.float64]
+Scores = dict[str, Any]
 
 
-def attention_name(layer: int) -> str:
-    """Return the name of a layer's ATT-COS in `image_cosines`."""
-    return f"attention_cosine_{layer}"
+def score(predictions: Predictions, means: Means | None = None, untrained: Predictions | None = None) -> Scores:
+    """Return the scores of a run with all that tells where they come from; see `scores_of`."""
+    return scores_of(predictions, measure(predictions, means, untrained))
 
 
-def image_cosines(predictions: Predictions) -> dict[str, NDArray[np.float64]]:
-    """Return CAM-COS and the ATT-COS of every layer for each face (n,); NaN where a face has no AU heatmap.
+def scores_of(predictions: Predictions, measured: Measured) -> Scores:
+    """Gather the numbers of the faces in the scores of a run; shares are in [0, 1], null means no CAM or no face.
 
-    Maps and heatmaps are compared on the 224-px canvas, a few faces at a time; a card with `resize: published` has its
-    attention read out in the published way, with which it was trained.
+    `maps` has every measure of CAM and attention, macro over expressions and micro over faces, with the floors (macro
+    cosines on the same faces) and the skill against the class-agnostic one.
     """
-    names = [attention_name(layer) for layer in predictions.attention] + [CAM] * (predictions.cam is not None)
-    cosines = {name: np.full(len(predictions.ids), np.nan) for name in names}
-    mode = predictions.card.guidance.resize
-    for rows, drawn in predictions.heatmaps():
-        heatmaps = torch.from_numpy(drawn)
-        for layer, maps in predictions.attention.items():
-            canvas = metrics.attention_canvas(_tensor(maps[rows]), CANVAS, mode)
-            cosines[attention_name(layer)][rows] = metrics.map_cosine(canvas, heatmaps)
-        if predictions.cam is not None:
-            canvas = metrics.cam_canvas(_tensor(predictions.cam[rows]), CANVAS)
-            cosines[CAM][rows] = metrics.map_cosine(canvas, heatmaps)
-    return cosines
-
-
-def _tensor(maps: NDArray[np.float16]) -> torch.Tensor:
-    return torch.from_numpy(maps.astype(np.float32))
-
-
-def score(predictions: Predictions) -> dict[str, Any]:
-    """Return the scores of a run with all that tells where they come from; shares are in [0, 1], null means no CAM."""
-    if not predictions.valid.any():
-        raise UserError(f"{predictions.path}: no test face has an AU heatmap; check the landmarks of the dataset")
     classified = metrics.classification(predictions.logits, predictions.expressions)
-    scored = {
-        name: metrics.aggregate(cosines, predictions.expressions, predictions.valid)
-        for name, cosines in image_cosines(predictions).items()
+    cosines = {
+        str(layer): _summary(predictions, measured.values[attention_name(layer)]) for layer in predictions.attention
     }
-    attention = {str(layer): scored[attention_name(layer)] for layer in predictions.attention}
-    cam = scored.get(CAM)
+    cam = _summary(predictions, measured.values[f"{CAM}_cosine"]) if CAM in measured.kinds else None
+    kinds = {f"{kind}_cosine": measured.values[f"{kind}_cosine"] for kind in measured.kinds}
+    right = predictions.predicted == predictions.expressions
     return {
         **_origin(predictions),
         "images": len(predictions.ids),
@@ -76,17 +62,21 @@ def score(predictions: Predictions) -> dict[str, Any]:
         "accuracy": classified.accuracy,
         "balanced_accuracy": classified.balanced_accuracy,
         "macro_f1": classified.macro_f1,
-        "cam_cosine": cam.macro if cam else None,
-        "cam_cosine_micro": cam.micro if cam else None,
-        "attention_cosine": {layer: value.macro for layer, value in attention.items()},
-        "attention_cosine_micro": {layer: value.micro for layer, value in attention.items()},
-        "per_class": _per_class(predictions, classified, cam, attention),
+        "cam_cosine": cam["macro"] if cam else None,
+        "cam_cosine_micro": cam["micro"] if cam else None,
+        "attention_cosine": {layer: value["macro"] for layer, value in cosines.items()},
+        "attention_cosine_micro": {layer: value["micro"] for layer, value in cosines.items()},
+        "per_class": _per_class(predictions, classified, cam, cosines),
         "labels": [expression.label for expression in Expression],
         "confusion": classified.confusion.tolist(),
+        "maps": {kind: _map_scores(predictions, measured, kind) for kind in measured.kinds},
+        "calibration": calibration(predictions.logits, predictions.expressions),
+        "groups": groups(predictions.attributes, right, kinds, predictions.without_landmarks),
+        "truth": _truth(predictions, measured),
     }
 
 
-def _origin(predictions: Predictions) -> dict[str, Any]:
+def _origin(predictions: Predictions) -> Scores:
     card = predictions.card
     return {
         "dataset": card.dataset,
@@ -94,6 +84,7 @@ def _origin(predictions: Predictions) -> dict[str, Any]:
         "variant": card.variant,
         "weight": card.guidance.weight,
         "layers": list(card.guidance.layers),
+        "map": card.guidance.map,
         "seed": card.seed,
         "protocol": card.protocol,
         "backbone": card.model.backbone,
@@ -102,6 +93,7 @@ def _origin(predictions: Predictions) -> dict[str, Any]:
         "codebook": card.heatmap.codebook,
         "geometry": card.heatmap.geometry,
         "settings": settings(card),
+        "card": card.digest(),
         "checkpoint": predictions.checkpoint,
         "commit": predictions.commit,
     }
@@ -112,48 +104,103 @@ def settings(card: Card) -> str:
     return hashlib.sha256(card.model_dump_json(exclude={"seed"}).encode()).hexdigest()[:12]
 
 
+def _summary(predictions: Predictions, values: Numbers) -> Scores:
+    """Average a number over the faces that have it: macro over the six expressions, micro, and each; null for none."""
+    known = predictions.valid & np.isfinite(values)
+    if not known.any():
+        return {"macro": None, "micro": None, "per_class": {expression.label: None for expression in ORDERED}}
+    found = metrics.aggregate(values, predictions.expressions, known)
+    per_class = {expression.label: found.per_class.get(expression) for expression in ORDERED}
+    return {"macro": found.macro, "micro": found.micro, "per_class": per_class}
+
+
+def _map_scores(predictions: Predictions, measured: Measured, kind: str) -> Scores:
+    found: Scores = {name: _summary(predictions, measured.values[f"{kind}_{name}"]) for name in MEASURES}
+    columns = {name: measured.values.get(f"{kind}_{FLOOR}{name}") for name in floors.FLOORS}
+    columns |= {name: measured.values[FLOOR + name] for name in floors.FLOORS if FLOOR + name in measured.values}
+    floor = {
+        name: None if values is None else _summary(predictions, values)["macro"] for name, values in columns.items()
+    }
+    agnostic, valid = floor["class_agnostic"], predictions.valid
+    matched = discrimination.confusion(measured.matched[kind][valid], predictions.expressions[valid])
+    return {
+        **found,
+        "retrieval_confusion": matched.tolist(),
+        "floors": floor,
+        "skill": None if agnostic is None else floors.skill(found["cosine"]["macro"], agnostic),
+    }
+
+
+def _truth(predictions: Predictions, measured: Measured) -> Scores | None:
+    """Summarise the cosines with the map of the truly active AUs, of the maps and of the AU heatmap itself."""
+    if "heatmap_truth" not in measured.values:
+        return None
+    names = ("heatmap", *measured.kinds)
+    found: Scores = {name: _summary(predictions, measured.values[f"{name}_truth"]) for name in names}
+    return {"images": int(np.isfinite(measured.values["heatmap_truth"]).sum()), **found}
+
+
 def _per_class(
-    predictions: Predictions,
-    classified: metrics.Classification,
-    cam: metrics.MapScore | None,
-    attention: dict[str, metrics.MapScore],
-) -> dict[str, dict[str, Any]]:
+    predictions: Predictions, classified: metrics.Classification, cam: Scores | None, cosines: dict[str, Scores]
+) -> dict[str, Scores]:
     rows = {}
     for expression in Expression:
-        images = int((predictions.expressions == expression).sum())
-        rows[expression.label] = {
-            "images": images,
-            "images_with_map": int((predictions.valid & (predictions.expressions == expression)).sum()),
-            "recall": float(classified.recall[expression]) if images else None,
-            "cam_cosine": cam.per_class.get(expression) if cam else None,
-            "attention_cosine": {layer: value.per_class.get(expression) for layer, value in attention.items()},
+        label, of_class = expression.label, predictions.expressions == expression
+        rows[label] = {
+            "images": int(of_class.sum()),
+            "images_with_map": int((predictions.valid & of_class).sum()),
+            "recall": float(classified.recall[expression]) if of_class.any() else None,
+            "cam_cosine": cam["per_class"].get(label) if cam else None,
+            "attention_cosine": {layer: value["per_class"].get(label) for layer, value in cosines.items()},
         }
     return rows
 
 
-def confusion_table(scores: dict[str, Any]) -> pd.DataFrame:
+def confusion_table(scores: Scores) -> pd.DataFrame:
     """Count the faces by true class (rows) and predicted class (columns)."""
     return pd.DataFrame(scores["confusion"], pd.Index(scores["labels"], name="true"), scores["labels"])
 
 
-def cosine_table(scores: dict[str, Any]) -> pd.DataFrame:
+def cosine_table(scores: Scores) -> pd.DataFrame:
     """Arrange the mean cosines: six expressions and their average; layer-1 and on, then cam if the method has one."""
-    labels = [expression.label for expression in sorted(SIX)]  # in the order of the class ids
+    labels = [expression.label for expression in ORDERED]
     found = [*(scores["per_class"][label] for label in labels), scores]
     cosines = [{f"layer-{layer}": value for layer, value in row["attention_cosine"].items()} for row in found]
     table = pd.DataFrame(cosines, pd.Index([*labels, "average"], name="expression"))
     return table if scores["cam_cosine"] is None else table.assign(cam=[row["cam_cosine"] for row in found])
 
 
-def write_scores(predictions: Path, out: Path) -> None:
-    """Score a predictions file and write the two matrices beside the scores.
+def image_table(predictions: Predictions, measured: Measured) -> pd.DataFrame:
+    """Arrange the numbers of each face: id, classes as words, flags as 0 and 1, attributes, columns of `measured`."""
+    labels = np.array([expression.label for expression in Expression], object)
+    columns: dict[str, Any] = {
+        "id": predictions.ids,
+        "expression": labels[predictions.expressions],
+        "predicted": labels[predictions.predicted],
+        "confidence": confidences(predictions.logits),
+        "correct": (predictions.predicted == predictions.expressions).astype(int),
+        "valid": predictions.valid.astype(int),
+        **predictions.attributes,
+        **measured.values,
+    }
+    for kind in measured.kinds:
+        matched = measured.matched[kind]
+        columns[f"{kind}_retrieved"] = np.where(matched == discrimination.NOTHING, "", labels[matched])
+    return pd.DataFrame(columns)
 
-    Raises ValueError instead of writing a number that is not finite.
+
+def write_scores(predictions: Path, out: Path, *, means: Path | None = None, untrained: Path | None = None) -> None:
+    """Score a predictions file and write the tables beside the scores.
+
+    Raises ValueError instead of writing a score that is not finite.
     """
-    scores = score(read(predictions))
+    found = read(predictions)
+    measured = measure(found, read_means(means) if means else None, read(untrained) if untrained else None)
+    scores = scores_of(found, measured)
     text = json.dumps(scores, indent=2, allow_nan=False) + "\n"
     write_text(out.with_name("confusion.csv"), confusion_table(scores).to_csv())
     write_text(out.with_name("cosines.csv"), cosine_table(scores).to_csv())
+    write_text(out.with_name("images.csv"), image_table(found, measured).to_csv(index=False, float_format="%.7g"))
     write_text(out, text)
 
 
@@ -161,11 +208,11 @@ def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Score a network's answers for the test faces.")
     parser.add_argument("predictions", type=Path, help="predictions.h5 of eval.predict")
-    parser.add_argument(
-        "--out", type=Path, required=True, help="scores.json to write, with confusion.csv and cosines.csv"
-    )
+    parser.add_argument("--means", type=Path, help="means.npz of eval.means for the dataset, for the floors")
+    parser.add_argument("--untrained", type=Path, help="untrained.h5 of eval.predict --untrained, for that floor")
+    parser.add_argument("--out", type=Path, required=True, help="scores.json to write, with three tables beside it")
     arguments = parser.parse_args()
-    write_scores(arguments.predictions, arguments.out)
+    write_scores(arguments.predictions, arguments.out, means=arguments.means, untrained=arguments.untrained)
 
 
 if __name__ == "__main__":

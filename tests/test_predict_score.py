@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from eval import predict as predict_module
+from eval.measure import measure
 from eval.predict import LABELS, predict
 from eval.predictions import read
-from eval.score import image_cosines, score, write_scores
+from eval.score import score, write_scores
 from pipeline import shards
 from pipeline.errors import UserError
 from pipeline.expressions import SIX, Expression
@@ -230,11 +231,13 @@ def test_score_counts_and_leaves_neutral_out_of_cosines(make_card: MakeCard, tmp
     assert scores["labels"] == LABELS
 
 
-def test_image_cosines_are_nan_without_a_heatmap_only(make_card: MakeCard, tmp_path: Path) -> None:
-    made = Constructed(make_card())
-    cosines = image_cosines(read(made.write(tmp_path / "p.h5", attention_3=np.ones((21, 4, 4)))))
-    assert list(cosines) == ["attention_cosine_3"]
-    assert np.isfinite(cosines["attention_cosine_3"]).tolist() == made.valid.tolist()
+def test_numbers_are_nan_without_a_heatmap_only(make_card: MakeCard, tmp_path: Path) -> None:
+    made = Constructed(make_card(guidance__layers=[3]))
+    measured = measure(read(made.write(tmp_path / "p.h5", attention_3=np.ones((21, 4, 4)))))
+    assert measured.kinds == ("attention",)
+    for name, values in measured.values.items():
+        if name != "attention_retrieval_predicted":  # nor where Neutral is predicted
+            assert np.isfinite(values).tolist() == made.valid.tolist(), name
 
 
 def test_card_chooses_how_attention_is_read_out(make_card: MakeCard, tmp_path: Path) -> None:
@@ -268,7 +271,8 @@ def test_matrices_by_hand_stand_beside_the_scores(make_card: MakeCard, tmp_path:
         tmp_path / "p.h5", logits=made.right(wrong=7), cam=made.heatmaps, attention_3=flat, attention_5=made.heatmaps
     )
     write_scores(path, tmp_path / "run" / "scores.json")
-    assert sorted(file.name for file in (tmp_path / "run").iterdir()) == ["confusion.csv", "cosines.csv", "scores.json"]
+    tables = ["confusion.csv", "cosines.csv", "images.csv"]
+    assert sorted(file.name for file in (tmp_path / "run").iterdir()) == [*tables, "scores.json"]
     confusion = pd.read_csv(tmp_path / "run" / "confusion.csv", index_col="true")
     assert confusion.index.tolist() == confusion.columns.tolist() == LABELS
     expected = np.zeros((7, 7), int)
