@@ -67,7 +67,9 @@ rule guidance:
             category="Tables",
             labels={"table": "{experiment}-guidance"},
         ),
-        md=f"{plan.config.results}/tables/{{experiment}}-guidance.md",
+        others=multiext(
+            f"{plan.config.results}/tables/{{experiment}}-guidance", ".md", ".tex"
+        ),
     log:
         f"{plan.logs}/guidance/{{experiment}}.log",
     localrule: True
