@@ -1,0 +1,212 @@
+"""The paper's claims, and whether each held here: read from the comparisons with their intervals.
+
+A claim that something rises holds if the 95 % interval of the difference lies above 0 and the p value, corrected by
+Holm over its table, is below 0.05; it is contradicted if the interval lies below 0; otherwise it is not shown.
+Accuracy does not suffer if the interval lies above -1 point and not below 0; it suffers if the interval lies below 0.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from eval import layout
+from eval.report.cells import Row
+from eval.report.runs import PLAIN, Place, Run, Setting, done, groups, place_name
+from eval.report.words import digits, heading, number, p_value
+from eval.table import with_extras
+from pipeline.errors import UserError
+
+MARGIN = 1.0  # points of accuracy, less than what two seeds differ by
+LEVEL = 0.05
+LISTED = 3  # comparisons that a sentence names
+VERDICTS = {
+    "held": "held",
+    "partly": "held in part",
+    "unshown": "not shown",
+    "contradicted": "contradicted",
+    "pending": "pending",
+    "untested": "not tested",
+}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One comparison behind a claim: of what, its numbers as text, and its verdict (a key of VERDICTS)."""
+
+    what: str
+    levels: str
+    change: str
+    p: str
+    verdict: str
+    seeds: str = ""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim, its verdict over all comparisons, a sentence with the numbers, and the comparisons themselves."""
+
+    name: str
+    text: str
+    verdict: str
+    finding: str
+    evidence: list[Evidence] = field(default_factory=list)
+
+    @property
+    def word(self) -> str:
+        """The verdict for readers."""
+        return VERDICTS[self.verdict]
+
+
+def rises(rows: Iterable[Row], metric: str, against: str = "plain") -> list[Evidence]:
+    """Judge, for every place, whether a metric rises against the runs without AU or against a control."""
+    return [_evidence(row, _rise(row)) for row in rows if _is(row, metric, against)]
+
+
+def unharmed(rows: Iterable[Row]) -> list[Evidence]:
+    """Judge, for every place, whether accuracy stays."""
+    return [_evidence(row, _stay(row)) for row in rows if _is(row, "accuracy", "plain")]
+
+
+def _is(row: Row, metric: str, against: str) -> bool:
+    return row["metric"] == metric and row["against"] == against
+
+
+def _rise(row: Row) -> str:
+    low, high, p = _value(row, "low"), _value(row, "high"), _value(row, "p_holm")
+    if low > 0 and not p >= LEVEL:  # no p value (nan) is no objection
+        return "held"
+    return "contradicted" if high < 0 else "unshown"
+
+
+def _stay(row: Row) -> str:
+    low, high = _value(row, "low"), _value(row, "high")
+    if high < 0:
+        return "contradicted"
+    return "held" if low > -MARGIN else "unshown"
+
+
+def _evidence(row: Row, verdict: str) -> Evidence:
+    places = digits(row["metric"])
+    before, after = (number(_value(row, name), places) for name in ("plain", "guided"))
+    low, high = (number(_value(row, name), places, "+") for name in ("low", "high"))
+    what = place_name((row["dataset"], row["protocol"], row["method"]))
+    return Evidence(
+        what=f"{what}: {heading(row['metric'])}"
+        + ("" if row["against"] == "plain" else f", against {layout.VARIANTS[row['against']]}"),
+        levels=f"{before} → {after}",
+        change=f"{number(_value(row, 'difference'), places, '+')} [{low}, {high}]",
+        p=p_value(_value(row, "p_holm")),
+        verdict=verdict,
+        seeds=row.get("seeds", "") if row["seed"] == "mean" else "1",
+    )
+
+
+def _value(row: Row, name: str) -> float:
+    text = row.get(name, "")
+    return float(text) if text else float("nan")
+
+
+def verdict(evidence: Sequence[Evidence], expected: int) -> str:
+    """Put verdicts together; `expected` is how many comparisons there will be."""
+    found = {one.verdict for one in evidence}
+    if not expected:
+        return "untested"
+    if not found:
+        return "pending"
+    return found.pop() if len(found) == 1 else "partly" if "held" in found else "unshown"
+
+
+def sentence(evidence: Sequence[Evidence], expected: int) -> str:
+    """Say in how many comparisons a claim held, with the numbers where there is only one."""
+    if not expected:
+        return "Nothing in this configuration tests it."
+    if not evidence:
+        return f"No comparison is finished; {expected} are expected."
+    held = sum(one.verdict == "held" for one in evidence)
+    left = max(0, expected - len(evidence))
+    more = f" {left} more are pending." if left else ""
+    if len(evidence) == 1:
+        one = evidence[0]
+        return f"{one.levels}, difference {one.change}, p (Holm) {one.p}; {one.what}.{more}"
+    listed = "; ".join(f"{one.levels} ({one.what.partition(':')[0]})" for one in evidence[:LISTED])
+    rest = "; …" if len(evidence) > LISTED else ""
+    return f"Held in {held} of {len(evidence)} comparisons: {listed}{rest}.{more}"
+
+
+def claim(name: str, text: str, evidence: Sequence[Evidence], expected: int) -> Claim:
+    """Put a claim together."""
+    return Claim(name, text, verdict(evidence, expected), sentence(evidence, expected), list(evidence))
+
+
+def paper(rows: Sequence[Row], runs: Sequence[Run], base: Mapping[Place, Setting]) -> list[Claim]:
+    """Judge the claims of the paper."""
+    pairs = len(base)
+    attention, cam = rises(rows, "attention_cosine"), rises(rows, "cam_cosine")
+    with_cam = len({place for place in base if place[2] not in _without_cam(runs)})
+    return [
+        claim("attention", "AU guidance raises ATT-COS: the network looks where the expert looks", attention, pairs),
+        claim("cam", "It raises CAM-COS: the class map moves to the action units too", cam, with_cam),
+        claim("accuracy", "It does not cost accuracy", unharmed(rows), pairs),
+        _generic(attention, cam, base),
+        _cheap(runs, base),
+    ]
+
+
+def _without_cam(runs: Iterable[Run]) -> set[str]:
+    return {run.method for run in done(runs) if run.scores["cam_cosine"] is None}
+
+
+def _generic(attention: Sequence[Evidence], cam: Sequence[Evidence], base: Mapping[Place, Setting]) -> Claim:
+    text = "It is generic: it works for any method"
+    methods = list(dict.fromkeys(method for _, _, method in base))
+    if len(methods) < 2:
+        return Claim("generic", text, "untested", "This configuration has one method only.")
+    names = {place_name(place): layout.method_name(place[2]) for place in base}
+    judged: dict[str, set[str]] = {}
+    for one in (*attention, *cam):
+        judged.setdefault(names[one.what.partition(":")[0]], set()).add(one.verdict)
+    held = [name for name, found in judged.items() if found == {"held"}]
+    failed = [name for name in judged if name not in held]
+    finding = (
+        f"ATT-COS and CAM-COS, where there is one, rose in all comparisons of {len(held)} of {len(judged)} methods"
+    )
+    finding += f"; not in all of {', '.join(failed)}." if failed else f" ({', '.join(held)})." if held else "."
+    left = len(methods) - len(judged)
+    finding += f" {left} methods are pending." if left else ""
+    if len(judged) < 2:
+        return Claim("generic", text, "pending", f"{len(judged)} of {len(methods)} methods are compared so far.")
+    word = "held" if not failed else "partly" if held else "unshown"
+    return Claim("generic", text, word, finding)
+
+
+PAPER_RATIO = 107 / 79  # of RAF-DB, seconds per epoch with and without AU; AffectNet 1055 / 909 (paper, section IV-B)
+
+
+def _cheap(runs: Sequence[Run], base: Mapping[Place, Setting]) -> Claim:
+    text = (
+        "It is cheap: an epoch takes little longer (in the paper 79 s → 107 s on RAF-DB, 909 s → 1055 s on AffectNet)"
+    )
+    together = groups(done(runs))
+    evidence = []
+    for place, setting in base.items():
+        before, after = (_epoch(together.get((place, one), [])) for one in (PLAIN, setting))
+        if before and after:
+            word = "held" if after / before <= PAPER_RATIO else "contradicted"
+            levels = f"{number(before, 1)} s → {number(after, 1)} s"
+            change = f"{number(100 * (after / before - 1), 0, '+')} %"
+            evidence.append(Evidence(place_name(place), levels, change, "–", word))
+    word = verdict(evidence, len(base))
+    if len(evidence) == 1:
+        one = evidence[0]
+        return Claim("time", text, word, f"{one.levels} per epoch, {one.change}; {one.what}.", evidence)
+    return Claim("time", text, word, sentence(evidence, len(base)), evidence)
+
+
+def _epoch(runs: Sequence[Run]) -> float | None:
+    """Return the seconds that an epoch took: the median of a run, the mean over runs; None if no history is there."""
+    try:
+        known = [
+            one.scores["seconds_per_epoch"] for one in with_extras("time", [run.entry for run in runs]) if one.scores
+        ]
+    except UserError:
+        return None
+    return sum(known) / len(known) if known else None

@@ -1,0 +1,156 @@
+"""Class by class: where the maps lie on average, how often the network is right, and what it takes for what."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eval import layout
+from eval.maps import read_averages
+from eval.report import pictures
+from eval.report.cells import Block, Cell, Column
+from eval.report.figures import representative
+from eval.report.runs import PLAIN, Place, Run, Setting, done, groups, guidance, place_name
+from eval.report.words import number
+from pipeline.errors import UserError
+from pipeline.expressions import SIX, Expression
+
+Maps = Mapping[str, NDArray[np.float32]]
+Line = tuple[str, str, Maps]  # caption, kind of map, average maps of a run by kind and class
+
+
+@dataclass(frozen=True)
+class Averages:
+    """The average maps of a pair of runs; maps of one kind share the scale `scales` (lowest, highest)."""
+
+    of: str
+    lines: list[Line]
+
+    @property
+    def scales(self) -> dict[str, tuple[float, float]]:
+        """The smallest and the largest value of each kind, over its runs and all classes."""
+        shown: dict[str, list[NDArray[np.float32]]] = {}
+        for _, kind, maps in self.lines:
+            shown.setdefault(kind, []).extend(maps[name] for name in maps if name.startswith(f"{kind}_"))
+        return {kind: pictures.scale(found) for kind, found in shown.items()}
+
+
+@dataclass(frozen=True)
+class Strip:
+    """The average maps of a class in two runs, each with its caption and the text in its place."""
+
+    of: str
+    pictures: list[tuple[str, str, str]]
+
+
+@dataclass(frozen=True)
+class Class:
+    """What is known of a class; a confusion says what the faces of this class were taken for."""
+
+    name: str
+    faces: str
+    strips: list[Strip] = field(default_factory=list)
+    numbers: Block | None = None
+    confusion: Block | None = None
+
+
+def read(runs: Sequence[Run], base: Mapping[Place, Setting]) -> list[Class]:
+    """Gather every class of the finished runs, at the settings that stand for their places and without AU."""
+    together = {key: members for key, members in groups(done(runs)).items() if key[1] in (PLAIN, base.get(key[0]))}
+    averages = [one for run in representative(runs, base) if (one := _averages(run, runs))]
+    return [_class(expression, together, averages) for expression in Expression] if together else []
+
+
+def _class(
+    expression: Expression,
+    together: Mapping[tuple[Place, Setting], list[Run]],
+    averages: Sequence[Averages],
+) -> Class:
+    label = expression.label
+    counts = {place[0]: members[0].scores["per_class"][label]["images"] for (place, _), members in together.items()}
+    faces = ", ".join(f"{count} test faces in {dataset}" for dataset, count in counts.items())
+    strips = [_strip(label, one) for one in averages] if expression in SIX else []
+    return Class(
+        label, faces, [one for one in strips if one.pictures], _numbers(label, together), _confusion(label, together)
+    )
+
+
+def _averages(run: Run, runs: Sequence[Run]) -> Averages | None:
+    """Read the average maps of a guided run and its plain twin, if they are of the checkpoints that were scored."""
+    twins = [one for one in runs if one.place == run.place and one.seed == run.seed and one.setting == PLAIN]
+    pair = [(name, maps) for name, one in (("plain", twins[:1]), ("au", [run])) if one and (maps := _stored(one[0]))]
+    if not pair:
+        return None
+    layer = max(run.setting[1])
+    lines: list[Line] = [("AU map", "au_map", pair[-1][1])]
+    for kind, caption in (("cam", "CAM"), (f"attention_{layer}", "attention")):
+        lines += [(f"{caption} {layout.VARIANTS[name]}", kind, maps) for name, maps in pair]
+    of = f"{place_name(run.place)}, {guidance(run.setting)}, seed {run.seed}"
+    return Averages(of, lines)
+
+
+def _stored(run: Run) -> Maps | None:
+    path = run.path / "average_maps.npz"
+    if run.state != "done" or not path.is_file():
+        return None
+    try:
+        maps, about = read_averages(path)
+    except UserError:
+        return None
+    return maps if about.get("checkpoint") == run.scores.get("checkpoint") else None
+
+
+def _strip(label: str, averages: Averages) -> Strip:
+    found = []
+    for caption, kind, maps in averages.lines:
+        values = maps.get(f"{kind}_{label}")
+        if values is not None and np.isfinite(values).all():
+            alt = f"average {caption} of {label} ({averages.of})"
+            found.append((caption, alt, pictures.colour(values, *averages.scales[kind])))
+    return Strip(averages.of, found)
+
+
+def _numbers(label: str, together: Mapping[tuple[Place, Setting], list[Run]]) -> Block:
+    """Set recall and cosines of a class, a row per place and setting."""
+    columns = [Column("run", numeric=False), Column("AU term", numeric=False)]
+    columns += [Column(name) for name in ("recall (%)", "CAM-COS", "ATT-COS", "seeds")]
+    rows = []
+    for (place, setting), members in together.items():
+        parts = [run.scores["per_class"][label] for run in members]
+        attention = [part["attention_cosine"].get(str(run.layer)) for run, part in zip(members, parts, strict=True)]
+        values = [
+            _mean([part["recall"] for part in parts], 100),
+            _mean([part["cam_cosine"] for part in parts]),
+            _mean(attention),
+        ]
+        cells = [Cell(number(value, places), value) for value, places in zip(values, (1, 3, 3), strict=True)]
+        name = layout.VARIANTS["plain"] if setting == PLAIN else guidance(setting)
+        rows.append(
+            [
+                Cell(place_name(place), place_name(place)),
+                Cell(name, name),
+                *cells,
+                Cell(str(len(members)), len(members)),
+            ]
+        )
+    return Block("Numbers", columns, rows)
+
+
+def _confusion(label: str, together: Mapping[tuple[Place, Setting], list[Run]]) -> Block:
+    """Set how many of the faces of a class, in percent, were taken for which class."""
+    columns = [Column("run", numeric=False), Column("AU term", numeric=False)]
+    columns += [Column(one.label) for one in Expression]
+    rows = []
+    for (place, setting), members in together.items():
+        counts = np.sum([run.scores["confusion"][members[0].scores["labels"].index(label)] for run in members], axis=0)
+        shares = 100 * counts / counts.sum() if counts.sum() else np.full(len(Expression), np.nan)
+        name = layout.VARIANTS["plain"] if setting == PLAIN else guidance(setting)
+        cells = [Cell(number(float(share), 1), float(share)) for share in shares]
+        rows.append([Cell(place_name(place), place_name(place)), Cell(name, name), *cells])
+    return Block("Taken for (% of its faces)", columns, rows)
+
+
+def _mean(values: Sequence[float | None], factor: float = 1.0) -> float | None:
+    known = [value for value in values if value is not None]
+    return factor * sum(known) / len(known) if known else None

@@ -1,0 +1,139 @@
+"""Where the numbers come from: every run with its state and checkpoint, configuration, versions, machine, time."""
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from eval import layout
+from eval.report.cells import Block, Cell, Column
+from eval.report.runs import Run, done, guidance
+from eval.report.words import duration, number
+from pipeline.errors import UserError
+from train.checkpoint import commit, read_meta
+
+SHORT = 10  # characters of a hash that tell two apart
+
+
+@dataclass(frozen=True)
+class Origin:
+    """All runs, the configuration as YAML, and facts (name, value) about versions, machine and time."""
+
+    runs: Block
+    config: str
+    facts: list[tuple[str, str]]
+
+
+def read(grid: Mapping[str, Any], runs: Sequence[Run]) -> Origin:
+    """Gather where everything comes from; checkpoints that are not there say nothing."""
+    metas = [meta for run in done(runs) if (meta := _meta(run.path / "checkpoint.safetensors"))]
+    config = yaml.safe_dump(grid.get("config", {}), sort_keys=False, allow_unicode=True, width=100)
+    return Origin(_runs(runs), config, [*_trained(metas, runs), *_made()])
+
+
+def _meta(path: Path) -> dict[str, Any]:
+    try:
+        return read_meta(path)
+    except UserError:
+        return {}
+
+
+def _runs(runs: Sequence[Run]) -> Block:
+    names = (
+        "dataset",
+        "protocol",
+        "method",
+        "AU term",
+        "seed",
+        "state",
+        "CL (%)",
+        "ATT-COS",
+        "epochs",
+        "time",
+        "checkpoint",
+        "commit",
+    )
+    words = {"dataset", "protocol", "method", "AU term", "state", "checkpoint", "commit"}
+    columns = [Column(name, numeric=name not in words) for name in names]
+    return Block("Runs", columns, [_line(run) for run in runs])
+
+
+def _line(run: Run) -> list[Cell]:
+    name = layout.VARIANTS["plain"] if not run.setting[0] else guidance(run.setting)
+    lead = [run.dataset, run.protocol, layout.method_name(run.method), name]
+    cells = [*(Cell(text, text) for text in lead), Cell(str(run.seed), run.seed)]
+    cells.append(Cell(run.state, run.state, state=run.state if run.state != "done" else ""))
+    if run.state != "done":
+        return cells + [Cell("", None)] * 6
+    accuracy, cosine = 100 * run.scores["accuracy"], run.scores["attention_cosine"][str(run.layer)]
+    epochs, seconds = _history(run.path / "history.csv")
+    hashes = [str(run.scores.get(key, ""))[:SHORT] for key in ("checkpoint", "commit")]
+    return [
+        *cells,
+        Cell(number(accuracy, 2), accuracy),
+        Cell(number(cosine, 3), cosine),
+        Cell(str(epochs) if epochs else "–", epochs),
+        Cell(duration(seconds) if seconds else "–", seconds),
+        *(Cell(text, text or None) for text in hashes),
+    ]
+
+
+def _history(path: Path) -> tuple[int | None, float | None]:
+    if not path.is_file():
+        return None, None
+    seconds = pd.read_csv(path)["seconds"]
+    return len(seconds), float(seconds.sum())
+
+
+def _trained(metas: Sequence[Mapping[str, Any]], runs: Sequence[Run]) -> list[tuple[str, str]]:
+    """Say what the checkpoints say; where they differ, all that they say."""
+    facts = []
+    commits = {
+        str(meta.get("commit", ""))[:SHORT] + ("+changes" if "+" in str(meta.get("commit")) else "") for meta in metas
+    }
+    versions = {_listed(meta.get("versions", {})) for meta in metas}
+    machines = {_listed(meta.get("machine", {})) for meta in metas}
+    for name, found in (("trained at commit", commits), ("trained with", versions), ("trained on", machines)):
+        if known := sorted(filter(None, found)):
+            facts.append((name, "; or ".join(known)))
+    trainings = {run.scores.get("checkpoint"): run for run in done(runs)}  # methods may share one
+    total = sum(_history(run.path / "history.csv")[1] or 0 for run in trainings.values())
+    if total:
+        facts.append(("time of all finished trainings", duration(total)))
+    return facts
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {text}" for name, text in values.items() if text)
+
+
+def _made() -> list[tuple[str, str]]:
+    packages = ("numpy", "pandas", "matplotlib")
+    cores = os.cpu_count() or 0
+    return [
+        ("this page made at commit", commit()),
+        ("with", ", ".join([f"python {platform.python_version()}", *(f"{name} {version(name)}" for name in packages)])),
+        ("on", f"{platform.system()} {platform.machine()}, {_processor()}, {cores} cores"),
+    ]
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or "processor unknown"
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "processor unknown"
+    )
+
+
+def dumped(value: Any) -> str:
+    """Write a value as JSON that may stand in a script element."""
+    return json.dumps(value).replace("<", "\\u003c")

@@ -1,0 +1,128 @@
+"""Everything put together and set as HTML."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from eval import layout
+from eval.kinds import FLOORS as LABELS
+from eval.report import claims, classes, comparisons, figures, gallery, origin, quality, runs, tables, trust
+from eval.report.cells import Block, Cell, Column, Row, Table
+from eval.report.runs import STATES, Place, Run, Setting
+from eval.report.words import FLOORS, number
+
+FOLDER = Path(__file__).with_name("page")
+TITLE = "Where does the network look?"
+SECTIONS = {  # template -> heading
+    "summary": "Summary",
+    "trust": "How far to trust it",
+    "tables": "Tables",
+    "figures": "Figures",
+    "classes": "Class by class",
+    "gallery": "Gallery of test faces",
+    "data": "Data quality",
+    "origin": "Runs and origin",
+}
+
+
+def build(grid_file: Path, results: Path) -> str:
+    """Return the page of a results folder as HTML; raise UserError if the grid is none."""
+    grid = runs.read(grid_file)
+    found = runs.read_runs(grid, results)
+    base = runs.base(grid, found)
+    content = {
+        **_frame(grid, found, results),
+        **_tables(grid, found, base, results),
+        **_pictures(grid, found, base, results / "figures"),
+        "ladders": trust.ladders(found, base),
+        "discrimination": _discrimination(found, base),
+        "floors": {LABELS[name]: text for name, text in FLOORS.items()},
+        "classes": classes.read(found, base),
+        "quality": quality.read(grid.get("datasets", {}), results),
+        "origin": origin.read(grid, found),
+    }
+    return environment().get_template("page.html").render(content)
+
+
+def environment() -> Environment:
+    """Make the environment of the templates: every value is escaped, and a missing one is an error."""
+    return Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _frame(grid: Mapping[str, Any], found: Sequence[Run], results: Path) -> dict[str, Any]:
+    counts = Counter(run.state for run in found)
+    drawn = [name for name, dataset in grid.get("datasets", {}).items() if dataset.get("source") == "synthetic"]
+    return {
+        "title": TITLE,
+        "style": Markup((FOLDER / "style.css").read_text(encoding="utf-8")),
+        "script": Markup((FOLDER / "page.js").read_text(encoding="utf-8")),
+        "sections": SECTIONS,
+        "progress": {"all": len(found), **{state: counts[state] for state in STATES}},
+        "made": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+        "folder": str(results),
+        "synthetic": drawn,
+        "protocols": layout.PROTOCOLS,
+    }
+
+
+def _tables(
+    grid: Mapping[str, Any], found: Sequence[Run], base: Mapping[Place, Setting], results: Path
+) -> dict[str, Any]:
+    by_folder = {run.folder: run for run in found}
+    shown: dict[str, list[Table]] = {}
+    compared: list[Row] = []
+    for name, experiment in grid["experiments"].items():
+        members = [by_folder[folder] for folder in experiment["runs"]]
+        state = f"{len(runs.done(members))} of {len(members)} runs"
+        own = shown[f"Experiment {name}, {state}"] = list(tables.of_experiment(name, experiment["kind"], members))
+        text, said = comparisons.of_experiment(name, experiment["kind"], members, results / "tables")
+        if said:
+            own.insert(len(tables.OWN.get(experiment["kind"], ())), comparisons.table(name, text, said))
+        compared += tables.read(text)
+    shown["The authors' own checkpoints"] = list(tables.published(results / "published" / "tables"))
+    rows = comparisons.chosen(compared, base)
+    return {
+        "experiments": {name: found for name, found in shown.items() if found},
+        "claims": claims.paper(rows, found, base),
+        "checks": trust.checks(rows, found, base),
+        "verdicts": claims.VERDICTS,
+    }
+
+
+def _pictures(
+    grid: Mapping[str, Any], found: Sequence[Run], base: Mapping[Place, Setting], folder: Path
+) -> dict[str, Any]:
+    together, outdated = figures.of_experiments(grid, found, folder)
+    single, left = figures.of_runs(found, base, folder)
+    return {
+        "figures": together + single,
+        "left_figures": outdated + left,
+        "gallery": gallery.read(found, base, folder),
+    }
+
+
+def _discrimination(found: Sequence[Run], base: Mapping[Place, Setting]) -> Block:
+    rows = trust.discriminations(found, base)
+    with_truth = any(row.truth is not None for row in rows)
+    columns = [Column(name, numeric=False) for name in ("run", "AU term", "map")]
+    names = ["skill", "retrieval, true (%)", "retrieval, predicted (%)", "own − other", "own face − others"]
+    columns += [Column(name) for name in (*names, *(["active AUs"] * with_truth), "seeds")]
+    body = []
+    for row in rows:
+        values = [(row.skill, 1, 3), (row.retrieval, 100, 1), (row.retrieval_predicted, 100, 1)]
+        values += [(row.margin, 1, 3), (row.specificity, 1, 3), *([(row.truth, 1, 3)] * with_truth)]
+        cells = [Cell(number(None if v is None else factor * v, places), v) for v, factor, places in values]
+        lead = [Cell(text, text) for text in (row.of, row.guidance, row.map)]
+        body.append([*lead, *cells, Cell(str(row.seeds), row.seeds)])
+    return Block("Skill and class discrimination", columns, body)
