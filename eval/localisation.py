@@ -66,7 +66,7 @@ def pearson(maps: Tensor, heatmaps: Tensor) -> Numbers:
     """
     left, right = _deviations(maps), _deviations(heatmaps)
     norms = torch.linalg.vector_norm(left, dim=1).double() * torch.linalg.vector_norm(right, dim=1).double()
-    return _ratio(torch.bmm(left[:, None], right[..., None])[:, 0, 0], norms)
+    return _ratio((left * right).sum(1), norms)
 
 
 def relevance_mass(ordered: Ordered) -> Numbers:
@@ -132,7 +132,7 @@ def auc_judd(ordered: Ordered) -> Numbers:
     map. Sources: Judd et al., Learning to predict where humans look, ICCV 2009; Bylinskii et al., TPAMI 2019. They have
     fixated pixels for a region.
     """
-    everything, inside, size = ordered.values, ordered.inside, ordered.size[:, 0]
+    everything, inside, size = ordered.values, ordered.inside, ordered.size[:, 0].double()
     low, high = torch.searchsorted(everything, inside), torch.searchsorted(everything, inside, right=True)
     ranks = (low + high + 1).double() / 2  # of tied pixels the mean one, counted from 1
     total = ranks.masked_fill(inside.isinf(), 0).sum(1)

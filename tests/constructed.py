@@ -32,16 +32,18 @@ class Constructed:
         return np.eye(7, dtype=np.float32)[said]
 
     def write(self, path: Path, **columns: Any) -> Path:
-        """Write a predictions file; columns such as logits, cam and attention_5 come from the test."""
-        columns.setdefault("logits", self.right())
-        maps = {name: np.asarray(values, np.float16) for name, values in columns.items() if name != "logits"}
+        """Write a predictions file; columns such as logits, cam, attention_5 and attribute_gender are the test's."""
+        logits = columns.pop("logits", self.right())
+        words = {name: np.asarray(columns.pop(name), object) for name in list(columns) if name.startswith("attribute_")}
+        maps = {name: np.asarray(values, np.float16) for name, values in columns.items()}
         shards.write(
             path,
             {
                 "id": self.ids,
                 "expression": self.expressions,
                 "valid": self.valid,
-                "logits": columns["logits"],
+                "logits": logits,
+                **words,
                 **maps,
             },
             card=self.card.model_dump_json(),
