@@ -79,12 +79,17 @@ def load_weights(
 ) -> None:
     """Fill a network from a .pth or .safetensors file of tensors, no code run; names starting with `ignore` are left.
 
-    `adapt` renames or reshapes the tensors of the file first. Raises UserError that names the first tensor that is
-    missing, has another shape or does not belong.
+    Of a checkpoint of this project the backbone is taken. `adapt` renames or reshapes the tensors of the file first.
+    Raises UserError that names the first tensor that is missing, has another shape or does not belong.
     """
-    tensors, wanted = _without(adapt(_without(read_tensors(path), ignore)), ignore), network.state_dict()
+    tensors, wanted = _without(adapt(_without(_backbone(read_tensors(path)), ignore)), ignore), network.state_dict()
     check_tensors(tensors, _without(wanted, ignore), path)
     network.load_state_dict(tensors, strict=False)
+
+
+def _backbone(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    own = {name: value for name, value in tensors.items() if name.startswith("backbone.")}
+    return {name.removeprefix("backbone."): value for name, value in own.items()} or tensors
 
 
 def _without(tensors: Mapping[str, Tensor], ignore: tuple[str, ...]) -> dict[str, Tensor]:

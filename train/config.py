@@ -82,7 +82,7 @@ class Model(Strict):
 
 
 class Training(Strict):
-    """How the network is trained (SGD with Nesterov momentum and a step schedule)."""
+    """How the network is trained (SGD with Nesterov momentum)."""
 
     epochs: int = Field(ge=1, description="passes over the training set")
     batch_size: int = Field(ge=1, description="images per step; the last partial batch is kept")
@@ -94,8 +94,14 @@ class Training(Strict):
     momentum: float = Field(0.9, ge=0, lt=1, description="SGD momentum")
     nesterov: bool = Field(True, description="Nesterov momentum")
     weight_decay: float = Field(5e-4, ge=0, description="on every parameter")
-    step_size: int = Field(ge=1, description="epochs between two learning-rate drops")
-    gamma: float = Field(gt=0, le=1, description="factor of a drop; the floor is 1e-7")
+    schedule: Literal["step", "cosine"] = Field(
+        "step", description="step: drops by gamma; cosine: linear warm-up over 15 % of the steps, then a cosine to 0"
+    )
+    step_size: int = Field(40, ge=1, description="epochs between two learning-rate drops (step)")
+    gamma: float = Field(0.1, gt=0, le=1, description="factor of a drop; the floor is 1e-7 (step)")
+    averaging: float = Field(
+        0.0, ge=0, lt=1, description="decay per step of a running mean of the weights, which is what is kept; 0 = off"
+    )
     augmentation: Literal["paper", "published"] = Field(
         "paper", description="paper: crop and flip; published: the heavier one of the code"
     )

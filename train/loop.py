@@ -15,7 +15,8 @@ from torch import Tensor
 from pipeline.errors import UserError
 from pipeline.expressions import Expression
 from train import checkpoint, state
-from train.config import Card
+from train.average import Average
+from train.config import Card, Training
 from train.data import Prepared, evaluation_batches, part_rows, training_batches
 from train.device import claim
 from train.losses import au_loss
@@ -23,6 +24,7 @@ from train.method import Batch, Method, build
 from train.progress import Progress, Row, write_history
 
 LOWEST_RATE = 1e-7
+WARM_UP = 0.15  # share of the training
 CHECKED_EVERY = 20  # steps between two looks at the losses: each look makes a GPU wait
 PRECISION = {"off": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -43,7 +45,7 @@ def train(card: Card, out: Path) -> None:
         with closing(Progress(card, steps, out, done=len(trainer.history))) as progress:
             trainer.run(progress)
         write_history(out / "history.csv", trainer.history)
-        last, best = trainer.method.state_dict(), trainer.best
+        last, best = trainer.result.state_dict(), trainer.best
         checkpoint.save(out / "last.safetensors", last, card, prepared, trainer.scores(len(trainer.history)))
         checkpoint.save(out / "checkpoint.safetensors", best["tensors"], card, prepared, trainer.scores(best["epoch"]))
 
@@ -65,6 +67,7 @@ class Trainer:
         torch.backends.cudnn.benchmark = True
         saved = state.load(folder, self._key())
         self.method = build(card, initialise=saved is None).to(device).to(memory_format=torch.channels_last)
+        self.average = Average(self.method, card.training.averaging) if card.training.averaging else None
         self.optimiser = _optimiser(self.method, card)
         self.scaler = torch.amp.GradScaler(device.type, enabled=card.training.amp == "fp16")
         self.history: list[Row] = []
@@ -77,14 +80,14 @@ class Trainer:
         training = self.card.training
         for epoch in range(len(self.history), training.epochs):
             started = time.monotonic()
-            rate = self._set_rates(epoch)
-            row = Row(epoch=epoch + 1, learning_rate=rate, **self._epoch(epoch, progress))
+            means = self._epoch(epoch, progress)
+            row = Row(epoch=epoch + 1, learning_rate=self.optimiser.param_groups[0]["lr"], **means)
             row.validation_accuracy = self.validate()
             row.seconds = time.monotonic() - started
             self.history.append(row)
             # Strictly better: of equal epochs the first is kept (the published code kept the last one).
             if row.validation_accuracy > self.best["accuracy"]:
-                tensors = {name: tensor.cpu().clone() for name, tensor in self.method.state_dict().items()}
+                tensors = {name: tensor.cpu().clone() for name, tensor in self.result.state_dict().items()}
                 self.best = {"accuracy": row.validation_accuracy, "epoch": epoch + 1, "tensors": tensors}
             self._save()
             progress.epoch(row, best=self.best["epoch"])
@@ -99,14 +102,19 @@ class Trainer:
             "protocol": self.card.protocol,
         }
 
+    @property
+    def result(self) -> Method:
+        """What the training is for: the running mean of the network, or the network itself."""
+        return self.average.method if self.average else self.method
+
     @torch.inference_mode()
     def validate(self) -> float:
         """Return the accuracy on the validation faces."""
-        self.method.eval()
+        result = self.result.eval()
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
         for images, classes in evaluation_batches(self.prepared, self.card, self.validation_rows):
             with self._autocast():
-                logits = self.method(self._images(images)).logits
+                logits = result(self._images(images)).logits
             correct += (logits.argmax(1) == classes.to(self.device)).sum()
         return correct.item() / len(self.validation_rows)
 
@@ -120,6 +128,7 @@ class Trainer:
         waiting: list[tuple[Tensor, Tensor]] = []
         batches = training_batches(self.prepared, self.card, self.train_rows, epoch)
         for number, (*parts, rows) in enumerate(batches, start=1):
+            self._set_rates(epoch + (number - 1) / len(batches))
             waiting.append((self._step(self._batch(*parts), generator), rows))
             progress.step()
             if number % CHECKED_EVERY == 0 or number == len(batches):
@@ -142,6 +151,8 @@ class Trainer:
                 output.features, batch, guidance.layers, reduction=guidance.reduction, resize=guidance.resize
             )
         self._descend(classification + guidance.weight * aligned)
+        if self.average:
+            self.average.follow(self.method)
         correct = (output.logits.argmax(1) == truth).sum()
         count = torch.full_like(classification, len(truth))
         return torch.stack([classification.detach(), aligned.detach(), correct.to(classification), count])
@@ -181,13 +192,11 @@ class Trainer:
         amp = self.card.training.amp
         return torch.autocast(self.device.type, PRECISION[amp], enabled=amp != "off")
 
-    def _set_rates(self, epoch: int) -> float:
-        """Set the learning rates of an epoch, lr = max(lr0 * gamma^(epoch // step), 1e-7); return the first group's."""
-        training = self.card.training
-        factor = training.gamma ** (epoch // training.step_size)
+    def _set_rates(self, epoch: float) -> None:
+        """Set the learning rates at a time of the training, in epochs: lr = max(lr0 * factor, 1e-7)."""
+        factor = rate_factor(self.card.training, epoch)
         for group in self.optimiser.param_groups:
             group["lr"] = max(group["initial"] * factor, LOWEST_RATE)
-        return self.optimiser.param_groups[0]["lr"]
 
     def _key(self) -> str:
         return f"{self.card.digest()}-{self.prepared.digest}"
@@ -196,6 +205,7 @@ class Trainer:
         content = {
             "key": self._key(),
             "method": self.method.state_dict(),
+            "average": self.average.state_dict() if self.average else {},
             "optimiser": self.optimiser.state_dict(),
             "scaler": self.scaler.state_dict(),
             "history": [vars(row) for row in self.history],
@@ -206,11 +216,26 @@ class Trainer:
 
     def _restore(self, content: dict[str, Any]) -> None:
         self.method.load_state_dict(content["method"])
+        if self.average:
+            self.average.load_state_dict(content["average"])
         self.optimiser.load_state_dict(content["optimiser"])
         self.scaler.load_state_dict(content["scaler"])
         self.history = [Row(**row) for row in content["history"]]
         self.best = content["best"]
         print(f"continuing after epoch {len(self.history)}", flush=True)
+
+
+def rate_factor(training: Training, epoch: float) -> float:
+    """Return the learning rate at a time in epochs, relative to the initial one.
+
+    step: gamma^(epoch // step_size). cosine: t / 0.15 up to t = epoch / epochs = 0.15, then half a cosine down to 0.
+    """
+    if training.schedule == "step":
+        return training.gamma ** (int(epoch) // training.step_size)
+    share = epoch / training.epochs
+    if share < WARM_UP:
+        return share / WARM_UP
+    return (1 + math.cos(math.pi * (share - WARM_UP) / (1 - WARM_UP))) / 2
 
 
 def _optimiser(method: Method, card: Card) -> torch.optim.SGD:
