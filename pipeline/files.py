@@ -5,14 +5,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline.errors import UserError
+
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`, with the same suffix; flush it to disk and rename it when the block ends.
 
-    If the block raises, `path` stays as it was and the temporary file goes.
+    If the block raises, `path` stays as it was and the temporary file goes. Raises UserError if `path` is a folder, or
+    one of the folders above it is a file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; name the file to write")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(f"{error.filename} is a file, so that {path} cannot be written below it") from None
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         yield temporary

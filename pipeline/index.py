@@ -38,7 +38,7 @@ def build(source: str, root: Path, shards: int, out: Path, dataset: str | None =
     """Write the index of the dataset at `root` to `out`, whole or not at all; return the counts per split and class.
 
     `dataset` is the dataset's name in the config, for messages. Raises UserError if the root is missing, the source
-    refuses it, it is empty, or an id or a path occurs twice.
+    refuses it, it or one of its splits is empty, or an id or a path occurs twice.
     """
     if shards < 1:
         raise UserError(f"--shards: {shards} is too few, at least 1 is needed")
@@ -54,6 +54,9 @@ def build(source: str, root: Path, shards: int, out: Path, dataset: str | None =
         found[sample.split, sample.expression] += 1
     if not rows:
         raise UserError(f"{root} holds no images that the source {source!r} can use; look at what was left out above")
+    for split in SPLITS:
+        if not any(split == part for part, _ in found):
+            raise UserError(f"{root} holds no images of the split {split!r} that the source {source!r} can use")
     _write(out, rows)
     return counts(found, plugin.EXPECTED)
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from pipeline.errors import UserError
 from pipeline.files import whole, write_text
 
 
@@ -27,3 +28,13 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
         fail()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_in_the_place_of_the_file_and_a_file_in_that_of_its_folder_are_named(tmp_path):
+    with pytest.raises(UserError, match=rf"^{tmp_path} is a folder; name the file to write$"):
+        write_text(tmp_path, "new")
+    (tmp_path / "table").write_text("old")
+    for below in (tmp_path / "table" / "a.csv", tmp_path / "table" / "b" / "a.csv"):
+        with pytest.raises(UserError, match=rf"^{tmp_path}/table(/b)? is a file, so that {below} cannot be written"):
+            write_text(below, "new")
+    assert (tmp_path / "table").read_text() == "old"

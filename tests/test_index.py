@@ -123,6 +123,7 @@ def test_samples_come_back_as_the_source_gave_them(given_source, tmp_path):
 
 def test_counts_are_compared_with_the_official_ones(given_source, tmp_path):
     samples = [Sample(str(number), f"{number}.jpg", ANGER, "train") for number in range(3)]
+    samples.append(Sample("3", "3.jpg", Expression.NEUTRAL, "test"))
     expected = {("train", ANGER): 3, ("train", FEAR): 2, ("test", ANGER): 1}
     given_source(samples, expected)
     counts = index.build("given", tmp_path, 1, tmp_path / "index.csv")
@@ -137,7 +138,7 @@ def test_counts_are_compared_with_the_official_ones(given_source, tmp_path):
     assert len({len(line) for line in lines}) == 1
     warning = index.differences(counts)
     assert warning is not None
-    assert "2 of 14 counts differ from the official release (train/test 3/0, official 5/1)" in warning
+    assert "2 of 14 counts differ from the official release (train/test 3/1, official 5/1)" in warning
     assert index.differences([Count("train", ANGER, 3, 3), Count("test", ANGER, 9, None)]) is None
 
 
@@ -160,6 +161,14 @@ def test_a_wrong_sample_is_refused_and_nothing_is_written(given_source, tmp_path
 def test_an_empty_dataset_is_refused(given_source, tmp_path):
     given_source([])
     with pytest.raises(UserError, match="holds no images"):
+        index.build("given", tmp_path, 1, tmp_path / "index.csv")
+    assert not (tmp_path / "index.csv").exists()
+
+
+@pytest.mark.parametrize(("split", "empty"), [("train", "test"), ("test", "train")])
+def test_an_empty_split_is_refused(given_source, tmp_path, split, empty):
+    given_source([Sample("a", "a.jpg", ANGER, split)])
+    with pytest.raises(UserError, match=f"^{tmp_path} holds no images of the split '{empty}' that the source 'given'"):
         index.build("given", tmp_path, 1, tmp_path / "index.csv")
     assert not (tmp_path / "index.csv").exists()
 
@@ -207,7 +216,7 @@ def test_a_damaged_row_is_named(own, tmp_path, before, after, message):
 
 
 def test_an_empty_shard_counts(given_source, tmp_path):
-    given_source([Sample("a", "a.jpg", ANGER, "train")])
+    given_source([Sample("a", "a.jpg", ANGER, "train"), Sample("b", "b.jpg", ANGER, "test")])
     index.build("given", tmp_path, 5, tmp_path / "index.csv")
     assert index.shard_count(tmp_path / "index.csv") == 5
     (tmp_path / "index.csv").write_text((tmp_path / "index.csv").read_text().replace(",5,", ",five,"))

@@ -69,6 +69,9 @@ def test_affectnet_cropped_missing_files_are_named(cropped, caplog):
     assert "train_set/images/5.jpg" not in found
     assert "left out: 1 images of train_set without a label: 5" in caplog.messages
     assert "1 images of train_set without 68 points, kept without: 3" in caplog.messages
+    (cropped / "val_set" / "images" / "7.jpg").unlink()  # contempt, which is left out anyway
+    assert by_id(affectnet, cropped).keys() == found.keys()
+    assert "left out: 2 images that show none of the seven: 2 Contempt (7)" in caplog.messages
     (cropped / "val_set" / "images" / "2.jpg").unlink()
     assert "1 of 8 labelled images are missing: 2" in refusal(affectnet, cropped)
 
@@ -172,6 +175,15 @@ def test_affectnet_marks_of_unknown_values(manual, caplog):
     ]
 
 
+@pytest.mark.parametrize("size", [{"w": "0"}, {"h": "0"}, {"h": "-3"}])
+def test_affectnet_boxes_without_a_size_are_none(manual, caplog, size):
+    write_list(manual / "training.csv", [csv_row(0, 0, **size), csv_row(1, 1)])
+    found = by_id(affectnet, manual)
+    assert found["0/0000.jpg"].box is None
+    assert found["1/0001.jpg"].box.tolist() == [3, 4, 13, 16]
+    assert caplog.messages[0] == "1 images without box, kept without"
+
+
 def test_affectnet_lists_name_missing_images(manual):
     (manual / "Manually_Annotated_Images" / "1" / "0004.jpg").unlink()
     assert "Manually_Annotated_Images: 1 of the listed images are missing: 1/0004.jpg" in refusal(affectnet, manual)
@@ -210,14 +222,19 @@ def test_affectnet_refuses_both_generations_in_one_folder(cropped):
 def test_affectnet_class_folders_of_copies_are_recognised(tmp_path):
     for name in ("anger", "contempt", "disgust", "fear", "happy", "neutral", "sad", "surprise"):
         picture(tmp_path / "names" / "Train" / name / "1.png")
+        picture(tmp_path / "deep" / "archive (3)" / "Test" / name.title() / "1.png")
     for number in range(8):
         picture(tmp_path / "numbers" / "train" / str(number) / "1.png")
+        picture(tmp_path / "classes" / "train_class" / f"class{number + 1:03d}" / "1.png")
     reason = refusal(affectnet, tmp_path / "names")
-    assert "class folders (anger, contempt, disgust and 5 more)" in reason
+    assert "names/Train holds class folders (anger, contempt, disgust and 5 more)" in reason
     assert "`source: folder`" in reason
-    reason = refusal(affectnet, tmp_path / "numbers")
-    assert "by alphabet (0 anger ... 7 surprise)" in reason
-    assert "`source: folder`" in reason
+    assert "deep/archive (3)/Test holds class folders (Anger, Contempt," in refusal(affectnet, tmp_path / "deep")
+    for name, place in (("numbers", "train"), ("classes", "train_class")):
+        reason = refusal(affectnet, tmp_path / name)
+        assert f"{name}/{place} holds numbered class folders" in reason
+        assert "by alphabet (0 anger ... 7 surprise)" in reason
+        assert "`source: folder`" in reason
 
 
 @given(text=st.one_of(st.integers(-5, 20).map(str), st.floats(-2, 12).map(str), st.text(max_size=5)))

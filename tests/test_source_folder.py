@@ -70,6 +70,19 @@ def test_folder_follows_a_linked_class_folder(own, tmp_path):
     assert by_id(folder, own)["train/fear/5.jpg"].expression is Expression.FEAR
 
 
+def test_folder_lists_links_that_lead_nowhere(own, caplog):
+    """Alignment reports the image as unreadable; what cannot be an image is named here."""
+    for place in ("train/Happy/2.jpg", "train/Happy/more", "train/fear"):
+        (own / place).symlink_to("/nowhere/at/all")
+    (own / "train" / "sadness" / "linked").symlink_to(own / "test")
+    assert by_id(folder, own)["train/Happy/2.jpg"].expression is Expression.HAPPINESS
+    assert caplog.messages == [
+        "left out: 1 files in train/ that are in no class folder: fear",
+        "left out: 1 files in train/Happy/ that are no images: more",
+        "left out: 1 files in train/sadness/ that are no images: linked",
+    ]
+
+
 @pytest.mark.parametrize("name", ["val", "Validation", "valid"])
 def test_a_validation_folder_is_the_test_split_only_if_there_is_none(own, caplog, name):
     picture(own / name / "happy" / "7.jpg")

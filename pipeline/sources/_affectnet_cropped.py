@@ -60,11 +60,15 @@ def read(root: Path, splits: Mapping[str, Path]) -> Iterator[Sample]:
 
 
 def _labelled(folder: Path) -> list[tuple[str, str]]:
-    """List (number, image file) of the images with a label, by number; raise UserError on a label without image."""
+    """List (number, image file) of what has a label, by number; the file is "" where one that is left out is missing.
+
+    Raises UserError if an image of the seven expressions is missing.
+    """
     images = pictures(folder / "images")
     suffix = "_exp.npy"
     labels = {path.name.removesuffix(suffix) for path in (folder / "annotations").glob(f"*{suffix}")}
-    missing = sorted(labels - images.keys(), key=_number)
+    absent = sorted(labels - images.keys(), key=_number)
+    missing = [stem for stem in absent if _label(folder / "annotations" / f"{stem}{suffix}") in AFFECTNET]
     if missing:
         raise UserError(
             f"{folder / 'images'}: {len(missing)} of {len(labels)} labelled images are missing: {named(missing)}"
@@ -72,7 +76,7 @@ def _labelled(folder: Path) -> list[tuple[str, str]]:
     extra = sorted(images.keys() - labels, key=_number)
     if extra:
         log.warning("left out: %d images of %s without a label: %s", len(extra), folder.name, named(extra))
-    return [(stem, images[stem]) for stem in sorted(labels, key=_number)]
+    return [(stem, images.get(stem, "")) for stem in sorted(labels, key=_number)]
 
 
 def _number(stem: str) -> tuple[int, str]:

@@ -44,7 +44,10 @@ def find(root: Path) -> Mapping[str, Path] | None:
 
 
 def read(root: Path, lists: Mapping[str, Path]) -> Iterator[Sample]:
-    """Yield the pictures of both lists in their order, with box and 68 points where these are known."""
+    """Yield the pictures of both lists in their order, with box and 68 points where these are known.
+
+    A box of no width or height is none.
+    """
     left_out: Counter[int] = Counter()
     missing: list[str] = []
     unknown: Counter[str] = Counter()
@@ -78,7 +81,7 @@ def _sample(root: Path, images: Path, split: str, row: Row, where: str) -> Sampl
         path=(images / file).relative_to(root).as_posix(),
         expression=AFFECTNET[expression_id(row["expression"], where)],
         split=split,
-        box=None if box is None else np.concatenate([box[:2], box[:2] + box[2:]]),
+        box=None if box is None or (box[2:] <= 0).any() else np.concatenate([box[:2], box[:2] + box[2:]]),
         landmarks=None if points is None else points.reshape(68, 2),
     )
 

@@ -1,5 +1,6 @@
 """AffectNet in either generation: cropped faces with `.npy` annotations, or whole pictures with annotation CSVs."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,8 @@ AffectNet; for research, requested by the head of a lab at http://mohammadmahoor
 or the manually annotated one
   training.csv, validation.csv                                                or in Manually_Annotated_file_lists/
   Manually_Annotated_Images/<number>/<name>.jpg"""
+
+NUMBERED = re.compile(r"(class)?_?0*(\d|10)")  # class folders of copies: 3, class003
 
 _TRAIN = (74874, 134415, 25459, 14090, 6378, 3803, 24882)  # AffectNet's ids 0..6; 500 each in the test split
 EXPECTED = {("train", AFFECTNET[label]): count for label, count in enumerate(_TRAIN)} | {
@@ -44,9 +47,10 @@ def read(root: Path) -> Iterator[Sample]:
 
 
 def _unknown(root: Path) -> UserError:
-    for folder in (root, *subfolders(root)):
+    first = subfolders(root)
+    for folder in (root, *first, *(inner for outer in first for inner in subfolders(outer))):
         names = [path.name for path in subfolders(folder)]
-        if names and all(name.isdecimal() and int(name) <= 10 for name in names):
+        if names and all(NUMBERED.fullmatch(name) for name in names):
             return UserError(
                 f"{folder} holds numbered class folders, not AffectNet's own layout: most such copies number the "
                 "classes by alphabet (0 anger ... 7 surprise), AffectNet itself does not (0 neutral ... 7 contempt); "

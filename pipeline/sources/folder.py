@@ -69,7 +69,7 @@ def _class_folders(folder: Path) -> list[Path]:
         raise UserError(f"{unknown[0]} is no expression; rename the folder to one of: {known}{_numbered(unknown)}")
     if not found:
         raise UserError(f"{folder} holds no class folders; expected {folder.name}/happiness, {folder.name}/anger ...")
-    loose = [path.name for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
+    loose = [path.name for path in sorted(folder.iterdir()) if not (path.is_dir() or path.name.startswith("."))]
     if loose:
         log.warning("left out: %d files in %s/ that are in no class folder: %s", len(loose), folder.name, named(loose))
     return found
@@ -82,7 +82,11 @@ def _numbered(folders: list[Path]) -> str:
 
 
 def _files(folder: Path) -> list[Path]:
-    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    """List the images below a class folder, links that lead nowhere too: a later stage reports those as unreadable.
+
+    Linked folders are not followed, which the log says.
+    """
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_symlink() or not path.is_dir()]
     visible = [path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
     others = [path.name for path in visible if not is_picture(path)]
     if others:

@@ -1,7 +1,7 @@
 """RAF-DB, the `basic` set in its official layout: seven expressions, a face box, five points, gender, race and age."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -43,23 +43,23 @@ def read(root: Path) -> Iterator[Sample]:
     """Yield the images in the order of the label list.
 
     `root` holds `basic/`, or is that folder. Without `Image/original` the official 100-px crops are used; the box and
-    the points, which belong to the originals, are then left out. A missing annotation folder, and single missing
-    files in it, are logged by name. Raises UserError on another layout, a label outside 1..7, a damaged line, a name
-    that occurs twice, and a label without image.
+    the points, which belong to the originals, are then left out. A missing annotation folder, and single missing or
+    damaged files in it, are logged by name. Raises UserError on another layout, a label outside 1..7, a damaged line of
+    the list, a name that occurs twice, and a label without image.
     """
     base = _base(root)
     labels = _labels(base / LABELS)
     images, aligned = _images(base, labels)
     boxes = _annotations(base, "boundingbox", "boxes") if not aligned else None
     faces = _annotations(base, "manual", "points, gender, race and age")
-    without: dict[str, list[str]] = {"a usable box": [], "points and attributes": []}
+    without: dict[str, list[str]] = {"a usable box": [], "usable points and attributes": []}
     for name, expression in labels.items():
         box = _box(boxes / f"{name}_boundingbox.txt") if boxes else None
         points, attributes = (_face(faces / f"{name}_manu_attri.txt") if faces else None) or (None, {})
         if boxes and box is None:
             without["a usable box"].append(name)
         if faces and points is None:
-            without["points and attributes"].append(name)
+            without["usable points and attributes"].append(name)
         yield Sample(
             id=name,
             path=images[name].relative_to(root).as_posix(),
@@ -142,43 +142,38 @@ def _annotations(base: Path, folder: str, what: str) -> Path | None:
 
 
 def _box(path: Path) -> Floats | None:
-    """Read the box x0, y0, x1, y1; None if there is no such file or nothing in the box."""
-    lines = _lines(path)
-    if lines is None:
-        return None
-    box = _numbers(lines[0] if lines else "", 4, f"{path}, line 1")
-    return box if (box[2:] > box[:2]).all() else None
+    """Read the box x0, y0, x1, y1; None if there is no such file, it is damaged or nothing is in the box."""
+    box = _numbers("".join(_lines(path)[:1]), 4)
+    return box if box is not None and (box[2:] > box[:2]).all() else None
 
 
 def _face(path: Path) -> Face | None:
-    """Read five points and the attributes; None if there is no such file."""
+    """Read five points and the attributes; None if there is no such file or it is damaged."""
     lines = _lines(path)
-    if lines is None:
+    points = [found for line in lines[:5] if (found := _numbers(line, 2)) is not None]
+    words = [_word(line.strip(), known) for line, (_, known) in zip(lines[5:], ATTRIBUTES, strict=False)]
+    if len(lines) != 5 + len(ATTRIBUTES) or len(points) < 5 or "" in words:
         return None
-    if len(lines) != 5 + len(ATTRIBUTES):
-        raise UserError(f"{path}: expected five points, gender, race and age in 8 lines, found {len(lines)} lines")
-    points = np.stack([_numbers(line, 2, f"{path}, line {number}") for number, line in enumerate(lines[:5], start=1)])
-    attributes = {}
-    for number, (line, (name, words)) in enumerate(zip(lines[5:], ATTRIBUTES, strict=True), start=6):
-        code = line.strip()
-        if not code.isdecimal() or int(code) >= len(words):
-            raise UserError(f"{path}, line {number}: expected {name} as 0..{len(words) - 1}, found {line!r}")
-        attributes[name] = words[int(code)]
-    return points, attributes
+    return np.stack(points), dict(zip((name for name, _ in ATTRIBUTES), words, strict=True))
 
 
-def _lines(path: Path) -> list[str] | None:
+def _word(code: str, words: Sequence[str]) -> str:
+    """Return what a code means, or nothing."""
+    return words[int(code)] if code.isdecimal() and int(code) < len(words) else ""
+
+
+def _lines(path: Path) -> list[str]:
+    """Read the lines of a file; there are none if there is no file."""
     try:
         return path.read_text(encoding="utf-8-sig", errors="replace").rstrip().splitlines()
     except FileNotFoundError:
-        return None
+        return []
 
 
-def _numbers(line: str, count: int, where: str) -> Floats:
+def _numbers(line: str, count: int) -> Floats | None:
+    """Read numbers; None if a line holds another count of them, or anything else."""
     try:
         numbers = np.array([float(word) for word in line.split()])
     except ValueError:
-        numbers = np.empty(0)
-    if numbers.shape != (count,) or not np.isfinite(numbers).all():
-        raise UserError(f"{where}: expected {count} numbers, found {line[:80]!r}")
-    return numbers
+        return None
+    return numbers if numbers.shape == (count,) and np.isfinite(numbers).all() else None
