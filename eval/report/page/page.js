@@ -53,8 +53,7 @@
   const large = document.getElementById("large");
   for (const button of document.querySelectorAll(".enlarge")) {
     button.addEventListener("click", () => {
-      const shown = large.querySelector("img");
-      ({ src: shown.src, alt: shown.alt } = button.querySelector("img"));
+      large.querySelector(".scroll").replaceChildren(button.querySelector("img").cloneNode());
       large.showModal();
     });
   }
