@@ -75,7 +75,7 @@ def relevance_mass(ordered: Ordered) -> Numbers:
     In [0, 1], higher is better; a uniform map scores the region's share of the image, a map of zeros 0. Source: Arras
     et al., CLEVR-XAI, Information Fusion 2022 (relevance mass accuracy).
     """
-    return _ratio(_inside_sum(ordered), ordered.values.double().sum(1))
+    return _ratio(_inside_sum(ordered), ordered.values.sum(1))
 
 
 def relevance_rank(ordered: Ordered) -> Numbers:
@@ -146,9 +146,8 @@ def nss(ordered: Ordered) -> Numbers:
     is over all pixels. Source: Peters et al., Components of bottom-up gaze allocation in natural images, Vision
     Research 2005 (normalised scanpath saliency); they average over fixated pixels.
     """
-    values = ordered.values.double()
-    spread = values.std(1, correction=0).masked_fill(values[:, 0] == values[:, -1], 0)
-    return _ratio(_inside_sum(ordered) / ordered.size[:, 0] - values.mean(1), spread)
+    spread = _deviations(ordered.values).square().mean(1).sqrt()
+    return _ratio(_inside_sum(ordered) / ordered.size[:, 0] - ordered.values.mean(1), spread)
 
 
 def _without_noise(maps: Tensor) -> Tensor:
@@ -168,7 +167,7 @@ def _counts(ordered: Tensor, level: Tensor, size: Tensor | int) -> tuple[Tensor,
 
 
 def _inside_sum(ordered: Ordered) -> Tensor:
-    return ordered.inside.double().masked_fill(ordered.inside.isinf(), 0).sum(1)
+    return ordered.inside.masked_fill(ordered.inside.isinf(), 0).sum(1)
 
 
 def _deviations(maps: Tensor) -> Tensor:

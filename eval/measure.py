@@ -77,13 +77,11 @@ def measure(predictions: Predictions, means: Means | None = None, untrained: Pre
     measured = Measured(tuple(maps), matched={kind: np.full(count, discrimination.NOTHING) for kind in maps})
     for batch in _batches(predictions):
         found = _shared(batch, painted, gallery) | _truth(predictions, batch)
-        for layer in predictions.attention:
-            canvas = _attention(predictions, layer, batch.rows)
-            found[attention_name(layer)] = metrics.map_cosine(canvas, batch.heatmaps)
         for kind in maps:
             columns, matched = _kind(predictions, kind, batch, gallery, untrained)
             found |= {f"{kind}_{name}": values for name, values in columns.items()}
             measured.matched[kind][batch.rows] = matched
+        found |= _layers(predictions, batch, found[f"{ATTENTION}_cosine"])
         for name, values in found.items():
             measured.values.setdefault(name, np.full(count, np.nan))[batch.rows] = values
     return measured
@@ -124,6 +122,15 @@ def _shared(batch: _Batch, painted: Painted, gallery: Gallery) -> dict[str, Numb
     floors = painted.cosines(batch.own, batch.expressions, batch.predicted)
     floors["other_face"] = gallery.mean_cosine(batch.own, batch.rows, batch.expressions)
     return {FLOOR + name: values for name, values in floors.items()}
+
+
+def _layers(predictions: Predictions, batch: _Batch, guided: Numbers) -> dict[str, Numbers]:
+    """Take the ATT-COS of every layer; that of the deepest guided one is known."""
+    cosines = {attention_name(layer): guided for layer in predictions.attention}
+    for layer in predictions.attention.keys() - {predictions.layer}:
+        canvas = _attention(predictions, layer, batch.rows)
+        cosines[attention_name(layer)] = metrics.map_cosine(canvas, batch.heatmaps)
+    return cosines
 
 
 def _truth(predictions: Predictions, batch: _Batch) -> dict[str, Numbers]:

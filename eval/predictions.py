@@ -75,7 +75,7 @@ class Predictions:
         for batch in self._batches(size):
             yield batch, np.stack([self.own_heatmap(row) for row in batch])
 
-    def class_heatmaps(self, size: int = 32) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
+    def class_heatmaps(self, size: int = 16) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
         """Yield rows (b,) of valid faces and the AU heatmaps (b, 6, 224, 224) that each of ORDERED would have on them.
 
         Zeros where all AUs of an expression lie outside the image.
