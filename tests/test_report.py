@@ -9,7 +9,7 @@ import sys
 import pytest
 import reported
 
-from eval.report import claims, comparisons, runs, tables, trust
+from eval.report import claims, comparisons, gallery, runs, tables, trust
 from eval.report.__main__ import main
 from eval.report.page import build
 from pipeline import errors
@@ -170,6 +170,30 @@ def test_a_table_with_some_seeds_says_how_many(tmp_path):
         ("0.47 ± 0.00", "", "2 seeds"),
         ("0.80", "part", "1 of 2 seeds so far"),
     ]
+
+
+def test_damaged_pictures_are_named_and_left_out(small):
+    figures = small / "figures"
+    (figures / "table1" / "floors.png").write_bytes(b"no picture")
+    (figures / "heldout/faces/cam/au-w5-l5/seed0/gallery/gallery.json").write_text("[{}]")
+    page = build(small / "grid.json", small)
+    assert "table1/floors.png" in page.partition("damaged, or of runs that are stale")[2]
+    assert "Older than its runs or damaged, and so not shown: CAM, faces (heldout)" in page
+
+
+def test_a_heavy_gallery_keeps_as_many_faces_of_every_class():
+    picture = ("CAM", "text", "x" * 100, "")
+    faces = [
+        gallery.Face(f"{n}", name, "run", "", "", True, True, [picture]) for name in ("fear", "anger") for n in "123"
+    ]
+    kept = gallery.fitting(faces, 450)  # four pictures of 100 fit
+    assert [(face.expression, face.name) for face in kept] == [
+        ("fear", "1"),
+        ("fear", "2"),
+        ("anger", "1"),
+        ("anger", "2"),
+    ]
+    assert gallery.fitting(faces, 10_000) == faces
 
 
 # --- claims

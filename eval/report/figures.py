@@ -62,28 +62,32 @@ class Figure:
 def of_experiments(grid: Mapping[str, Any], runs: Sequence[Run], folder: Path) -> tuple[list[Figure], list[str]]:
     """Read the figures of experiments; leave out, and name, those that are older than one of their runs or stale."""
     by_folder = {run.folder: run for run in runs}
-    found, left = [], []
+    found: list[Figure] = []
+    left: list[str] = []
     for name, experiment in grid["experiments"].items():
         for path in sorted((folder / name).glob("*.png")):
-            if _outdated(path, [by_folder[one] for one in experiment["runs"]]):
-                left.append(f"{name}/{path.name}")
+            current = _current(path, [by_folder[one] for one in experiment["runs"]])
+            if current and (figure := _figure(path, f"experiment {name}", f"{name}/{path.stem}")):
+                found.append(figure)
             else:
-                found.append(_figure(path, f"experiment {name}", f"{name}/{path.stem}"))
+                left.append(f"{name}/{path.name}")
     return found, left
 
 
 def of_runs(runs: Sequence[Run], base: Mapping[Place, Setting], folder: Path) -> tuple[list[Figure], list[str]]:
     """Read the figures of one guided run per place: the first seed, at the setting that stands for the place."""
-    found, left = [], []
+    found: list[Figure] = []
+    left: list[str] = []
     for run in representative(runs, base):
         name = folder / run.folder
         paths = [name.with_name(f"{name.name}.png"), *sorted(name.glob("*.png"))]
         for path in filter(Path.is_file, paths):
-            if _outdated(path, [run]):
-                left.append(str(path.relative_to(folder)))
+            place = path.relative_to(folder)
+            of = f"{place_name(run.place)}, {guidance(run.setting)}, seed {run.seed}"
+            if _current(path, [run]) and (figure := _figure(path, of, str(place.with_suffix("")))):
+                found.append(figure)
             else:
-                of = f"{place_name(run.place)}, {guidance(run.setting)}, seed {run.seed}"
-                found.append(_figure(path, of, str(path.relative_to(folder).with_suffix(""))))
+                left.append(str(place))
     return found, left
 
 
@@ -96,18 +100,22 @@ def representative(runs: Iterable[Run], base: Mapping[Place, Setting]) -> list[R
     return list(chosen.values())
 
 
-def _outdated(path: Path, runs: Sequence[Run]) -> bool:
-    """Say whether a figure cannot be of the runs as they are; a picture's own numbers cannot be marked one by one."""
+def _current(path: Path, runs: Sequence[Run]) -> bool:
+    """Say whether a figure can be of the runs as they are; what is in a picture cannot be marked number by number."""
     if any(run.state in ("stale", "damaged") for run in runs) or all(run.state == "pending" for run in runs):
-        return True
-    return max(run.written for run in runs) > path.stat().st_mtime + 1
+        return False
+    return max(run.written for run in runs) <= path.stat().st_mtime + 1
 
 
-def _figure(path: Path, of: str, name: str) -> Figure:
+def _figure(path: Path, of: str, name: str) -> Figure | None:
+    """Read a figure, its text and its numbers; None if it is damaged."""
     kind = next((one for one in KINDS if path.stem == one or path.stem.startswith(f"{one}-")), None)
     title, alt = KINDS[kind] if kind else AVERAGES if path.stem.startswith("seed") else (path.stem, path.stem)
     numbers = path.with_suffix(".csv")
     link = ""
     if numbers.is_file() and numbers.stat().st_size <= LARGEST:
         link = f"data:text/csv;base64,{base64.b64encode(numbers.read_bytes()).decode()}"
-    return Figure(name, title, of, f"{alt} ({of}).", *pictures.figure(path), link)
+    try:
+        return Figure(name, title, of, f"{alt} ({of}).", *pictures.figure(path), link)
+    except OSError:
+        return None

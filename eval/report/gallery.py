@@ -57,22 +57,25 @@ class Gallery:
 
 def read(runs: Sequence[Run], base: Mapping[Place, Setting], folder: Path) -> Gallery:
     """Read the gallery of every place whose runs are done; trim all classes alike to what the page may weigh."""
-    sources, left = [], []
+    sources: list[tuple[Run, list[Face]]] = []
+    left: list[str] = []
     for run in representative(runs, base):
         path = folder / run.folder / "gallery" / "gallery.json"
         if not path.is_file():
             continue
         twins = [one for one in runs if one.place == run.place and one.seed == run.seed and not one.setting[0]]
-        if all(one.state == "done" and one.written <= path.stat().st_mtime + 1 for one in (run, *twins)):
-            sources.append((run, path))
+        current = all(one.state == "done" and one.written <= path.stat().st_mtime + 1 for one in (run, *twins))
+        faces = _faces(run, path) if current else []
+        if faces:
+            sources.append((run, faces))
         else:
             left.append(place_name(run.place))
-    shares = BUDGET // max(1, len(sources))
-    faces = [face for run, path in sources for face in _fitting(_faces(run, path), shares)]
-    return Gallery(faces, {run.folder: f"{place_name(run.place)}, {guidance(run.setting)}" for run, _ in sources}, left)
+    share = BUDGET // max(1, len(sources))
+    names = {run.folder: f"{place_name(run.place)}, {guidance(run.setting)}" for run, _ in sources}
+    return Gallery([face for _, faces in sources for face in fitting(faces, share)], names, left)
 
 
-def _fitting(faces: Iterable[Face], budget: int) -> list[Face]:
+def fitting(faces: Iterable[Face], budget: int) -> list[Face]:
     """Keep as many faces of every class as fit; within a class they are in the order in which they were drawn."""
     by_class: dict[str, list[Face]] = {}
     for face in faces:
@@ -89,7 +92,11 @@ def _fitting(faces: Iterable[Face], budget: int) -> list[Face]:
 
 
 def _faces(run: Run, path: Path) -> list[Face]:
-    return [_face(run, path.parent, one) for one in json.loads(path.read_text(encoding="utf-8"))]
+    """Read the faces of a gallery; none if it is damaged."""
+    try:
+        return [_face(run, path.parent, one) for one in json.loads(path.read_text(encoding="utf-8"))]
+    except (KeyError, ValueError, OSError):
+        return []
 
 
 def _face(run: Run, folder: Path, one: Mapping[str, Any]) -> Face:

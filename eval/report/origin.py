@@ -1,7 +1,5 @@
 """Where the numbers come from: every run with its state and checkpoint, configuration, versions, machine, time."""
 
-import json
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from eval.report.runs import Run, done, guidance
 from eval.report.words import duration, number
 from pipeline.errors import UserError
 from train.checkpoint import commit, read_meta
+from train.machine import machine
 
 SHORT = 10  # characters of a hash that tell two apart
 
@@ -88,8 +87,8 @@ def _line(run: Run) -> list[Cell]:
 def _history(path: Path) -> tuple[int | None, float | None]:
     if not path.is_file():
         return None, None
-    seconds = pd.read_csv(path)["seconds"]
-    return len(seconds), float(seconds.sum())
+    history = pd.read_csv(path)
+    return len(history), float(history["seconds"].sum()) if "seconds" in history else None
 
 
 def _trained(metas: Sequence[Mapping[str, Any]], runs: Sequence[Run]) -> list[tuple[str, str]]:
@@ -115,25 +114,8 @@ def _listed(values: Mapping[str, Any]) -> str:
 
 
 def _made() -> list[tuple[str, str]]:
-    packages = ("numpy", "pandas", "matplotlib")
-    cores = os.cpu_count() or 0
-    return [
-        ("this page made at commit", commit()),
-        ("with", ", ".join([f"python {platform.python_version()}", *(f"{name} {version(name)}" for name in packages)])),
-        ("on", f"{platform.system()} {platform.machine()}, {_processor()}, {cores} cores"),
-    ]
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or "processor unknown"
-    return next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "processor unknown"
-    )
-
-
-def dumped(value: Any) -> str:
-    """Write a value as JSON that may stand in a script element."""
-    return json.dumps(value).replace("<", "\\u003c")
+    versions = {
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("numpy", "pandas", "matplotlib")},
+    }
+    return [("this page made at commit", commit()), ("with", _listed(versions)), ("on", _listed(machine()))]

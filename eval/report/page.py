@@ -41,6 +41,7 @@ def build(grid_file: Path, results: Path) -> str:
         **_pictures(grid, found, base, results / "figures"),
         "ladders": trust.ladders(found, base),
         "discrimination": _discrimination(found, base),
+        "truth": number(truth, 3) if (truth := trust.codebook_truth(found)) is not None else "",
         "floors": {LABELS[name]: text for name, text in FLOORS.items()},
         "classes": classes.read(found, base),
         "quality": quality.read(grid.get("datasets", {}), results),

@@ -66,6 +66,11 @@ def read(path: Path) -> dict[str, Any]:
     for folder, row in grid["runs"].items():
         if missing := sorted(needed - row.keys()):
             raise UserError(f"{path}: {folder} has no {missing[0]}; make it with python -m workflow.config --grid")
+    for name, experiment in grid["experiments"].items():
+        if missing := sorted({"kind", "runs"} - experiment.keys()) or sorted(
+            set(experiment["runs"]) - grid["runs"].keys()
+        ):
+            raise UserError(f"{path}: {name} has no {missing[0]}; make it with python -m workflow.config --grid")
     return grid
 
 

@@ -130,13 +130,18 @@ def _discrimination(
         retrieval_predicted=macro["retrieval_predicted"],
         margin=macro["own_minus_other"],
         specificity=macro["specificity"],
-        truth=_mean([one.get("macro") if isinstance(one, dict) else one for one in truths]),
+        truth=_mean([one["macro"] for one in truths if one]),
     )
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
+
+
+def codebook_truth(runs: Sequence[Run]) -> float | None:
+    """Return the cosine of the AU maps themselves with the maps of the truly active AUs, where a dataset knows them."""
+    return _mean([(run.scores.get("truth") or {}).get("heatmap", {}).get("macro") for run in done(runs)])
 
 
 def checks(rows: Sequence[Row], runs: Sequence[Run], base: Mapping[Place, Setting]) -> list[Claim]:
