@@ -40,8 +40,10 @@ CALIBRATION = {"ece": "ECE", "nll": "NLL"}
 PERTURBATION = {
     "deletion": "deletion",
     "random_deletion": "deletion, random map",
+    "deletion_gain": "deletion, gain",
     "insertion": "insertion",
     "random_insertion": "insertion, random map",
+    "insertion_gain": "insertion, gain",
     "road_morf": "ROAD MoRF",
     "road_lerf": "ROAD LeRF",
     "road": "ROAD LeRF − MoRF",

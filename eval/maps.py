@@ -1,7 +1,7 @@
 """Predictions to average maps: where the action units are, and where the network looks, per expression.
 
-python -m eval.maps predictions.h5 --out DIR/average_maps             one run: .npz and .png
-python -m eval.maps compare PLAIN.npz AU.npz --out DIR/comparison     two runs in one picture: .png
+python -m eval.maps predictions.h5 --out DIR/average_maps             one run: .npz, .png, .pdf and .csv
+python -m eval.maps compare PLAIN.npz AU.npz --out DIR/comparison     two runs in one figure: .png, .pdf and .csv
 """
 
 import argparse
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from eval import metrics, pictures
 from eval.files import beside
-from eval.layout import guidance_name
+from eval.layout import guidance_name, method_name
 from eval.predictions import Predictions, read
 from pipeline.action_units import CANVAS
 from pipeline.errors import UserError, run
@@ -73,7 +73,7 @@ def describe(predictions: Predictions) -> dict[str, Any]:
     return {
         "dataset": card.dataset,
         "method": card.method,
-        "guidance": guidance_name(card.guidance.weight, card.guidance.layers),
+        "guidance": guidance_name(card.guidance.weight, card.guidance.layers, card.guidance.map),
         "seed": card.seed,
         "protocol": card.protocol,
         "layer": predictions.layer,
@@ -84,7 +84,7 @@ def describe(predictions: Predictions) -> dict[str, Any]:
 
 
 def write_averages(path: Path, out: Path) -> None:
-    """Write `out`.npz, the average maps and their origin as JSON in `about`, and `out`.png, the picture of them."""
+    """Write `out`.npz, the average maps and their origin as JSON in `about`, and the figure (see `eval.pictures`)."""
     predictions = read(path)
     averages, about = average_maps(predictions), describe(predictions)
     with whole(beside(out, ".npz")) as temporary:
@@ -92,14 +92,16 @@ def write_averages(path: Path, out: Path) -> None:
     rows = [
         ("AU map", "au_map", averages),
         ("CAM", "cam", averages),
-        (f"attention, layer {about['layer']}", f"attention_{about['layer']}", averages),
+        (f"attention {about['layer']}", f"attention_{about['layer']}", averages),
     ]
-    title = f"{about['dataset']}: average maps, {about['method']}, {about['guidance']}, seed {about['seed']}"
-    pictures.draw(beside(out, ".png"), title, rows, about["faces"])
+    title = (
+        f"{about['dataset']}: average maps, {method_name(about['method'])}, {about['guidance']}, seed {about['seed']}"
+    )
+    pictures.draw(out, title, rows, about["faces"])
 
 
 def compare(plain: Path, guided: Path, out: Path) -> None:
-    """Write `out`.png: the AU map, and CAM and attention of two runs below each other on shared scales.
+    """Draw the AU map, and CAM and attention of two runs below each other on shared scales.
 
     The attention is that of the guided run's deepest guided layer, in both.
     """
@@ -113,11 +115,13 @@ def compare(plain: Path, guided: Path, out: Path) -> None:
         raise UserError(f"{plain} and {guided} have different AU maps; run eval.maps on both again")
     rows = [("AU map", "au_map", with_au)]
     layer = second["layer"]
-    for label, name in (("CAM", "cam"), (f"attention, layer {layer}", f"attention_{layer}")):
+    for label, name in (("CAM", "cam"), (f"attention {layer}", f"attention_{layer}")):
         rows += [(f"{label}\nwithout AU", name, without), (f"{label}\nwith AU", name, with_au)]
-    title = f"{first['dataset']}: average maps, {first['method']}, without AU and with {second['guidance']}"
+    title = (
+        f"{first['dataset']}: average maps, {method_name(first['method'])}, without AU and with {second['guidance']}"
+    )
     title += f", seed {first['seed']}"
-    pictures.draw(beside(out, ".png"), title, rows, first["faces"])
+    pictures.draw(out, title, rows, first["faces"])
 
 
 def read_averages(path: Path) -> tuple[Maps, dict[str, Any]]:
