@@ -2,12 +2,14 @@
 
 import base64
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from eval import layout
 from eval.report import pictures
-from eval.report.runs import Place, Run, Setting, guidance, place_name
+from eval.report.runs import PLAIN, Place, Run, Setting, guidance, place_name
+from eval.results import OWN
 
 LARGEST = 60_000  # bytes of a CSV that the page carries along
 KINDS = {  # file name -> title, what is to be seen
@@ -59,44 +61,51 @@ class Figure:
     numbers: str = ""
 
 
-def of_experiments(grid: Mapping[str, Any], runs: Sequence[Run], folder: Path) -> tuple[list[Figure], list[str]]:
-    """Read the figures of experiments; leave out, and name, those that are older than one of their runs or stale."""
-    by_folder = {run.folder: run for run in runs}
-    found: list[Figure] = []
-    left: list[str] = []
+@dataclass
+class Shelf:
+    """Figures by what they are of, and the names of those that cannot be shown."""
+
+    figures: dict[str, list[Figure]] = field(default_factory=dict)
+    left: list[str] = field(default_factory=list)
+
+    def add(self, path: Path, folder: Path, runs: Sequence[Run], of: str) -> None:
+        """Put a figure on the shelf, if it is current and whole."""
+        place = path.relative_to(folder)
+        figure = _figure(path, of, str(place.with_suffix(""))) if _current(path, runs) else None
+        if figure:
+            self.figures.setdefault(of, []).append(figure)
+        else:
+            self.left.append(str(place))
+
+
+def of_experiments(grid: Mapping[str, Any], runs: Sequence[Run], folder: Path) -> Shelf:
+    """Read the figures of experiments."""
+    by_folder, shelf = {run.folder: run for run in runs}, Shelf()
     for name, experiment in grid["experiments"].items():
         for path in sorted((folder / name).glob("*.png")):
-            current = _current(path, [by_folder[one] for one in experiment["runs"]])
-            if current and (figure := _figure(path, f"experiment {name}", f"{name}/{path.stem}")):
-                found.append(figure)
-            else:
-                left.append(f"{name}/{path.name}")
-    return found, left
+            shelf.add(path, folder, [by_folder[one] for one in experiment["runs"]], f"Experiment {name}")
+    return shelf
 
 
-def of_runs(runs: Sequence[Run], base: Mapping[Place, Setting], folder: Path) -> tuple[list[Figure], list[str]]:
-    """Read the figures of one guided run per place: the first seed, at the setting that stands for the place."""
-    found: list[Figure] = []
-    left: list[str] = []
-    for run in representative(runs, base):
+def of_runs(runs: Sequence[Run], base: Mapping[Place, Setting], folder: Path) -> Shelf:
+    """Read the figures of single runs: of every place the first seed, without AU, with AU, and of the controls."""
+    shelf = Shelf()
+    for run in representative(runs, base, others=True):
         name = folder / run.folder
-        paths = [name.with_name(f"{name.name}.png"), *sorted(name.glob("*.png"))]
-        for path in filter(Path.is_file, paths):
-            place = path.relative_to(folder)
-            of = f"{place_name(run.place)}, {guidance(run.setting)}, seed {run.seed}"
-            if _current(path, [run]) and (figure := _figure(path, of, str(place.with_suffix("")))):
-                found.append(figure)
-            else:
-                left.append(str(place))
-    return found, left
+        for path in filter(Path.is_file, (name.with_name(f"{name.name}.png"), *sorted(name.glob("*.png")))):
+            term = layout.VARIANTS["plain"] if run.setting == PLAIN else guidance(run.setting)
+            shelf.add(path, folder, [run], f"{place_name(run.place)}, {term}, seed {run.seed}")
+    return shelf
 
 
-def representative(runs: Iterable[Run], base: Mapping[Place, Setting]) -> list[Run]:
-    """Choose the guided run of the first seed for every place."""
-    chosen: dict[Place, Run] = {}
+def representative(runs: Iterable[Run], base: Mapping[Place, Setting], *, others: bool = False) -> list[Run]:
+    """Choose the first run, which is of the first seed, of every place's base setting; `others`: plain and controls."""
+    chosen: dict[tuple[Place, Setting], Run] = {}
     for run in runs:
-        if run.setting == base.get(run.place) and (run.place not in chosen or run.seed < chosen[run.place].seed):
-            chosen[run.place] = run
+        own = base.get(run.place)
+        control = own is not None and run.setting[2] != OWN and run.setting[:2] == own[:2]
+        if run.setting == own or (others and (control or run.setting == PLAIN)):
+            chosen.setdefault((run.place, run.setting), run)
     return list(chosen.values())
 
 

@@ -104,11 +104,11 @@ def _tables(
 def _pictures(
     grid: Mapping[str, Any], found: Sequence[Run], base: Mapping[Place, Setting], folder: Path
 ) -> dict[str, Any]:
-    together, outdated = figures.of_experiments(grid, found, folder)
-    single, left = figures.of_runs(found, base, folder)
+    together, single = figures.of_experiments(grid, found, folder), figures.of_runs(found, base, folder)
     return {
-        "figures": together + single,
-        "left_figures": outdated + left,
+        "figures": together.figures,
+        "single_figures": single.figures,
+        "left_figures": together.left + single.left,
         "gallery": gallery.read(found, base, folder),
     }
 
