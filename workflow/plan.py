@@ -167,9 +167,12 @@ class Plan:
         return 0 if self.shared(wildcards) else 1
 
     def weights(self, wildcards: Any) -> list[str]:
-        """List the pretrained weights that a run starts from: what `snakemake weights` brings, and the user's files."""
-        made = self._card(wildcards)
-        return [self.manifest] * bool(needed_weights(made)) + list(map(str, given_weights(made)))
+        """Say whether a run starts from pretrained weights that `snakemake weights` brings."""
+        return [self.manifest] if needed_weights(self._card(wildcards)) else []
+
+    def given(self, wildcards: Any) -> list[str]:
+        """List the files that a run starts from: the user's, or a run's checkpoint, which is then made first."""
+        return list(map(str, given_weights(self._card(wildcards))))
 
     def extractor_weights(self, wildcards: Any) -> list[str]:
         """Say whether a dataset's extractor needs weights that `snakemake weights` brings."""

@@ -32,6 +32,7 @@ rule weights:
 rule train_run:
     input:
         weights=ancient(plan.weights),
+        given=plan.given,
         shards=plan.prepared,
         shared=plan.shared,
     output:
