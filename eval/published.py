@@ -25,8 +25,9 @@ class Release:
     """One method of the published code: its name here, and the names that its folders, config and tensors have there.
 
     `options` are ours -> a key of the config. `tensors` are beginnings of names, ours -> theirs, of which the first
-    that fits counts. `layer` is the one that the published evaluation looks at where the config aligns none. `only` are
-    keys of the config and the values that the formulas here stand for.
+    that fits counts. `layer` is the one that the published evaluation looks at where the config aligns none. `pooling`
+    and `encoder` are parts of a folder's name, and of its config, where they must be these. `only` are further keys of
+    the config and the values that the formulas here stand for.
     """
 
     method: str
@@ -162,9 +163,11 @@ class Arguments:
 def release(arguments: Arguments) -> Release:
     """Return the method of a config; raise UserError if it or one of its settings has no formulas here."""
     found = arguments.choice("method", METHODS)
-    for key, values in {**ONLY, **found.only}.items():
+    parts = {"spatial_pooling": (found.pooling,), "model.encoder_name": (found.encoder,)}
+    for key, values in {**ONLY, **parts, **found.only}.items():
         if arguments[key] not in values:
-            raise UserError(f"{arguments.path}: {key} is {arguments[key]!r}; only {values[0]!r} can be imported")
+            what = f"{key} is {arguments[key]!r}; only {values[0]!r} can be imported for {arguments['method']}"
+            raise UserError(f"{arguments.path}: {what}")
     return found
 
 

@@ -36,6 +36,7 @@ model: !munch.Munch
   apvit_k: 160
   apvit_normalize_att: false
   apvit_r: 0.9
+  encoder_name: resnet50
   encoder_weights: imagenet
   large_maps: true
   scale_in: 1.0
@@ -52,6 +53,7 @@ optimizer:
   opt__weight_decay: 0.0005
 prm_ks: 3
 prm_st: 1
+spatial_pooling: WGAP
 t0: 2023-11-20 17:53:29.568712
 wc_alpha: 0.6
 wc_kmax: 0.5
@@ -66,8 +68,14 @@ def write_config(folder, method, **changes):
     The layer aligned is the one that the stored answers are for.
     """
     text = ARGUMENTS
-    layer = METHODS[method].layer if method in METHODS else 5
-    for key, value in {"method": method, "align_atten_to_heatmap_layers": f"'{layer}'", **changes}.items():
+    known = METHODS.get(method, METHODS["CAM"])
+    fitting = {
+        "method": method,
+        "spatial_pooling": known.pooling,
+        "encoder_name": known.encoder,
+        "align_atten_to_heatmap_layers": f"'{known.layer}'",
+    }
+    for key, value in {**fitting, **changes}.items():
         lines = [line for line in text.splitlines() if line.strip().startswith(f"{key}: ")]
         assert len(lines) == 1, key
         text = text.replace(lines[0], f"{lines[0].partition(':')[0]}: {value}")

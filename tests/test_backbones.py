@@ -167,6 +167,20 @@ def test_a_file_with_code_or_garbage_is_refused_and_not_run(tmp_path):
             backbone.build(Model(backbone="resnet18", init=str(garbage)))
 
 
+def test_a_damaged_pickle_is_refused_and_a_mistake_of_ours_is_not_hidden(tmp_path, monkeypatch):
+    path = tmp_path / "short.pth"
+    path.write_bytes(b"\x80\x02.")  # ends without a value on the stack
+    with pytest.raises(UserError, match=r"short\.pth is not a plain file of weights \(IndexError\)"):
+        backbone.read_tensors(path)
+
+    def mistake(*_, **__):
+        raise TypeError("load() got an unexpected keyword argument")
+
+    monkeypatch.setattr(torch, "load", mistake)
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        backbone.read_tensors(path)
+
+
 @pytest.fixture(scope="module")
 def evolve_file(tmp_path_factory):
     """A file as face.evoLVe writes it for ir50_micro: units numbered through, a fourth stage and an embedding."""

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 
 import pytest
 import torch
@@ -44,6 +45,19 @@ def test_the_same_network_comes_back(saved):
     torch.testing.assert_close(loaded.method.cam(found, classes), method.cam(expected, classes), rtol=1e-4, atol=1e-4)
     assert not loaded.method.training
     assert loaded.card == card
+
+
+def test_a_checkpoint_may_have_any_name_and_be_named_by_text(saved):
+    path, card, method, _ = saved
+    for name in ("model.pt", "model", "model.pth"):
+        other = path.with_name(name)
+        shutil.copyfile(path, other)
+        loaded = checkpoint.load(str(other))
+        assert loaded.card == card
+        assert torch.equal(loaded.method.fc.weight, method.fc.weight)
+    torch.save(method.state_dict(), path.with_name("plain.pt"))
+    with pytest.raises(UserError, match=r"plain\.pt is not a checkpoint"):
+        checkpoint.load(path.with_name("plain.pt"))
 
 
 def test_it_says_what_it_is(saved):

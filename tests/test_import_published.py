@@ -200,6 +200,12 @@ class TestCard:
             ("CAM", {"dense_dims": "512-128"}, "dense_dims is '512-128'; only ''"),
             ("CAM", {"support_background": "true"}, "model.support_background is True"),
             ("CAM", {"scale_in": "2.0"}, "model.scale_in is 2.0"),
+            (
+                "GradCam",
+                {"spatial_pooling": "ACOL"},
+                "spatial_pooling is 'ACOL'; only 'WGAP' can be imported for GradCam",
+            ),
+            ("APVIT", {"encoder_name": "resnet50"}, "model.encoder_name is 'resnet50'; only 'apvit' can be imported"),
             ("CAM", {"num_classes": "8"}, "num_classes is 8"),
             ("CAM", {"encoder_weights": "MS1M"}, "model.encoder_weights is 'MS1M'"),
             ("CAM", {"align_atten_to_heatmap_layers": "'5-x'"}, "guidance.layers"),
@@ -252,8 +258,9 @@ def test_nothing_in_a_folder_is_executed(tmp_path):
 
 def test_a_checkpoint_says_where_it_comes_from(released, tmp_path):
     folder = released("CAM", best_epoch="17")
-    import_folder(folder, tmp_path / "c.safetensors", Path("prepared"))
-    found = checkpoint.load(tmp_path / "c.safetensors")
+    out = tmp_path / "best.pt"  # an imported checkpoint may have any name
+    import_folder(folder, out, Path("prepared"))
+    found = checkpoint.load(out)
     assert found.labels == [expression.label for expression in Expression]
     assert found.scores == {"best_epoch": 17}
     assert found.card.data.folder == Path("prepared")

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 
 from pipeline.errors import UserError
 from train import checkpoint, device, state
@@ -34,7 +35,7 @@ def history(folder):
 
 
 def tensors(folder):
-    return checkpoint.read_tensors(folder / "checkpoint.safetensors")
+    return load_file(folder / "checkpoint.safetensors")
 
 
 def assert_same_run(one, other):

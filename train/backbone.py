@@ -1,5 +1,7 @@
 """What a backbone is, how it is built from its name in the card, and how weights from a file get into it."""
 
+import pickle
+import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from pipeline.errors import UserError
 from train import weights
 from train.config import MS1M, Model
 
+DAMAGED = (pickle.UnpicklingError, struct.error, LookupError, AssertionError)  # what torch raises on damaged pickles
 ZOO = "face.evoLVe (https://github.com/ZhaoJ9014/face.evoLVe)"
 
 
@@ -104,7 +107,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, SafetensorError) as error:
         raise UserError(f"{path} is not a file of weights: {' '.join(str(error).split())[:120]}") from None
-    except Exception as error:  # torch raises pickle's own errors, which share no useful base class
+    except DAMAGED as error:
         raise UserError(f"{path} is not a plain file of weights ({type(error).__name__})") from None
     if isinstance(content, dict) and isinstance(content.get("model"), dict):  # as DeiT's files are
         content = content["model"]

@@ -15,14 +15,14 @@ from typing import Any
 
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pipeline.errors import UserError
 from pipeline.expressions import Expression
 from pipeline.files import whole
 from pipeline.plugins import ROOT
-from train.backbone import check_tensors, read_tensors
+from train.backbone import check_tensors
 from train.config import Card, explain
 from train.data import Prepared
 from train.method import Method, build
@@ -42,8 +42,9 @@ class Loaded:
     meta: dict[str, Any]
 
 
-def load(path: Path) -> Loaded:
+def load(path: str | Path) -> Loaded:
     """Load a checkpoint; raise UserError if the file is missing, damaged or does not fit the network of its card."""
+    path = Path(path)
     meta = read_meta(path)
     try:
         card = Card.model_validate(meta["card"])
@@ -53,7 +54,7 @@ def load(path: Path) -> Loaded:
     except ValidationError as error:
         raise UserError(f"{path} was made by another version: {explain(error)}") from None
     method = build(card, initialise=False)
-    tensors = read_tensors(path)
+    tensors = load_file(path)
     check_tensors(tensors, method.state_dict(), path)
     method.load_state_dict(tensors)
     return Loaded(method.eval(), card, labels, scores, meta)

@@ -4,12 +4,11 @@ import json
 import shutil
 from pathlib import Path
 
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from pipeline.errors import UserError
 from pipeline.files import whole
 from train import checkpoint
-from train.backbone import read_tensors
 from train.config import Card, training_card
 
 
@@ -24,9 +23,8 @@ def share(card: Card, source: Path, out: Path) -> None:
             raise UserError(f"{source / name} was trained with other settings than {card.method} needs; train it apart")
         meta["card"] = card.model_dump(mode="json")
         with whole(out / name) as temporary:
-            save_file(
-                read_tensors(source / name), temporary, {key: json.dumps(meta[key], sort_keys=True) for key in meta}
-            )
+            texts = {key: json.dumps(meta[key], sort_keys=True) for key in meta}
+            save_file(load_file(source / name), temporary, texts)
     with whole(out / "history.csv") as temporary:
         shutil.copyfile(source / "history.csv", temporary)
     print(f"{card.method} shares the training in {source}", flush=True)
