@@ -27,7 +27,7 @@ from tqdm import tqdm
 from eval import removal
 from eval.network import Network
 from eval.perturbation import relevance_order
-from eval.predict import LABELS
+from eval.predict import LABELS, moved
 from eval.randomisation import cascade, rank_correlation
 from eval.sampled import Faces, load
 from eval.statistics import mean_interval
@@ -56,10 +56,7 @@ def faithfulness(
     loaded = checkpoint.load(path)
     if list(loaded.labels) != LABELS:
         raise UserError(f"{path}: labels are {', '.join(loaded.labels)}; expected {', '.join(LABELS)}")
-    card = loaded.card
-    if data is not None:
-        card = card.model_copy(update={"data": card.data.model_copy(update={"folder": data})})
-    faces = load(card, images=images, seed=seed)
+    faces = load(moved(loaded.card, data), images=images, seed=seed)
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     with claim() as device:
         network = Network(loaded, device)

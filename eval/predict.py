@@ -51,29 +51,31 @@ def predict(path: Path, out: Path, batch_size: int = 64, data: Path | None = Non
         "checkpoint": hashlib.sha256(path.read_bytes()).hexdigest(),
         "commit": str(loaded.meta.get("commit", "")),
     }
-    _write(out, loaded.method, _moved(loaded.card, data), batch_size=batch_size, of=path, **said)
+    _write(out, loaded.method, moved(loaded.card, data), batch_size=batch_size, of=path, **said)
 
 
 def predict_untrained(path: Path, out: Path, batch_size: int = 64, data: Path | None = None) -> None:
     """Write what the network of a card (`run.yaml`) says before any training, with random weights by the card's seed.
 
-    One that would start from pretrained weights gets random ones too. Raises UserError as `predict` does.
+    One that would start from pretrained weights gets random ones too; its batch normalisation has seen nothing, so it
+    changes nothing. Raises UserError as `predict` does.
     """
     card = read_card(path)
     torch.manual_seed(card.seed)
-    method = build(_without_weights(card))
+    method = build(without_weights(card))
     said = {"checkpoint": UNTRAINED, "commit": checkpoint.commit()}
-    _write(out, method, _moved(card, data), batch_size=batch_size, of=path, **said)
+    _write(out, method, moved(card, data), batch_size=batch_size, of=path, **said)
 
 
-def _without_weights(card: Card) -> Card:
+def without_weights(card: Card) -> Card:
     """Ask for random weights wherever the card names pretrained ones, in the backbone and in the method's options."""
     named = card.model.options.items()
     options = {name: "none" if str(value).endswith(("imagenet", *SUFFIXES)) else value for name, value in named}
     return card.model_copy(update={"model": card.model.model_copy(update={"init": "none", "options": options})})
 
 
-def _moved(card: Card, data: Path | None) -> Card:
+def moved(card: Card, data: Path | None) -> Card:
+    """Let a card look for its prepared data in another folder, if one is given."""
     return card if data is None else card.model_copy(update={"data": card.data.model_copy(update={"folder": data})})
 
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from eval.predict import without_weights
 from train.config import Card
 from train.method import Method, build
 
@@ -34,11 +35,9 @@ def cascade(method: Method, card: Card, seed: int) -> Iterator[str]:
 
 def untrained(card: Card, seed: int) -> Method:
     """Build the network of a card with random weights where training would start from a file; torch's own dice stay."""
-    options = {name: "none" if name == "vit_weights" else value for name, value in card.model.options.items()}
-    model = card.model.model_copy(update={"init": "none", "options": options})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return build(card.model_copy(update={"model": model})).eval()
+        return build(without_weights(card)).eval()
 
 
 def stages(method: Method) -> dict[str, list[str]]:
