@@ -52,8 +52,9 @@ def retrieval(matched: Ids, wanted: Ids) -> Numbers:
     """Return 1 where a map's best match among the six (b,) is the wanted class, else 0; NaN where Neutral is wanted.
 
     In {0, 1}, higher is better, 1/6 is chance; for the true class and for the predicted one, which tells whether the
-    map follows what the network says. As there is no map of Neutral, faces for which that was said are left out of the
-    latter. Fear and Surprise have nearly the same map (cosine 0.97). Source: ours, as top-1 image retrieval.
+    map follows what the network says (a CAM is that of the true class in both). As there is no map of Neutral, faces
+    for which that was said are left out of the latter. Fear and Surprise have nearly the same map (cosine 0.97).
+    Source: ours, as top-1 image retrieval.
     """
     return np.where(np.isin(wanted, ORDERED), matched == wanted, np.nan).astype(np.float64)
 
@@ -67,7 +68,7 @@ def confusion(matched: Ids, expressions: Ids) -> NDArray[np.int64]:
 
 
 class Gallery:
-    """The AU heatmaps of some faces of each expression, to compare other faces with: at most OTHERS, drawn by seed."""
+    """The AU heatmaps of some faces of each expression, to compare others with: at most OTHERS, drawn by seed (0)."""
 
     def __init__(self, predictions: Predictions, *, others: int = OTHERS, seed: int = 0) -> None:
         generator = np.random.default_rng(seed)

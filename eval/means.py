@@ -54,7 +54,7 @@ class Means:
         for key, value in wanted.items():
             if self.about[key] != value:
                 raise UserError(
-                    f"{self.path} is of another {key} ({self.about[key]}) than {folder} ({value}); run eval.means again"
+                    f"{self.path} is of other {key} ({self.about[key]}) than {folder} ({value}); run eval.means again"
                 )
 
 

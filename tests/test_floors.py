@@ -73,14 +73,14 @@ def test_means_file_is_the_same_every_time_and_refuses_other_data(means, prepare
     write_means(prepared_folder, Heatmap(), tmp_path / "again.npz")
     assert (tmp_path / "again.npz").read_bytes() == means.path.read_bytes()
     means.check(prepared_folder, Heatmap())
-    with pytest.raises(UserError, match=r"another codebook \(paper_code\).*run eval\.means again"):
+    with pytest.raises(UserError, match=r"other codebook \(paper_code\).*run eval\.means again"):
         means.check(prepared_folder, Heatmap(codebook="emfacs"))
     changed = tmp_path / "data" / "heatmaps"
     for path in shards.paths(prepared_folder / "heatmaps"):
         columns = shards.read(path)
         shards.write(changed / path.name, {**columns, "shapes": columns["shapes"] + 1}, of=2, geometry="published")
     assert fingerprint(changed.parent) != fingerprint(prepared_folder)
-    with pytest.raises(UserError, match="another data"):
+    with pytest.raises(UserError, match="other data"):
         means.check(changed.parent, Heatmap())
 
 
