@@ -10,23 +10,26 @@ over the test faces, its p value a paired sign-flip permutation test, and `p_hol
 
 import argparse
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from eval import layout
 from eval.files import beside
 from eval.kinds import MAPS
 from eval.pairs import Judged, Pair, check, judge, pairs
 from eval.results import Run, add_selection, selected
-from eval.statistics import holm, mean, paired_difference, paired_permutation
+from eval.statistics import Interval, holm, mean, paired_differences, paired_permutations
 from pipeline.errors import UserError, run
 from pipeline.expressions import SIX
 from pipeline.files import write_text
 
 MEAN = "mean"
+Values = NDArray[np.float64]
 LABELS = {
     "accuracy": "CL (%)",
     "balanced_accuracy": "balanced accuracy (%)",
@@ -55,6 +58,20 @@ NOTES = (
 )
 
 
+@dataclass(frozen=True, eq=False)
+class Test:
+    """One comparison to be made: which row of the table, two numbers (n,) per face, and their classes if it is macro.
+
+    `floor` is that of the skill, of a cosine that has one.
+    """
+
+    row: dict[str, Any]
+    before: Values
+    after: Values
+    classes: NDArray[np.int64] | None
+    floor: float | None
+
+
 def compare(runs: Sequence[Judged]) -> pd.DataFrame:
     """Return one row per pair and metric, and one for the mean over seeds where there are several.
 
@@ -64,18 +81,15 @@ def compare(runs: Sequence[Judged]) -> pd.DataFrame:
     for against, (before, after) in pairs(runs):
         guidance = layout.guidance_name(after.run.weight, after.run.layers)
         together.setdefault((*after.key[:3], guidance, against), []).append((before, after))
-    rows: list[dict[str, Any]] = []
+    tests: list[Test] = []
     for (dataset, method, protocol, guidance, against), found in together.items():
         _one_configuration(found)
         start = {"dataset": dataset, "method": method, "protocol": protocol, "guidance": guidance, "against": against}
-        single = [list(_differences([pair])) for pair in found]
-        for pair, each in zip(found, single, strict=True):
-            rows += [{**start, "seed": str(pair[0].run.seed), "seeds": 1, "counts": len(found) == 1, **r} for r in each]
-        if len(found) > 1:
-            spread = _spread(single)
-            whole = [{**row, "seed_sd": spread.get(row["metric"])} for row in _differences(found)]
-            rows += [{**start, "seed": MEAN, "seeds": len(found), "counts": True, **row} for row in whole]
-    return _corrected(pd.DataFrame(rows))
+        cases = [(str(pair[0].run.seed), [pair]) for pair in found] + [(MEAN, found)] * (len(found) > 1)
+        for seed, group in cases:
+            counts = len(group) == len(found)
+            tests += _tests({**start, "seed": seed, "seeds": len(group), "counts": counts}, group)
+    return _corrected(_with_spread(pd.DataFrame(_measured(tests))))
 
 
 def _one_configuration(found: Sequence[Pair]) -> None:
@@ -86,65 +100,90 @@ def _one_configuration(found: Sequence[Pair]) -> None:
                 raise UserError(f"{first.run.path} and {other.run.path} come from different configurations")
 
 
-def _spread(single: Sequence[Sequence[dict[str, Any]]]) -> dict[str, float]:
-    """Return the standard deviation of each metric's difference over seeds."""
-    found: dict[str, list[float]] = {}
-    for row in (row for rows in single for row in rows):
-        found.setdefault(row["metric"], []).append(row["difference"])
-    return {name: float(np.std(values, ddof=1)) for name, values in found.items() if len(values) > 1}
-
-
-def _differences(group: Sequence[Pair]) -> Iterator[dict[str, Any]]:
-    """Compare the means over seeds of some pairs that differ in their seed only, metric by metric."""
+def _tests(start: dict[str, Any], group: Sequence[Pair]) -> Iterator[Test]:
+    """List the tests of the means over seeds of some pairs that differ in their seed only."""
     before, after = group[0]
     layer = after.run.layer
-    yield _row("accuracy", group, name="accuracy", macro=False)
-    yield _row("balanced_accuracy", group, name="accuracy", macro=True)
+    yield _test(start, "accuracy", group, name="accuracy", macro=False)
+    yield _test(start, "balanced_accuracy", group, name="accuracy", macro=True)
     for kind in MAPS:
         name = f"attention_cosine_{layer}" if kind == "attention" else "cam_cosine"
         if all(name in one.values for pair in group for one in pair):
-            cosine = _row(f"{kind}_cosine", group, name=name, macro=True)
-            yield cosine
-            if kind in after.floors:
-                yield _skill(kind, cosine, after.floors[kind])
+            yield _test(start, f"{kind}_cosine", group, name=name, macro=True, floor=after.floors.get(kind))
         name = f"{kind}_retrieval_true"
         if all(name in one.values for pair in group for one in pair) and (kind == "cam" or before.run.layer == layer):
-            yield _row(name, group, name=name, macro=True)
+            yield _test(start, name, group, name=name, macro=True)
 
 
-def _row(metric: str, group: Sequence[Pair], *, name: str, macro: bool) -> dict[str, Any]:
+def _test(
+    start: dict[str, Any], metric: str, group: Sequence[Pair], *, name: str, macro: bool, floor: float | None = None
+) -> Test:
     first = group[0][0]
     before, after = (np.mean([pair[side].values[name] for pair in group], axis=0) for side in (0, 1))
     counted = np.isfinite(before) & np.isfinite(after)
     if name != "accuracy":
         counted &= np.isin(first.expressions, SIX)
     classes = first.expressions[counted] if macro else None
-    before, after = before[counted], after[counted]
-    change = paired_difference(before, after, groups=classes)
+    return Test({**start, "metric": metric}, before[counted], after[counted], classes, floor)
+
+
+def _measured(tests: Sequence[Test]) -> list[dict[str, Any]]:
+    """Make all tests, those of the same classes of faces with the same draws; each cosine is followed by its skill."""
+    batches: dict[tuple[int, bytes], list[int]] = {}
+    for number, one in enumerate(tests):
+        same = b"" if one.classes is None else one.classes.tobytes()
+        batches.setdefault((len(one.before), same), []).append(number)
+    found: dict[int, dict[str, Any]] = {}
+    for numbers in batches.values():
+        before, after = (np.stack([getattr(tests[number], side) for number in numbers]) for side in ("before", "after"))
+        classes = tests[numbers[0]].classes
+        changes = paired_differences(before, after, groups=classes)
+        p_values = paired_permutations(before, after, groups=classes)
+        for number, change, p in zip(numbers, changes, p_values, strict=True):
+            found[number] = _row(tests[number], change, float(p))
+    rows = []
+    for number, one in enumerate(tests):
+        rows.append(found[number])
+        if one.floor is not None:
+            rows.append(_skill(found[number], one.floor))
+    return rows
+
+
+def _row(test: Test, change: Interval, p: float) -> dict[str, Any]:
     return {
-        "metric": metric,
+        **test.row,
         "images": change.images,
-        "plain": mean(before, classes),
-        "guided": mean(after, classes),
+        "plain": mean(test.before, test.classes),
+        "guided": mean(test.after, test.classes),
         "difference": change.value,
         "low": change.low,
         "high": change.high,
-        "p": paired_permutation(before, after, groups=classes),
+        "p": p,
     }
 
 
-def _skill(kind: str, cosine: dict[str, Any], floor: float) -> dict[str, Any]:
+def _skill(cosine: dict[str, Any], floor: float) -> dict[str, Any]:
     """Stretch a row of cosines to skill: levels by (c - floor) / (1 - floor), differences by 1 / (1 - floor)."""
     levels = {name: (cosine[name] - floor) / (1 - floor) for name in ("plain", "guided")}
     changes = {name: cosine[name] / (1 - floor) for name in ("difference", "low", "high")}
-    return {**cosine, **levels, **changes, "metric": f"{kind}_skill"}
+    return {**cosine, **levels, **changes, "metric": cosine["metric"].replace("_cosine", "_skill")}
+
+
+def _with_spread(table: pd.DataFrame) -> pd.DataFrame:
+    """Add seed_sd, to the rows of means: the standard deviation of the difference over seeds."""
+    if table.empty:
+        return table
+    keys = ["dataset", "method", "protocol", "guidance", "against", "metric"]
+    single = table[table["seed"] != MEAN].groupby(keys)["difference"].std()
+    spreads = [single[tuple(row)] if seed == MEAN else np.nan for seed, *row in table[["seed", *keys]].to_numpy()]
+    return table.assign(seed_sd=spreads)
 
 
 def _corrected(table: pd.DataFrame) -> pd.DataFrame:
     """Add p_holm: over the rows that count, and over the others among themselves; skill takes its cosine's."""
     if table.empty:
         return table
-    table = table.assign(p_holm=np.nan, seed_sd=table.get("seed_sd"))
+    table = table.assign(p_holm=np.nan)
     own = ~table["metric"].str.endswith("_skill")
     for counts in (True, False):
         rows = table.index[own & (table["counts"] == counts)]

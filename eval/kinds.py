@@ -70,6 +70,7 @@ HEADINGS = {
     "macro_f1": "macro F1",
     "cosine": "cosine",
     "skill": "skill",
+    "truth": "cosine, truly active AUs",
     "seconds_per_epoch": "s per epoch",
     "time_ratio": "with / without",
     "without_landmarks": GROUPS["without_landmarks"],
@@ -134,7 +135,7 @@ KINDS = {
     "honest": Kind(
         "Cosines beside what needs no network, class discrimination and localisation",
         {
-            **_of_maps("cosine, skill and floors", "cosine", "skill", *(f"floor_{name}" for name in FLOORS)),
+            **_of_maps("cosine, skill and floors", "cosine", "skill", *(f"floor_{name}" for name in FLOORS), "truth"),
             **_of_maps("does it show the right class?", *DISCRIMINATION),
             **_of_maps("localisation", *LOCALISATION),
         },
@@ -177,6 +178,8 @@ def _path(kind: str, metric: str) -> tuple[str, ...]:
         return "faithfulness", "regions", metric
     if metric in PERTURBATION:
         return "faithfulness", "maps", kind, metric
+    if metric == "truth":
+        return "truth", kind
     if metric.startswith("floor_"):
         return "maps", kind, "floors", metric.removeprefix("floor_")
     return ("maps", kind, metric) if kind else (metric,)

@@ -22,6 +22,7 @@ OF_KIND = {
         "the class-agnostic mean. A fixed map per class (mean of true class) needs the label and no network; `mean of "
         "predicted class` paints that map for the class that this network answers.",
         "Skill = (cosine − class-agnostic mean) / (1 − class-agnostic mean): 0 is that map, 1 is the AU map.",
+        "cosine, truly active AUs: known of faces that the project draws; the AU map has those of a codebook instead.",
         "own − other classes: cosine with the AU map of the true class minus the mean with those of the other five, "
         "drawn on the same face. Retrieval: how often the best match of the six maps is that of the true (predicted) "
         "class; chance is 16.7 %, and Fear and Surprise nearly coincide. own face − other faces: cosine with the "

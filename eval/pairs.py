@@ -47,11 +47,9 @@ def judge(one: Run) -> Judged:
     for name in table.columns:
         if name == "cam_cosine" or name.startswith("attention_cosine"):
             values[name] = np.asarray(table[name], np.float64)
-    for kind in MAPS:
-        if f"{kind}_retrieved" in table:
-            found = table[f"{kind}_retrieved"]
-            right = 100.0 * (found == table["expression"]).to_numpy(np.float64)
-            values[f"{kind}_retrieval_true"] = np.where(found.notna(), right, np.nan)
+    for name in (f"{kind}_retrieval_true" for kind in MAPS):
+        if name in table:
+            values[name] = 100 * np.asarray(table[name], np.float64)
     expressions = np.array([Expression.parse(name) for name in table["expression"]], dtype=np.int64)
     floors = {
         kind: found["floors"]["class_agnostic"] for kind in MAPS if (found := one.scores.get("maps", {}).get(kind))

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 DRAWS_AT_ONCE = 2_000_000  # resampled images held in memory at a time
-ROUNDING = 1e-9  # relative; two sums of the same numbers in another order are equal
+ROUNDING = 1e-9  # of the sum of absolute values: two sums of the same numbers in another order are equal
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,7 @@ def mean_interval(
     are the (1 - level) / 2 and (1 + level) / 2 quantiles of the resampled estimates. Source: Efron and Tibshirani, An
     Introduction to the Bootstrap, 1993, chapter 13.
     """
-    if not values.size or not np.isfinite(values).all():
-        raise ValueError("a bootstrap needs at least one value and finite values only")
-    generator = np.random.default_rng(seed)
-    means = np.mean([_resampled_means(part, resamples, generator) for part in _parts(values, groups)], axis=0)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(value=mean(values, groups), low=float(low), high=float(high), images=len(values))
+    return _intervals(values[None], groups=groups, resamples=resamples, level=level, seed=seed)[0]
 
 
 def paired_difference(
@@ -59,9 +54,38 @@ def paired_difference(
     Each resample draws images and keeps both numbers of an image together, so what makes an image hard for both
     networks cancels out. Above 0 means that `after` is larger.
     """
-    if before.shape != after.shape:
-        raise ValueError(f"paired values must come from the same images, got {before.shape} and {after.shape}")
-    return mean_interval(after.astype(np.float64) - before.astype(np.float64), groups=groups, seed=seed)
+    return paired_differences(before[None], after[None], groups=groups, seed=seed)[0]
+
+
+def paired_differences(
+    before: NDArray[np.floating],
+    after: NDArray[np.floating],
+    *,
+    groups: NDArray[np.integer] | None = None,
+    seed: int = 0,
+) -> list[Interval]:
+    """Return `paired_difference` of each row of many comparisons (k, n) of the same images, with the same draws."""
+    return _intervals(_paired(before, after), groups=groups, seed=seed)
+
+
+def _intervals(
+    values: NDArray[np.floating],
+    *,
+    groups: NDArray[np.integer] | None,
+    resamples: int = 10_000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> list[Interval]:
+    if not values.size or not np.isfinite(values).all():
+        raise ValueError("a bootstrap needs at least one value and finite values only")
+    generator = np.random.default_rng(seed)
+    parts = list(zip(*(_parts(row, groups) for row in values), strict=True))  # of each class, its values in all rows
+    means = np.mean([_resampled_means(np.stack(part), resamples, generator) for part in parts], axis=0)
+    bounds = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=1)
+    return [
+        Interval(value=mean(row, groups), low=float(low), high=float(high), images=len(row))
+        for row, low, high in zip(values, *bounds, strict=True)
+    ]
 
 
 def paired_permutation(
@@ -81,18 +105,35 @@ def paired_permutation(
     other faces, not about other trainings. Sources: Fisher, The Design of Experiments, 1935; Phipson and Smyth,
     Permutation p-values should never be zero, 2010.
     """
-    if before.shape != after.shape:
-        raise ValueError(f"paired values must come from the same images, got {before.shape} and {after.shape}")
-    differences = after.astype(np.float64) - before.astype(np.float64)
+    found = paired_permutations(before[None], after[None], groups=groups, permutations=permutations, seed=seed)
+    return float(found[0])
+
+
+def paired_permutations(
+    before: NDArray[np.floating],
+    after: NDArray[np.floating],
+    *,
+    groups: NDArray[np.integer] | None = None,
+    permutations: int = 10_000,
+    seed: int = 0,
+) -> NDArray[np.float64]:
+    """Return `paired_permutation` of each row of many comparisons (k, n) of the same images, with the same signs."""
+    differences = _paired(before, after)
     if not differences.size or not np.isfinite(differences).all():
         raise ValueError("a permutation test needs at least one value and finite values only")
-    shares = differences * _weights(len(differences), groups)
-    observed = abs(shares.sum())
+    shares = differences * _weights(differences.shape[1], groups)
+    observed = abs(shares.sum(axis=1)) - ROUNDING * abs(shares).sum(axis=1)
     generator = np.random.default_rng(seed)
-    rows = max(1, DRAWS_AT_ONCE // len(shares))
-    sizes = [min(rows, permutations - start) for start in range(0, permutations, rows)]
-    reached = sum(int((_flipped(shares, size, generator) >= observed * (1 - ROUNDING)).sum()) for size in sizes)
+    reached = np.zeros(len(shares), np.int64)
+    for size in _sizes(permutations, shares.shape[1]):
+        reached += (_flipped(shares, size, generator) >= observed).sum(axis=0)
     return (1 + reached) / (1 + permutations)
+
+
+def _paired(before: NDArray[np.floating], after: NDArray[np.floating]) -> NDArray[np.float64]:
+    if before.shape != after.shape:
+        raise ValueError(f"paired values must come from the same images, got {before.shape} and {after.shape}")
+    return after.astype(np.float64) - before.astype(np.float64)
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
@@ -121,9 +162,9 @@ def _weights(count: int, groups: NDArray[np.integer] | None) -> NDArray[np.float
 
 
 def _flipped(shares: NDArray[np.float64], count: int, generator: np.random.Generator) -> NDArray[np.float64]:
-    """Return |T| under `count` draws of random signs; sum s_i x_i is the sum of x minus twice that of the flipped."""
-    flips = generator.integers(2, size=(count, len(shares)), dtype=np.int8)
-    return np.abs(shares.sum() - 2 * (flips @ shares))
+    """Return |T| (count, k) under random signs; sum s_i x_i is the sum of x minus twice that of the flipped."""
+    flips = generator.integers(2, size=(count, shares.shape[1]), dtype=np.int8)
+    return np.abs(shares.sum(axis=1) - 2 * (flips @ shares.T))
 
 
 def _parts(values: NDArray[np.floating], groups: NDArray[np.integer] | None) -> list[NDArray[np.float64]]:
@@ -134,7 +175,21 @@ def _parts(values: NDArray[np.floating], groups: NDArray[np.integer] | None) -> 
 def _resampled_means(
     values: NDArray[np.float64], resamples: int, generator: np.random.Generator
 ) -> NDArray[np.float64]:
-    rows = max(1, DRAWS_AT_ONCE // len(values))
-    sizes = [min(rows, resamples - start) for start in range(0, resamples, rows)]
-    chunks = (generator.integers(len(values), size=(size, len(values))) for size in sizes)
-    return np.concatenate([values[chunk].mean(axis=1) for chunk in chunks])
+    """Return the means (k, resamples) of values (k, n) over the same draws of n images with replacement."""
+    count = values.shape[1]
+    means = []
+    for size in _sizes(resamples, count):
+        drawn = generator.integers(count, size=(size, count))
+        if len(values) == 1:
+            means.append(values[0][drawn].mean(axis=1)[None])
+            continue
+        places = drawn + count * np.arange(size)[:, None]
+        times = np.bincount(places.ravel(), minlength=size * count).reshape(size, count)  # how often each was drawn
+        means.append(values @ times.T / count)
+    return np.concatenate(means, axis=1)
+
+
+def _sizes(draws: int, images: int) -> list[int]:
+    """Part draws so that memory holds them."""
+    rows = max(1, DRAWS_AT_ONCE // images)
+    return [min(rows, draws - start) for start in range(0, draws, rows)]

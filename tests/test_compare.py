@@ -41,7 +41,7 @@ def made(
     own = {"weight": weight, "variant": "au" if weight else "plain", "settings": f"{weight} {source}"}
     path = scores(folder, **{**own, "dataset": "small", **changes})
     levels = np.where(SIXES, np.broadcast_to(cosines, len(FACES)), np.nan)
-    found = [name if row < retrieved + 3 else "none" for row, name in enumerate(FACES)]  # Neutral's three come first
+    matched = np.where(SIXES, np.arange(len(FACES)) < retrieved + 3, np.nan)  # Neutral's three come first
     images(
         path,
         expressions=FACES,
@@ -50,8 +50,8 @@ def made(
         attention_cosine=levels,
         attention_cosine_5=levels,
         attention_cosine_4=levels / 2,
-        cam_retrieved=np.where(SIXES, found, None),
-        attention_retrieved=np.where(SIXES, found, None),
+        cam_retrieval_true=matched,
+        attention_retrieval_true=matched,
     )
     return path
 
@@ -147,7 +147,7 @@ def test_method_without_cam_has_no_rows_of_it(runs: Path) -> None:
     files = [made(runs, cam_cosine=None), made(runs, weight=5, cam_cosine=None)]
     for path in files:
         table_of = pd.read_csv(path.with_name("images.csv"))
-        table_of.drop(columns=["cam_cosine", "cam_retrieved"]).to_csv(path.with_name("images.csv"), index=False)
+        table_of.drop(columns=["cam_cosine", "cam_retrieval_true"]).to_csv(path.with_name("images.csv"), index=False)
     assert not table(*files)["metric"].str.startswith("cam").any()
 
 

@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from eval.statistics import holm, mean, mean_interval, paired_difference, paired_permutation
+from eval.statistics import (
+    holm,
+    mean,
+    mean_interval,
+    paired_difference,
+    paired_differences,
+    paired_permutation,
+    paired_permutations,
+)
 
 
 def test_mean_over_images_and_over_classes() -> None:
@@ -160,3 +168,18 @@ def test_holm_rejects_what_the_step_down_procedure_rejects() -> None:
                 break
             rejected[place] = True
         assert (holm(values) <= level).tolist() == rejected.tolist()
+
+
+def test_many_comparisons_at_once_are_those_one_by_one() -> None:
+    generator = np.random.default_rng(5)
+    before, after = generator.normal(size=(2, 4, 90))
+    after[3] = before[3] + 2
+    for groups in (None, generator.integers(0, 6, 90)):
+        together = paired_differences(before, after, groups=groups)
+        p_values = paired_permutations(before, after, groups=groups)
+        for one, p, first, second in zip(together, p_values, before, after, strict=True):
+            alone = paired_difference(first, second, groups=groups)
+            assert (one.value, one.low, one.high) == pytest.approx((alone.value, alone.low, alone.high))
+            assert p == pytest.approx(paired_permutation(first, second, groups=groups), abs=2e-4)
+    with pytest.raises(ValueError, match="same images"):
+        paired_differences(before, after[:3])
