@@ -112,6 +112,8 @@ def _spans(name: str) -> Iterator[str]:
                 f"The paper's ATT-COS lie between {plain[0]:.2f} and {plain[1]:.2f} without AU and between "
                 f"{guided[0]:.2f} and {guided[1]:.2f} with AU (Table 2, all methods, both datasets)."
             )
+    if name == "honest":
+        yield "They are of other faces and landmarks than these floors, and can be compared with them only roughly."
 
 
 def _legend(table: pd.DataFrame) -> Iterator[str]:

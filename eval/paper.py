@@ -11,26 +11,59 @@ from pathlib import Path
 
 import pandas as pd
 
+from eval.kinds import HEADINGS, KINDS
+from pipeline.errors import UserError
+
 PAPER = Path(__file__).with_name("paper.csv")
-Key = tuple[str, str, str, str, str, str]  # dataset, method, variant, weight, layers, metric
-SETTINGS = ("table3", "fig5")  # their rows are weights and layer sets
+COLUMNS = ["table", "dataset", "method", "variant", "weight", "layers", "metric", "value", "source"]
+KEYS = COLUMNS[1:-2]
+Key = tuple[str, ...]  # dataset, method, variant, weight, layers, metric
 
 
 @cache
 def values(name: str) -> dict[Key, float]:
     """Read the paper's numbers of a table."""
-    rows = pd.read_csv(PAPER, dtype=str, keep_default_na=False)
+    rows = read(PAPER)
     rows = rows[rows["table"] == name]
-    keys = zip(
-        *(rows[column] for column in ("dataset", "method", "variant", "weight", "layers", "metric")), strict=True
-    )
-    return dict(zip(keys, rows["value"].astype(float), strict=True))
+    return {tuple(row[key] for key in KEYS): float(row["value"]) for row in rows.to_dict("records")}
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Read the file as text; raise UserError that names the line and what is wrong with it."""
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if list(table.columns) != COLUMNS:
+        raise UserError(f"{path.name} must have the columns {', '.join(COLUMNS)}")
+    tables = {"data", *(kind.paper for kind in KINDS.values() if kind.paper)}
+    seen: set[Key] = set()
+    for line, row in enumerate(table.to_dict("records"), start=2):
+        key = tuple(row[name] for name in COLUMNS[:-2])
+        metric = row["metric"].removesuffix("_lowest").removesuffix("_highest")
+        problem = (
+            f"there is no table {row['table']!r}; there are {', '.join(sorted(tables))}" if row["table"] not in tables
+            else f"there is no metric {metric!r}" if metric not in (*HEADINGS, "test_images")
+            else f"the variant is plain or au, not {row['variant']!r}" if row["variant"] not in ("plain", "au", "")
+            else f"the value {row['value']!r} is no number" if not _is_number(row["value"])
+            else "it has no source" if not row["source"].strip()
+            else "the same number stands above" if key in seen
+            else ""
+        )  # fmt: skip
+        if problem:
+            raise UserError(f"{path.name}, line {line}: {problem}")
+        seen.add(key)
+    return table
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return float(text) == float(text)
+    except ValueError:
+        return False
 
 
 def value(
     name: str, dataset: str, method: str, *, variant: str, metric: str, weight: float = 0.0, layers: str = ""
 ) -> float | None:
-    """Look up a number of a table, or None where we do not know it; weight and layers count in SETTINGS only."""
+    """Look up a number of a table, or None where we do not know it; weight and layers count in fig5 and table3."""
     setting = ("", "")
     if name == "fig5" and weight:
         setting = (f"{weight:g}", layers)
