@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from tests.test_workflow import CONFIG, planned
+from tests.tiny import CONFIG, planned
 from workflow.plan import Plan
 
 

@@ -16,7 +16,7 @@ from pipeline.sources import rafdb
 from tests.conftest import face_picture, mean_face
 from tests.datasets import write
 from tests.released import write_config, write_model
-from tests.test_workflow import CONFIG, snakemake
+from tests.tiny import CONFIG, snakemake
 
 
 def write_rafdb(root):

@@ -2,78 +2,24 @@
 
 import itertools
 import json
-import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
 from safetensors.torch import load_file
 
 from eval.predictions import read
 from pipeline import shards
 from pipeline.errors import UserError
+from tests.tiny import CONFIG, ROOT, planned, snakemake
 from train import checkpoint
 from train.share import share
 from workflow.config import RESERVED, parse
-from workflow.fingerprint import fingerprint
 from workflow.results import PICTURES, Results
-
-ROOT = Path(__file__).parents[1]
-CONFIG = {
-    "results": "out",
-    "model": {"backbone": "resnet18_half", "init": "none", "image_size": 64},
-    "training": {"epochs": 1, "batch_size": 16, "learning_rate": 0.01, "step_size": 1, "gamma": 0.5},
-    "guidance": {"weight": 5},
-    "datasets": {
-        "faces": {
-            "source": "synthetic",
-            "generate": {"identities_train": 4, "identities_test": 2, "size": 128},
-            "extractor": "dlib",
-            "crop": 64,
-            "shards": 2,
-        }
-    },
-    "experiments": {
-        "table1": {"datasets": ["faces"], "methods": ["cam"]},
-        "lambda": {"datasets": ["faces"], "methods": ["cam"], "weights": [5]},
-    },
-}
-
-
-def snakemake(folder, *arguments, config=CONFIG):
-    """Run snakemake in `folder`; return the finished process."""
-    folder.mkdir(exist_ok=True)
-    (folder / "tiny.yaml").write_text(yaml.safe_dump(config))
-    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", folder]
-    command += ["--configfile", folder / "tiny.yaml", "--cores", "2", *arguments]
-    hidden = {"PYTHONDONTWRITEBYTECODE", "PYTHONPATH"}
-    environment = {key: value for key, value in os.environ.items() if key not in hidden}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    environment |= {"OMP_WAIT_POLICY": "passive"}
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=ROOT)
-
-
-def planned(folder, *arguments, config=CONFIG):
-    """Count the jobs that a dry run would do, by rule."""
-    done = snakemake(folder, "--dry-run", *arguments, config=config)
-    assert done.returncode == 0, done.stdout + done.stderr
-    text = done.stdout + done.stderr
-    if "Nothing to be done" in text:
-        return {}
-    rows = text.split("Job stats:")[1].splitlines()[3:]
-    counts = {}
-    for row in rows:
-        if not row.strip() or row.startswith("total"):
-            break
-        rule, count = row.split()
-        counts[rule] = int(count)
-    return {rule: count for rule, count in counts.items() if rule not in ("all", "landmarks", "table1", "lambda")}
 
 
 @pytest.fixture(scope="module")
@@ -91,14 +37,47 @@ class TestFinished:
         table = pd.read_csv(finished / "out" / "tables" / "table1.csv")
         assert set(table["variant"]) == {"plain", "au"}
         assert table["value"].notna().all()
-        for name in ("table1.md", "table1.tex", "table2.csv", "lambda.csv", "table1-guidance.csv"):
+        for name in ("table1.md", "table1.tex", "table2.csv", "lambda.csv", "table1-guidance.csv", "lambda-time.csv"):
             assert (finished / "out" / "tables" / name).stat().st_size > 0
-        assert list((finished / "out" / "figures").rglob("seed0.png"))
         status = pd.read_csv(finished / "out" / "data" / "faces" / "status.csv")
         assert status["images"].max() == 42
 
-    def test_a_shared_run_is_trained_once(self, finished):
-        assert len(list((finished / "out" / "runs").rglob("checkpoint.safetensors"))) == 2
+    def test_the_figures_are_there_in_three_forms(self, finished):
+        folder = finished / "out" / "figures"
+        run = "heldout/faces/cam/au-w5-l5"
+        for name in (
+            "table1/floors",
+            "table1/faithfulness",
+            "lambda/lambda",
+            "controls/floors",
+            f"{run}/seed0",
+            f"{run}-shuffled/seed0",
+            f"{run}/seed0/matrices",
+            f"{run}/seed0/reliability",
+            f"{run}/seed0/panels",
+            "heldout/faces/cam/plain/seed0/matrices",
+        ):
+            assert all((folder / f"{name}{suffix}").stat().st_size > 0 for suffix in (".png", ".pdf", ".csv")), name
+        gallery = json.loads((folder / run / "seed0" / "gallery" / "gallery.json").read_text())
+        assert len({face["expression"] for face in gallery}) == 7
+
+    def test_a_control_stands_beside_the_au_map(self, finished):
+        rows = pd.read_csv(finished / "out" / "tables" / "controls-guidance.csv")
+        assert {"plain", "shuffled"} <= set(rows["against"])
+        scores = json.loads((finished / "out/runs/heldout/faces/cam/au-w5-l5-shuffled/seed0/scores.json").read_text())
+        assert (scores["map"], scores["variant"]) == ("shuffled", "au")
+        assert scores["maps"]["cam"]["floors"]["untrained"] is not None
+        grid = json.loads((finished / "out" / "grid.json").read_text())
+        assert grid["runs"]["heldout/faces/cam/au-w5-l5-shuffled/seed0"]["card"] == scores["card"]
+
+    def test_a_run_that_several_experiments_share_is_trained_once(self, finished):
+        assert len(list((finished / "out" / "runs").rglob("checkpoint.safetensors"))) == 3
+        assert not list((finished / "out" / "runs").rglob("untrained.h5"))
+
+    def test_the_report_is_one_page(self, finished):
+        page = (finished / "out" / "report.html").read_text()
+        assert "shuffled" in page
+        assert "data:image" in page
 
     def test_a_second_call_has_nothing_to_do(self, finished):
         assert planned(finished) == {}
@@ -111,19 +90,19 @@ class TestFinished:
     def test_a_changed_setting_retrains_its_runs_only(self, finished):
         config = json.loads(json.dumps(CONFIG))
         config["training"]["learning_rate"] = 0.02
-        assert planned(finished, "train", config=config) == {"train_run": 2, "train": 1}
+        assert planned(finished, "train", config=config) == {"train_run": 3, "train": 1}
 
     def test_a_change_to_the_guided_run_leaves_the_plain_one(self, finished):
         config = json.loads(json.dumps(CONFIG))
         config["guidance"]["weight"] = 7
-        assert planned(finished, "train", config=config)["train_run"] == 1
+        assert planned(finished, "train", config=config)["train_run"] == 2  # with its control
 
     def test_refreshing_landmarks_leaves_what_came_before(self, finished):
         assert planned(finished, "landmarks", "--forcerun", "landmarks_shard") == {"landmarks_shard": 2, "status": 1}
         stale = planned(finished, "--forcerun", "landmarks_shard")
         assert not stale.keys() & {"generate", "index_dataset", "faces_shard"}
         assert stale["heatmaps_shard"] == 2
-        assert stale["train_run"] == 2
+        assert stale["train_run"] == 3
 
     def test_only_a_missing_shard_is_built(self, finished):
         path = finished / "out" / "data" / "faces" / "heatmaps" / "1.h5"
@@ -150,6 +129,27 @@ class TestFinished:
         assert snakemake(finished, "landmarks").returncode == 0
         assert path.read_bytes() == before
         assert shards.attributes(path)["extractor"] == "dlib"
+
+    def test_other_pictures_retrain_nothing(self, finished):
+        config = json.loads(json.dumps(CONFIG)) | {"evaluation": {"faithfulness_images": 7, "gallery_faces": 2}}
+        stale = planned(finished, config=config)
+        assert stale.pop("table") == 17  # at once: they name the grid, which says all of the config
+        assert stale == {"grid": 1, "gallery_pair": 1, "report": 1}
+
+    def test_snakemakes_own_report(self, finished):
+        done = snakemake(finished, "--report", "snakemake.html")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "align to another map" in (finished / "snakemake.html").read_text()  # of the caption of a comparison
+
+    def test_the_report_of_half_of_the_runs(self, finished):
+        """It needs no run, is made whenever it is asked for, and says what is missing."""
+        config = json.loads(json.dumps(CONFIG))
+        config["experiments"]["table1"]["seeds"] = [0, 1]
+        assert planned(finished, "report_so_far", config=config) == {"grid": 1, "report_so_far": 1}
+        done = snakemake(finished, "report_so_far", config=config)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "pending" in (finished / "out" / "report-so-far.html").read_text()
+        assert planned(finished, "report_so_far", config=config) == {"report_so_far": 1}
 
 
 READINGS = json.loads(json.dumps(CONFIG))
@@ -288,43 +288,3 @@ def test_reserved_names_are_the_rules(tmp_path):
     done = snakemake(tmp_path, "--list-rules")
     listed = {line.split()[0] for line in done.stdout.splitlines() if line and not line.startswith((" ", "\t"))}
     assert listed - set(Results(parse(CONFIG)).targets()) | set(PICTURES) == RESERVED
-
-
-def test_fingerprints_ignore_comments(tmp_path, monkeypatch):
-    monkeypatch.setattr("workflow.fingerprint.ROOT", tmp_path)
-    file = tmp_path / "stage.py"
-
-    def of(text):
-        file.write_text(text)
-        return fingerprint(["stage.py"])
-
-    assert of('"""One."""\nx = 1\n') == of('"""Two."""\nx  =  1  # why\n')
-    assert of("x = 1") != of("x = 2")
-    assert of("def f():\n    'Doc.'\n    return 1") == of("def f():\n    return 1")
-
-
-def test_fingerprints_follow_imports_within_eval(tmp_path, monkeypatch):
-    monkeypatch.setattr("workflow.fingerprint.ROOT", tmp_path)
-    for name, text in {
-        "eval/first.py": "from eval import second\nfrom train.loop import step",
-        "eval/second.py": "from eval.third import number\nimport eval.first",
-        "eval/third.py": "number = 1",
-        "eval/other.py": "number = 1",
-        "train/loop.py": "step = 1",
-    }.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-
-    def changed(name):
-        before = fingerprint(["eval/first.py"])
-        (tmp_path / name).write_text("number = 2")
-        return fingerprint(["eval/first.py"]) != before
-
-    assert [changed(name) for name in ("eval/other.py", "train/loop.py", "eval/third.py", "eval/second.py")] == [
-        False,
-        False,
-        True,
-        True,
-    ]
-    with pytest.raises(FileNotFoundError, match=r"eval/fourth\.py"):
-        fingerprint(["eval/fourth.py"])

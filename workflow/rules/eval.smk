@@ -69,6 +69,7 @@ rule means:
         code=plan.code(
             "pipeline/codebooks/{codebook}.yaml",
             "eval/means.py",
+            "train/controls.py",
         ),
     message:
         "Average the AU maps of the training faces of {wildcards.dataset}"
@@ -118,7 +119,9 @@ rule faithfulness:
     params:
         images=plan.config.evaluation.faithfulness_images,
         seed=plan.config.evaluation.seed,
-        code=plan.code("eval/faithfulness.py", *NETWORK),
+        code=plan.code(
+            "pipeline/codebooks/{codebook}.yaml", "eval/faithfulness.py", *NETWORK
+        ),
     message:
         "Take from and add to faces of {wildcards.dataset} what the maps show: {wildcards.method}, {wildcards.variant}, seed {wildcards.seed}"
     shell:
