@@ -59,8 +59,6 @@ def card(config: Config, one: Run) -> Card:
     """Put together all that one run needs."""
     sections = {part: _merged(config, one, part) for part in ("model", "training", "guidance")}
     sections["model"].setdefault("weights", config.weights)
-    if "init" in sections["model"]:
-        sections["model"]["init"] = sections["model"]["init"].replace("{variant}", one.variant)
     sections["guidance"].update(_guided(one.variant))
     data = Data(
         folder=config.results / "data" / one.dataset,
