@@ -67,6 +67,7 @@ def _run(folder: Path, variant: str, row: dict[str, Any]) -> None:
         "commit": "c0ffee".ljust(40, "0"),
         "groups": {"gender": {EVIL: _group(0.8), "male": _group(0.7)}},
         "truth": None,
+        "per_class": {label: _class(label, cam, attention) for label in LABELS},
         "maps": {
             "cam": scored.maps(cam, retrieval_true=0.6, retrieval_predicted=0.55),
             "attention": scored.maps(attention, retrieval_true=0.8, retrieval_predicted=0.7),
@@ -81,6 +82,17 @@ def _run(folder: Path, variant: str, row: dict[str, Any]) -> None:
     meta = {"versions": {"python": "3.12", "torch": "2.9"}, "commit": "c0ffee", "card": {}}
     save_file({"w": np.zeros(1)}, folder / "checkpoint.safetensors", {k: json.dumps(v) for k, v in meta.items()})
     _averages(folder / "average_maps.npz", changes["checkpoint"], attention)
+
+
+def _class(label: str, cam: float, attention: float) -> dict[str, Any]:
+    known = label != "neutral"
+    return {
+        "images": PER_CLASS,
+        "images_with_map": (PER_CLASS - (label == "fear")) * known,
+        "recall": 10 / 16,
+        "cam_cosine": cam if known else None,
+        "attention_cosine": {"5": attention if known else None},
+    }
 
 
 def _group(accuracy: float) -> dict[str, Any]:

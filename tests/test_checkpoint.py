@@ -74,6 +74,7 @@ def test_it_says_what_it_is(saved):
     }
     assert loaded.meta["versions"]["torch"] == torch.__version__.split("+")[0]
     assert loaded.meta["commit"]
+    assert int(loaded.meta["machine"]["cores"]) >= 1
     assert loaded.meta["data"] == prepared.digest
     assert checkpoint.made_by(path, card, prepared)
     assert not checkpoint.made_by(path, card.model_copy(update={"seed": 1}), prepared)

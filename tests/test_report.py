@@ -318,6 +318,13 @@ def test_a_ladder_goes_up_from_floor_to_ceiling(folder):
     assert "untrained network" not in [step[0] for step in steps]  # its floor is null
 
 
+def test_the_number_of_faces_says_how_sure_an_accuracy_can_be(folder):
+    (said,) = trust.faces_behind(runs.read_runs(runs.read(folder / "grid.json"), folder))
+    assert "56 test faces, 48 with an AU map" in said
+    assert "a CL of 75 % by about ±11.3 points" in said  # 1.96 sqrt(0.75 * 0.25 / 56) = 0.1134
+    assert "fear, has 7 faces" in said
+
+
 def test_data_quality_puts_splits_together_and_compares_with_the_official_counts(page):
     text = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
     assert "disgust (80) 25.0 %" in text

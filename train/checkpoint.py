@@ -1,7 +1,7 @@
 """Checkpoints: a trained network in one safetensors file with all that using it needs; no code runs on loading.
 
 The file's metadata are JSON texts: card, labels (in the order of the logits), preprocessing, scores, data (digest of
-the shards), versions, commit.
+the shards), machine, versions, commit.
 """
 
 import json
@@ -25,6 +25,7 @@ from pipeline.plugins import ROOT
 from train.backbone import check_tensors
 from train.config import Card, explain
 from train.data import Prepared
+from train.machine import machine
 from train.method import Method, build
 from train.transforms import NORMALISATIONS
 
@@ -73,7 +74,7 @@ def read_meta(path: Path) -> dict[str, Any]:
 
 def save(path: Path, tensors: Mapping[str, Tensor], card: Card, prepared: Prepared, scores: Mapping[str, Any]) -> None:
     """Write the checkpoint of a training whole or not at all."""
-    write(path, tensors, card, scores, alignment=prepared.alignment, data=prepared.digest)
+    write(path, tensors, card, scores, alignment=prepared.alignment, data=prepared.digest, machine=machine())
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], card: Card, scores: Mapping[str, Any], **said: Any) -> None:

@@ -38,7 +38,7 @@ KINDS = {  # file name -> title, what is to be seen
         "Test faces in rows: the image, its AU map, CAM and attention without and with AU",
     ),
     "reliability": (
-        "Reliability: is a confidence of 80 % right in 80 % of cases?",
+        "Reliability: how often an answer of some confidence is right",
         "Accuracy by confidence in bins, with the diagonal of a perfectly calibrated network",
     ),
 }

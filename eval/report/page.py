@@ -39,6 +39,7 @@ def build(grid_file: Path, results: Path) -> str:
         **_frame(grid, found, results),
         **_tables(grid, found, base, results),
         **_pictures(grid, found, base, results / "figures"),
+        "faces_behind": trust.faces_behind(found),
         "ladders": trust.ladders(found, base),
         "discrimination": _discrimination(found, base),
         "truth": number(truth, 3) if (truth := trust.codebook_truth(found)) is not None else "",

@@ -13,7 +13,7 @@ from PIL import Image
 
 from eval.pictures import COLOURS
 
-FIGURE = 1500  # largest width of a figure, pixels
+FIGURE = 1100  # largest width of a figure, pixels
 FACE = 112  # side of a face in the gallery, pixels
 MAP = 96  # side of an average map, pixels
 QUALITY = 82

@@ -16,7 +16,9 @@ from eval.report.claims import Claim, claim, rises
 from eval.report.runs import PLAIN, Place, Run, Setting, done, groups, place_name
 from eval.report.words import COSINES, number
 from eval.results import OWN
+from pipeline.expressions import SIX
 
+SIX_LABELS = [expression.label for expression in SIX]
 CHANCE = 1 / 6  # of the best match among the six AU maps
 
 
@@ -137,6 +139,27 @@ def _discrimination(
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
+
+
+def faces_behind(runs: Sequence[Run]) -> list[str]:
+    """Say of every dataset how many faces are behind its numbers, and what their number alone does to them.
+
+    The error of an accuracy a on n faces is 1.96 sqrt(a (1 - a) / n), the normal approximation of a 95 % interval.
+    """
+    said: dict[str, str] = {}
+    for run in done(runs):
+        scores, six = run.scores, run.scores["per_class"]
+        rarest = min(SIX_LABELS, key=lambda label: six[label]["images_with_map"])
+        accuracy, count = scores["accuracy"], scores["images"]
+        error = 196 * (accuracy * (1 - accuracy) / count) ** 0.5
+        said.setdefault(
+            run.dataset,
+            f"{run.dataset}: {count} test faces, {scores['images_with_map']} with an AU map. Other faces of the same "
+            f"kind would move a CL of {number(100 * accuracy, 0)} % by about ±{number(error, 1)} points (95 %). The "
+            f"rarest expression, {rarest}, has {six[rarest]['images_with_map']} faces with a map, and counts for a "
+            "sixth of every cosine.",
+        )
+    return list(said.values())
 
 
 def codebook_truth(runs: Sequence[Run]) -> float | None:
