@@ -62,8 +62,8 @@ def test_lambda_draws_the_means_over_seeds(runs: Path, tmp_path: Path) -> None:
     accuracy = found[found["metric"] == "accuracy"].set_index("weight")
     assert accuracy["value"].to_dict() == pytest.approx({0: 80, 0.01: 81, 4: 81, 20: 81})
     assert accuracy.loc[4, "paper"] == 88.95
-    with pytest.raises(UserError, match="at least two weights"):
-        draw_lambda(gather(files[:3]), tmp_path / "none")
+    with pytest.raises(UserError, match="finished runs with AU"):
+        draw_lambda(gather(files[:2]), tmp_path / "none")
     first = (tmp_path / "lambda.png").read_bytes(), (tmp_path / "lambda.pdf").read_bytes()
     draw_lambda(gather(files), tmp_path / "lambda")
     assert first == ((tmp_path / "lambda.png").read_bytes(), (tmp_path / "lambda.pdf").read_bytes())
@@ -79,8 +79,8 @@ def test_layers_have_a_row_each_and_protocols_their_colours(runs: Path, tmp_path
     assert numbers(tmp_path / "layers")["layers"].astype(str).nunique() == 3
     assert has_colour(tmp_path / "layers", style.COLOURS[0])
     assert has_colour(tmp_path / "layers", style.COLOURS[1])
-    with pytest.raises(UserError, match="at least two sets of layers"):
-        draw_layers(gather(files[:1]), tmp_path / "none")
+    with pytest.raises(UserError, match="finished runs with AU"):
+        draw_layers(gather([scores(runs, seed=1)]), tmp_path / "none")
 
 
 def test_floors_are_drawn_beside_all_variants(runs: Path, tmp_path: Path) -> None:
@@ -137,7 +137,8 @@ def with_faithfulness(path: Path, shift: float) -> Path:
     ]
     pd.DataFrame(rows).to_csv(path.with_name("faithfulness.csv"), index=False)
     stages = [{"stage": "fc", "cam": 0.5, "attention": 1.0}, {"stage": "layer4", "cam": 0.1, "attention": 0.2}]
-    path.with_name("faithfulness.json").write_text(json.dumps({"maps": {}, "randomisation": stages}))
+    gains = {kind: {"deletion_gain": shift, "insertion_gain": 0.1, "road": -0.1} for kind in ("cam", "attention")}
+    path.with_name("faithfulness.json").write_text(json.dumps({"maps": gains, "randomisation": stages}))
     return path
 
 
@@ -151,6 +152,11 @@ def test_faithfulness_curves_are_means_over_seeds(runs: Path, tmp_path: Path) ->
     files += [with_faithfulness(make(runs, method="prm"), 0) for make in (scores, guided)]
     draw_faithfulness(gather(files), tmp_path / "g")
     assert set(numbers(tmp_path / "g")["method"]) == {"cam", "prm"}
+    many = ("wildcat", "gradcam", "gradcampp", "acol", "adl")
+    files += [with_faithfulness(make(runs, method=method), 0.3) for method in many for make in (scores, guided)]
+    draw_faithfulness(gather(files), tmp_path / "h")
+    found = numbers(tmp_path / "h").set_index(["method", "variant", "kind", "measure"])["value"]
+    assert found["acol", "au", "cam", "deletion_gain"] == 0.3
     with pytest.raises(UserError, match=r"no scores file has a faithfulness\.csv"):
         draw_faithfulness(gather([scores(runs)]), tmp_path / "n")
 

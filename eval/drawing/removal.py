@@ -16,6 +16,8 @@ from pipeline.errors import UserError
 
 CURVES = {"deletion": "deletion", "insertion": "insertion", "road": "ROAD"}
 DRAWN = {"deletion": ("deletion",), "insertion": ("insertion",), "road": ("road_morf", "road_lerf")}
+GAINS = {"deletion_gain": "deletion", "insertion_gain": "insertion", "road": "ROAD"}
+FEW = 6  # methods that have room for curves
 DASHES = {"road_lerf": "--"}
 KEYS = ["dataset", "protocol", "method", "variant", "guidance", "kind", "measure"]
 
@@ -23,8 +25,9 @@ KEYS = ["dataset", "protocol", "method", "variant", "guidance", "kind", "measure
 def draw_faithfulness(runs: Sequence[Run], out: Path) -> None:
     """Draw the mean curves of each variant over seeds, CAM and attention side by side, dotted those of random rankings.
 
-    One method has a row per measure, the last one the cascade of random weights; several methods have a row each with
-    deletion and insertion. ROAD is drawn for the most relevant pixels first, and dashed for the least relevant first.
+    One method has a row per measure, the last one the cascade of random weights; a few methods have a row each with
+    deletion and insertion; of many, what their maps are better by than random ones is drawn as dots. ROAD is drawn for
+    the most relevant pixels first, and dashed for the least relevant first.
     """
     found = [one for one in runs if one.state == "done" and one.path.with_name("faithfulness.csv").is_file()]
     if not found:
@@ -35,7 +38,7 @@ def draw_faithfulness(runs: Sequence[Run], out: Path) -> None:
     )
     places = list(dict.fromkeys(zip(means["dataset"], means["protocol"], means["method"], strict=True)))
     handles: dict[str, Any] = {}
-    draw = _one if len(places) == 1 else _several
+    draw = _one if len(places) == 1 else _several if len(places) <= FEW else _gains
     draw(means, places, handles, out)
 
 
@@ -51,7 +54,12 @@ def _table(one: Run) -> pd.DataFrame:
         for step, stage in enumerate(found.get("randomisation", []))
         for kind in MAPS
     ]
-    joined = pd.concat([curves.assign(label=""), pd.DataFrame(stages)], ignore_index=True)
+    gains = [
+        {"kind": kind, "measure": name, "step": 0, "label": "", "value": values.get(name)}
+        for kind, values in found.get("maps", {}).items()
+        for name in GAINS
+    ]
+    joined = pd.concat([curves.assign(label=""), pd.DataFrame(stages), pd.DataFrame(gains)], ignore_index=True)
     guidance = f"{one.weight:g} {one.layers} {one.map}" if one.weight else "plain"
     return joined.assign(
         dataset=one.dataset,
@@ -105,6 +113,34 @@ def _several(means: pd.DataFrame, places: Places, handles: dict[str, Any], out: 
             axes.set_title(f"{measure},\n{MAPS[kind]}")
         drawn.supxlabel("share of pixels removed or shown (dotted: in random order)", fontsize=7)
         drawn.supylabel("probability of the answer", fontsize=7)
+        house.legend(drawn, handles, columns=3, above=True)
+        house.save(drawn, out, means)
+
+
+def _gains(means: pd.DataFrame, places: Places, handles: dict[str, Any], out: Path) -> None:
+    """Draw how much better each map orders the pixels than a random one; right of 0 is better than chance."""
+    with house.figure(2 * (4.2 * len(places) + 12) + 16) as drawn:
+        grid = drawn.subplots(len(MAPS), len(GAINS), sharey=True, sharex="col", squeeze=False)
+        for line, (kind, title) in zip(grid, MAPS.items(), strict=True):
+            for axes, (measure, name) in zip(line, GAINS.items(), strict=True):
+                axes.axvline(0, color=house.INK, linestyle=":", linewidth=0.8)
+                axes.grid(axis="x")
+                axes.locator_params(axis="x", nbins=3)
+                axes.set_title(f"{title},\n{name}")
+                own = means[(means["kind"] == kind) & (means["measure"] == measure)]
+                for row in own[own["value"].notna()].to_dict("records"):
+                    colour, marker = house.STYLES[row["variant"]]
+                    place = places.index((row["dataset"], row["protocol"], row["method"]))
+                    dot = axes.plot(row["value"], place, color=colour, marker=marker, linestyle="none")[0]
+                    handles.setdefault(VARIANTS[row["variant"]], dot)
+        several = len({place[:2] for place in places}) > 1
+        names = [
+            f"{method_name(m)}, {dataset} ({protocol})" if several else method_name(m)
+            for dataset, protocol, m in places
+        ]
+        grid[0][0].set_yticks(range(len(places)), labels=names)
+        grid[0][0].set_ylim(len(places) - 0.5, -0.5)
+        drawn.supxlabel("gain over a random order of the pixels; right of 0 is better", fontsize=7)
         house.legend(drawn, handles, columns=3, above=True)
         house.save(drawn, out, means)
 
