@@ -2,7 +2,6 @@
 
 import html
 import json
-import os
 import re
 import sys
 
@@ -257,7 +256,7 @@ def test_claims_of_the_made_up_runs(folder):
     compared = [
         line
         for name in ("table1", "controls")
-        for line in tables.read(comparisons.of_experiment(name, "table1", _of(grid, found, name), folder)[0])
+        for line in tables.read(comparisons.of_experiment(_of(grid, found, name))[0])
     ]
     rows = comparisons.chosen(compared, base)
     judged = {one.name: one for one in (*claims.paper(rows, found, base), *trust.checks(rows, found, base))}
@@ -288,15 +287,13 @@ def _claims(folder):
     return claims.paper([], found, runs.base(grid, found))
 
 
-def test_a_comparison_older_than_its_runs_is_made_again(small):
+def test_a_run_whose_faces_are_not_there_cannot_be_compared(small):
+    (run_folder(small) / "images.csv").unlink()
     grid = runs.read(small / "grid.json")
-    own = _of(grid, runs.read_runs(grid, small), "table1")
-    path = small / "tables" / "table1-guidance.csv"
-    path.parent.mkdir()
-    path.write_text("of,disk\n")
-    assert comparisons.of_experiment("table1", "table1", own, small / "tables")[0] == "of,disk\n"
-    os.utime(path, (0, 0))
-    assert "attention_cosine" in comparisons.of_experiment("table1", "table1", own, small / "tables")[0]
+    text, said = comparisons.of_experiment(_of(grid, runs.read_runs(grid, small), "table1"))
+    assert text == ""
+    assert said[0].startswith("Cannot be made:")
+    assert "images.csv does not exist" in said[0]
 
 
 # --- how far to trust it

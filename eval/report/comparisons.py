@@ -1,7 +1,6 @@
 """The paired comparisons of a page: with AU against without, and against controls."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 from eval.compare import MEAN, NOTES, compare
 from eval.pairs import judge
@@ -18,23 +17,13 @@ ORDER = (
 PAIR = ("dataset", "protocol", "method", "guidance", "against", "metric")
 
 
-def of_experiment(name: str, kind: str, runs: Sequence[Run], folder: Path) -> tuple[str, list[str]]:
-    """Return an experiment's comparisons as CSV text, and their notes.
-
-    The workflow's `<experiment>-guidance.csv` is taken if all runs are done and older. Otherwise those that are done
-    are compared here, but for sweeps, whose many comparisons take minutes; the text is empty where there is none.
-    """
-    path = folder / f"{name}-guidance.csv"
-    finished = all(run.state == "done" for run in runs)
-    if finished and path.is_file() and path.stat().st_mtime >= max(run.written for run in runs):
-        return path.read_text(encoding="utf-8"), list(NOTES)
-    if kind not in tables.ONE_SETTING:
-        return "", []
+def of_experiment(runs: Sequence[Run]) -> tuple[str, list[str]]:
+    """Compare the runs of an experiment that are done; return CSV text, empty where there is no pair, and its notes."""
     try:
         table = compare([judge(run.entry) for run in done(runs)])
     except UserError as error:
         return "", [f"Cannot be made: {error}"]
-    return ("" if table.empty else table.to_csv(index=False)), list(NOTES)
+    return ("", []) if table.empty else (table.to_csv(index=False), list(NOTES))
 
 
 def table(name: str, text: str, said: Sequence[str]) -> Table:

@@ -88,7 +88,7 @@ def _tables(
         members = [by_folder[folder] for folder in experiment["runs"]]
         state = f"{len(runs.done(members))} of {len(members)} runs"
         own = shown[f"Experiment {name}, {state}"] = list(tables.of_experiment(name, experiment["kind"], members))
-        text, said = comparisons.of_experiment(name, experiment["kind"], members, results / "tables")
+        text, said = comparisons.of_experiment(members)
         if said:
             own.insert(len(tables.OWN.get(experiment["kind"], ())), comparisons.table(name, text, said))
         compared += tables.read(text)
