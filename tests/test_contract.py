@@ -6,10 +6,10 @@ from torch import nn
 
 from pipeline.plugins import names
 from train import checkpoint
-from train.config import method_options
 from train.data import Prepared
 from train.losses import attention, au_loss
 from train.method import Batch, build
+from train.options import method_options
 
 VIT = {"model__backbone": "deit_micro", "guidance__layers": (1,)}
 TOKENS = {"model__backbone": "ir50_micro", "guidance__layers": (1,)}

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.errors import UserError
 from tests.test_heads import GivenFeatures
 from train.losses import au_loss
 from train.method import Batch
@@ -138,9 +137,3 @@ def test_the_share_is_drawn_from_beta(beta, spread, monkeypatch):
         mixing.augment(numbered(2, size=4), seeded(seed))
     assert np.std(asked) == pytest.approx(spread, rel=0.15)
     assert np.mean(asked) == pytest.approx(0.5, abs=0.08)
-
-
-@pytest.mark.parametrize("options", [{"beta": 0.0}, {"prob": 1.5}, {"prob": -0.1}])
-def test_options_out_of_range_are_refused(options):
-    with pytest.raises(UserError, match="beta must be above 0 and prob in"):
-        method(**options)

@@ -1,16 +1,21 @@
 """CAM by hand, and what a card refuses: misspelt names, values that no training can use."""
 
+import numpy as np
 import pytest
+import timm
 import torch
 import yaml
 from pydantic import ValidationError
 
 from pipeline.errors import UserError
-from train import config
+from pipeline.expressions import Expression
+from pipeline.plugins import names
+from train import config, options, zoo
 from train.backbone import Backbone
-from train.config import check_model, method_options, needed_weights
+from train.config import check_model, needed_weights
 from train.method import Batch, Output, build
 from train.methods.cam import Cam
+from train.options import method_options
 
 
 class TwoChannels(Backbone):
@@ -56,6 +61,21 @@ def test_mean_of_the_cam_is_the_logit_without_bias(make_card, batch):
         torch.testing.assert_close(means + method.fc.bias[label], output.logits[:, label], rtol=1e-4, atol=1e-5)
 
 
+def test_classes_may_be_given_in_any_form(make_card, batch):
+    torch.manual_seed(0)
+    method = build(make_card()).eval()
+    output = method(batch.images)
+    labels = [Expression.FEAR, Expression.ANGER, Expression.NEUTRAL, Expression.SADNESS]
+    expected = method.cam(output, torch.tensor([int(label) for label in labels]))
+    numbers = [int(label) for label in labels]
+    for classes in (labels, numbers, tuple(numbers), np.array(numbers, np.int32), torch.tensor(numbers).int()):
+        assert torch.equal(method.cam(output, classes), expected)
+    assert torch.equal(method.cam(output, Expression.FEAR)[0], expected[0])
+    for wrong in ([1, 2], torch.zeros(4, 7), [0.2, 0.3, 1.0, 2.0]):
+        with pytest.raises(ValueError, match="a class is needed for each of 4 images, or one for all"):
+            method.cam(output, wrong)
+
+
 def test_classification_loss_takes_probabilities(make_card):
     method = build(make_card())
     logits, target = torch.tensor([[0.0, 1.0, 0, 0, 0, 0, 0]]), torch.tensor([[0.25, 0.75, 0, 0, 0, 0, 0]])
@@ -83,6 +103,78 @@ def test_misspelt_things_are_refused_with_one_line(make_card):
         assert text in str(caught.value)
         assert str(caught.value).startswith("run.yaml: ")
         assert "\n" not in str(caught.value)
+
+
+OPTIONS = {  # option -> (methods, values that it cannot have, what is said)
+    "mode": (["wildcat", "prm", "acol", "adl", "apvit", "gradcampp"], ["publishd", True, None], "'original' or 'publ"),
+    "maps": (["wildcat"], [0, -1, "8", 8.0, True], ""),
+    "kmax": (["wildcat"], ["0.5", -0.1, float("nan"), float("inf")], ""),
+    "kmin": (["wildcat"], ["0.5", -1], ""),
+    "alpha": (["wildcat"], ["x", None, [0.6]], "valid number"),
+    "threshold": (["acol", "adl"], ["high", 0, 1.1, -0.5], ""),
+    "width": (["acol"], [0, 1.5], ""),
+    "window": (["prm"], [2, "3", 3.0, 99, 0, -1], ""),
+    "drop_rate": (["adl"], [4, -0.1, "half"], ""),
+    "beta": (["cutmix"], [0, -1.0, "1"], ""),
+    "prob": (["cutmix"], [1.5, -0.1], ""),
+    "keep": (["apvit"], [0, 0.9], "integer|greater than or equal to 1"),
+    "rate": (["apvit"], [0, 1.5], "greater than 0|less than or equal to 1"),
+    "dim": (["apvit"], [0], "greater than or equal to 1"),
+    "depth": (["apvit"], [0, 8.0], ""),
+    "heads": (["apvit"], [0], ""),
+    "mlp_ratio": (["apvit"], [0], ""),
+    "vit_weights": (
+        ["apvit"],
+        ["imagnet", "weights/"],
+        r"there are no weights '.*'( \(did you mean 'imagenet'\?\))?; available: imagenet, none, or a file ending in",
+    ),
+}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_values_that_an_option_cannot_have_are_refused_by_name(option, make_card):
+    methods, values, said = OPTIONS[option]
+    for method in methods:
+        for value in values:
+            with pytest.raises(UserError, match=rf"^run\.yaml: model\.options\.{option}: .*({said})") as caught:
+                check_model(make_card(method=method, model__options={option: value}), key="run.yaml")
+            assert "\n" not in str(caught.value)
+
+
+def test_every_option_declares_its_values():
+    declared = {name for method in names("train.methods") for name in method_options(method)}
+    assert declared == OPTIONS.keys()
+
+
+def test_values_that_an_option_can_have_are_kept_as_they_are(make_card):
+    """A count of pixels and a share of them differ by their type."""
+    allowed = {"wildcat": {"kmax": 1, "kmin": 1.0, "alpha": -2}, "adl": {"drop_rate": 0, "threshold": None}}
+    for method, values in allowed.items():
+        card = make_card(method=method, model__options=values)
+        check_model(card)
+        assert [(value, type(value)) for value in card.model.options.values()] == [
+            (value, type(value)) for value in values.values()
+        ]
+
+
+def test_a_misspelt_timm_network_is_refused_with_its_neighbours(make_card, monkeypatch):
+    card = make_card(model__backbone="timm/convnxt_tiny")
+    with pytest.raises(UserError) as caught:
+        check_model(card, key="run.yaml")
+    said = "run.yaml: model.backbone: timm has no network 'convnxt_tiny' (did you mean timm/convnext_tiny"
+    assert str(caught.value).startswith(said)
+    for name in ("convnext_tiny", "resnet10t.c3_in1k", "convnext_tiny_in22ft1k"):  # the last under its old name
+        check_model(make_card(model__backbone=f"timm/{name}"))
+    monkeypatch.setattr(zoo, "networks", frozenset)  # where timm is not installed
+    check_model(card)
+
+
+def test_the_networks_of_timm_are_those_that_it_registers():
+    registered = set(timm.list_models())
+    assert registered <= zoo.networks()
+    renamed = {name for name in zoo.networks() - registered if timm.is_model(name)}
+    assert len(renamed) > 100
+    assert len(zoo.networks() - registered - renamed) < 20  # keys of other tables
 
 
 @pytest.mark.parametrize("init", ["imagenet", "none", "a.pth", "b/c.pt", "net.pth.tar", "d.safetensors"])
@@ -136,7 +228,7 @@ def test_options_are_read_from_the_constructor_without_importing_it(tmp_path, mo
     )
     (folder / "child.py").write_text("from train.methods.parent import Parent\nclass Child(Parent):\n    x = 1\n")
     (folder / "plain.py").write_text("from train.method import Method\nclass Plain(Method):\n    pass\n")
-    monkeypatch.setattr(config, "ROOT", tmp_path)
+    monkeypatch.setattr(options, "ROOT", tmp_path)
     assert method_options("parent") == method_options("child") == ["kmax", "alpha"]
     assert method_options("plain") == []
 

@@ -158,14 +158,37 @@ def test_a_map_needs_no_gradients_outside():
 
 
 def test_what_cannot_be_traced_is_refused():
-    class SelfAttention(nn.Module):
-        pass
-
     network = GivenFeatures()
-    network.blocks = nn.ModuleList([SelfAttention()])
+    network.attends = True
     with pytest.raises(UserError, match=r"model\.options\.mode: .* transformer"):
         Prm(network, 2)
     Prm(network, 2, mode="published")
-    for window in (2, 0, -1):
-        with pytest.raises(UserError, match=r"model\.options\.window"):
-            Prm(GivenFeatures(), 2, window=window)
+
+
+ATTENDING = ["cait_xxs24_224", "xcit_nano_12_p8_224", "edgenext_xx_small", "efficientvit_b0", "twins_svt_small"]
+
+
+@pytest.mark.parametrize(
+    "name", [*ATTENDING, "coat_lite_tiny", "botnet26t_256", "sequencer2d_s", "vit_tiny_patch16_224"]
+)
+def test_networks_whose_places_look_at_each_other_are_told_by_what_they_compute(name):
+    network = backbone.build(Model(backbone=f"timm/{name}", init="none", image_size=64))
+    with pytest.raises(UserError, match=r"model\.options\.mode: .* a transformer has mode published"):
+        Prm(network, 2)
+
+
+@pytest.mark.parametrize("name", ["mixer_s32_224", "tresnet_m"])
+def test_a_map_does_not_depend_on_batch_neighbours(name):
+    torch.manual_seed(0)
+    method = Prm(backbone.build(Model(backbone=f"timm/{name}", init="none", image_size=64)), 7).eval()
+    images = torch.randn(3, 3, 64, 64) * torch.tensor([1.0, 3.0, 0.5])[:, None, None, None]
+    with torch.no_grad():
+        together = method.cam(method(images), [2, 5, 1])
+        for number, label in enumerate([2, 5, 1]):
+            alone = method.cam(method(images[number : number + 1]), [label])[0]
+            torch.testing.assert_close(together[number], alone, rtol=0, atol=1e-5 * alone.max().item())
+
+
+def test_a_window_larger_than_the_map_is_refused():
+    with pytest.raises(UserError, match=r"model\.options\.window: 5 px do not fit into layer 5, which has 3"):
+        Prm(GivenFeatures(), 2, mode="published", window=5)(torch.zeros(1, 2, 4, 3))

@@ -122,6 +122,45 @@ def test_a_size_that_a_network_cannot_have_is_refused():
             backbone.build(Model(backbone=name, init="none", image_size=70))
 
 
+@pytest.mark.parametrize(
+    ("name", "size", "said"),
+    [
+        ("maxvit_tiny_tf_224", 112, r"must be divisible by window .*; its own size is 224 px"),
+        ("coatnet_0_rw_224", 112, r"its own size is 224 px"),
+        ("dla34", 112, r"size of tensor a .* must match"),
+        ("hrnet_w18_small", 112, r"size of tensor a .* must match"),
+        ("halonet26t", 64, r"cannot be built for 64 px; its own size is 256 px"),
+    ],
+)
+def test_a_size_that_a_network_only_fails_on_in_use_is_refused_when_it_is_built(name, size, said):
+    with pytest.raises(UserError, match=said) as caught:
+        backbone.build(Model(backbone=f"timm/{name}", init="none", image_size=size))
+    assert str(caught.value).startswith(f"model.image_size: timm/{name} cannot be built for {size} px")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_image_that_tries_a_network_leaves_no_trace():
+    """Neither batch statistics nor the generator, which start values are drawn from, move."""
+    torch.manual_seed(5)
+    reference = timm.create_model("resnet10t")
+    drawn = torch.randn(3)
+    torch.manual_seed(5)
+    ours = backbone.build(Model(backbone="timm/resnet10t", init="none", image_size=64))
+    assert torch.equal(torch.randn(3), drawn)
+    assert all(module.training for module in ours.modules())
+    assert torch.equal(ours.network.bn1.running_var, torch.ones_like(ours.network.bn1.running_var))
+    assert torch.equal(ours.network.layer4[0].conv1.weight, reference.layer4[0].conv1.weight)
+
+
+def test_a_network_of_one_stride_without_a_final_norm_gives_its_maps():
+    torch.manual_seed(0)
+    ours = backbone.build(Model(backbone="timm/convmixer_768_32", init="none", image_size=56)).eval()
+    images = torch.randn(1, 3, 56, 56)
+    with torch.no_grad():
+        expected = ours.network.blocks(ours.network.stem(images))
+        torch.testing.assert_close(ours(images)[5], expected)
+
+
 def test_timm_weights_from_safetensors(tmp_path):
     torch.manual_seed(2)
     reference = timm.create_model("resnet10t")

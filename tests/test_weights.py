@@ -133,3 +133,9 @@ def test_timm_weights_have_their_address():
     found = train.weights.find("backbone:timm/resnet10t.c3_in1k")
     assert found.url == "https://huggingface.co/timm/resnet10t.c3_in1k/resolve/main/model.safetensors"
     assert found.name == "timm/resnet10t.c3_in1k.safetensors"
+
+
+def test_weights_that_timm_does_not_publish_are_refused():
+    for name in ("resnet10t.nope", "resnet19"):
+        with pytest.raises(UserError, match=rf"model\.backbone: timm publishes no weights of '{name}'"):
+            train.weights.find(f"backbone:timm/{name}")

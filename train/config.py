@@ -2,7 +2,6 @@
 
 import ast
 import hashlib
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,6 +10,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from pipeline.errors import UserError
 from pipeline.plugins import ROOT, check, suggestion
+from train.options import SUFFIXES, declared, method_options, source, start
+from train.zoo import check_network
 
 Layer = Annotated[int, Field(ge=1, le=5)]
 Control = Literal["shuffled", "landmarks", "uniform", "agnostic"]  # drawn in train/controls.py
@@ -30,7 +31,6 @@ BACKBONES = {  # name -> its layers; built in train/backbones, which also knows 
 TIMM = "timm/<name>"
 WEIGHTS = ROOT / "train" / "weights.yaml"  # the pretrained files that exist for them
 MS1M = "backbone_ir50_ms1m_epoch120.pth"  # lies on Google Drive, which hands out no file without a person
-SUFFIXES = (".pth", ".pt", ".tar", ".safetensors")  # of a file with weights
 
 
 class Strict(BaseModel):
@@ -71,8 +71,7 @@ class Model(Strict):
     backbone: str = Field("resnet50", description=f"{', '.join(BACKBONES)} or {TIMM}")
     init: str = Field(
         "imagenet",
-        description="imagenet, none, ms1m (ir50), or the path of a file with weights or of a run's checkpoint; "
-        "{variant} in it is the run's own",
+        description="imagenet, none, ms1m (ir50), or the path of a file with weights or of a run's checkpoint",
     )
     weights: Path = Field(Path("weights"), description="folder that `snakemake weights` fills")
     image_size: int = Field(224, ge=32, description="side of the network's input, pixels")
@@ -173,7 +172,7 @@ def read_card(path: Path) -> Card:
 
 
 def check_model(card: Card, key: str = "") -> None:
-    """Raise UserError if the method, one of its options, the backbone or its initial weights do not exist."""
+    """Raise UserError if the method, the backbone or its initial weights do not exist, or on a wrong option."""
     lead = f"{key}: " if key else ""
     check("train.methods", card.method, f"{lead}method")
     known = method_options(card.method)
@@ -181,6 +180,10 @@ def check_model(card: Card, key: str = "") -> None:
         if name not in known:
             what = suggestion(name, known) if known else "; it takes none"
             raise UserError(f"{lead}model.options: the method {card.method} has no option {name!r}{what}")
+    try:
+        declared(card.method).model_validate(card.model.options)
+    except ValidationError as error:
+        raise UserError(f"{lead}model.options.{explain(error)}") from None
     _check_backbone(card, lead)
     _check_init(card.model, lead)
 
@@ -191,6 +194,8 @@ def _check_backbone(card: Card, lead: str) -> None:
     if kind not in (*BACKBONES, TIMM):
         choices = suggestion(backbone, [*BACKBONES, TIMM])
         raise UserError(f"{lead}model.backbone: there is no backbone {backbone!r}{choices}")
+    if kind == TIMM:
+        check_network(backbone.removeprefix("timm/"), f"{lead}model.backbone")
     suitable = method_backbones(card.method)
     if kind not in suitable:
         raise UserError(
@@ -205,9 +210,10 @@ def _check_backbone(card: Card, lead: str) -> None:
 
 def _check_init(model: Model, lead: str) -> None:
     backbone, init = model.backbone, model.init
-    if init not in ("imagenet", "none", "ms1m") and not init.endswith(SUFFIXES):
-        choices = f"{suggestion(init, ['imagenet', 'none', 'ms1m'])}, or a file ending in {' '.join(SUFFIXES)}"
-        raise UserError(f"{lead}model.init: there are no weights {init!r}{choices}")
+    try:
+        start(init, "imagenet", "none", "ms1m")
+    except ValueError as error:
+        raise UserError(f"{lead}model.init: {error}") from None
     if init == "ms1m" and backbone != "ir50":
         raise UserError(f"{lead}model.init: the ms1m weights are of ir50, not of {backbone}")
     if init == "imagenet" and not backbone.startswith("timm/") and f"backbone:{backbone}" not in known_weights():
@@ -219,34 +225,11 @@ def _check_init(model: Model, lead: str) -> None:
 
 def method_backbones(name: str) -> list[str]:
     """List the backbones that a method runs on: the constant BACKBONES of its file, else all that have a layer 5."""
-    for part in _source(name).body:
+    for part in source(name).body:
         match part:
             case ast.Assign([ast.Name("BACKBONES")], names):
                 return list(ast.literal_eval(names))
     return [*(backbone for backbone, layers in BACKBONES.items() if 5 in layers), TIMM]
-
-
-def method_options(name: str) -> list[str]:
-    """List the options of a method: the keyword-only arguments of its constructor, read without importing torch.
-
-    A class whose constructor takes none has the options of the method that it derives from.
-    """
-    tree = _source(name)
-    parents = {
-        alias.asname or alias.name: part.module.rpartition(".")[2]
-        for part in tree.body
-        if isinstance(part, ast.ImportFrom) and part.module and part.module.startswith("train.methods.")
-        for alias in part.names
-    }
-    for part in tree.body:
-        bases = (
-            {base.id for base in part.bases if isinstance(base, ast.Name)} if isinstance(part, ast.ClassDef) else set()
-        )
-        if bases & {"Method", *parents}:
-            return _constructor_options(part) or [
-                o for base in bases & set(parents) for o in method_options(parents[base])
-            ]
-    return []
 
 
 def training_card(card: Card) -> Card:
@@ -254,21 +237,11 @@ def training_card(card: Card) -> Card:
 
     `TRAINED_AS` is a constant in the file of a method that only reads another one's network in its own way.
     """
-    for part in _source(card.method).body:
+    for part in source(card.method).body:
         match part:
             case ast.Assign([ast.Name("TRAINED_AS")], ast.Constant(str(other))):
                 return card.model_copy(update={"method": other, "model": card.model.model_copy(update={"options": {}})})
     return card
-
-
-@cache
-def _source(method: str) -> ast.Module:
-    return ast.parse((ROOT / "train" / "methods" / f"{method}.py").read_text(encoding="utf-8"))
-
-
-def _constructor_options(kind: ast.stmt) -> list[str]:
-    functions = [part for part in ast.walk(kind) if isinstance(part, ast.FunctionDef) and part.name == "__init__"]
-    return [argument.arg for function in functions for argument in function.args.kwonlyargs]
 
 
 def known_weights() -> dict[str, str]:

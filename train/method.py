@@ -1,7 +1,9 @@
 """What every method is: a network with a head, a loss, an augmentation and a class activation map."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import cast
+from functools import wraps
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -58,12 +60,21 @@ class Method(nn.Module):
     needs_gradient = False
     backbone: Backbone
 
+    def __init_subclass__(cls, **named: Any) -> None:
+        """Let every method's `cam` take classes as its callers have them."""
+        super().__init_subclass__(**named)
+        if "cam" in vars(cls):
+            cls.cam = _with_any_classes(cls.cam)  # type: ignore[method-assign]
+
     def forward(self, images: Tensor, target: Tensor | None = None) -> Output:
         """Classify images (b, 3, h, w); `target` (b, k) only where the method's training needs it."""
         raise NotImplementedError
 
     def cam(self, output: Output, classes: Tensor) -> Tensor | None:
-        """Return the raw map (b, h, w) of one class (b,) per image at native size, or None if there is none."""
+        """Return the raw map (b, h, w) of one class per image at native size, or None if there is none.
+
+        Callers may give the classes as any tensor, array or list of numbers or expressions, or one for all images.
+        """
         raise NotImplementedError
 
     def augment(self, batch: Batch, generator: torch.Generator | None = None) -> Batch:
@@ -84,6 +95,19 @@ class Method(nn.Module):
     def head_parameters(self) -> list[nn.Parameter]:
         """Parameters of the last stage and the head, which `head_lr_ratio` speeds up."""
         raise NotImplementedError
+
+
+def _with_any_classes(cam: Callable[..., Tensor | None]) -> Callable[..., Tensor | None]:
+    """Give a `cam` its classes as a tensor (b,) beside the logits; raise ValueError if they are none."""
+
+    @wraps(cam)
+    def wrapped(self: Method, output: Output, classes: Any) -> Tensor | None:
+        chosen, count = torch.as_tensor(classes, device=output.logits.device), len(output.logits)
+        if chosen.shape not in ((), (count,)) or chosen.is_floating_point():
+            raise ValueError(f"a class is needed for each of {count} images, or one for all; not {classes!r}")
+        return cam(self, output, chosen.long().expand(count))
+
+    return wrapped
 
 
 def published(mode: str) -> bool:

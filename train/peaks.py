@@ -53,6 +53,22 @@ class RandomWalk(TorchFunctionMode):
         return RULES.get(function, function)(*args, **(kwargs or {}))
 
 
+class Attention(TorchFunctionMode):
+    """While active, notes whether a network weighs places by each other: by a softmax, products of features, an LSTM.
+
+    There the random walk has no rule, and no probabilities.
+    """
+
+    found = False
+
+    def __torch_function__(
+        self, function: Callable, types: Any, args: tuple = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Call a function and look which it is."""
+        self.found |= function in ATTENTION
+        return function(*args, **(kwargs or {}))
+
+
 class _Spread(torch.autograd.Function):
     """A layer whose backward pass shares relevance by what each value adds to `spread`, linear and not negative."""
 
@@ -76,12 +92,12 @@ class _Spread(torch.autograd.Function):
 def _affine(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Positive connections share; bias and negative ones only count for the value."""
 
-    def rule(values: Tensor, weight: Tensor, bias: Tensor | None = None, *geometry: Any) -> Tensor:
+    def rule(values: Tensor, weight: Tensor, bias: Tensor | None = None, *geometry: Any, **named: Any) -> Tensor:
         positive = weight.detach().clamp(min=0)
         return _Spread.apply(
             values,
-            lambda given: function(given, weight, bias, *geometry),
-            lambda counted: function(counted, positive, None, *geometry),
+            lambda given: function(given, weight, bias, *geometry, **named),
+            lambda counted: function(counted, positive, None, *geometry, **named),
         )
 
     return rule
@@ -137,4 +153,8 @@ RULES: dict[Any, Callable] = {
     F.avg_pool2d: _average(F.avg_pool2d),
     **dict.fromkeys((torch.add, Tensor.add, Tensor.add_), _sum),
     **dict.fromkeys((torch.mul, Tensor.mul, Tensor.mul_), _product),
+}
+ATTENTION = {
+    *(F.softmax, torch.softmax, Tensor.softmax, F.scaled_dot_product_attention, F.multi_head_attention_forward),
+    *(torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm, Tensor.bmm, torch.baddbmm, torch.einsum, torch.lstm),
 }

@@ -113,7 +113,10 @@ def _stated(name: str) -> str:
 def _timm_url(name: str) -> str:
     from timm.models import get_pretrained_cfg  # noqa: PLC0415  (as above)
 
-    settings = get_pretrained_cfg(name)
+    try:
+        settings = get_pretrained_cfg(name)
+    except RuntimeError:  # the network is there, but not with weights of this tag
+        settings = None
     if settings is None or not settings.hf_hub_id:
         raise UserError(f"model.backbone: timm publishes no weights of {name!r}; see timm.list_pretrained()")
     return f"https://huggingface.co/{settings.hf_hub_id}/resolve/main/model.safetensors"

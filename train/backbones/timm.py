@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import timm
+import torch
 from torch import Tensor, nn
 
 from pipeline.errors import UserError
 from train.backbone import Backbone, load_weights
+from train.peaks import Attention
 
 LAYERS = 5
 
@@ -40,12 +42,24 @@ class TimmBackbone(Backbone):
         self.modules_taken = [stages[number]["module"] for number in self.taken]
         numbers = range(LAYERS + 1 - len(self.taken), LAYERS + 1)
         self.channels = {layer: stages[number]["num_chs"] for layer, number in zip(numbers, self.taken, strict=True)}
+        self.attends = self._try(name, image_size)
+
+    def _try(self, name: str, image_size: int) -> bool:
+        """Send one image through; return whether it met attention, raise UserError if the size does not fit."""
+        try:
+            with torch.no_grad(), Attention() as attention:
+                self.eval()(torch.zeros(1, 3, image_size, image_size))
+        except (AssertionError, RuntimeError, ValueError) as error:
+            raise _unfit(name, image_size, error) from None
+        self.train()
+        return attention.found
 
     def forward(self, images: Tensor) -> dict[int, Tensor]:
         """Return the features of the layers that the network has, channels first."""
         maps = self.network.forward_intermediates(images, indices=self.taken, intermediates_only=True)
         if self.plain:
-            maps[-1] = self.network.norm(maps[-1].movedim(1, -1)).movedim(-1, 1)
+            norm = getattr(self.network, "norm", nn.Identity())  # a few have none
+            maps[-1] = norm(maps[-1].movedim(1, -1)).movedim(-1, 1)
         return dict(zip(self.channels, maps, strict=True))
 
     def last_stage_parameters(self) -> list[nn.Parameter]:
@@ -95,5 +109,10 @@ def _create(name: str, image_size: int) -> Any:
     except RuntimeError:
         raise UserError(f"model.backbone: timm has no network {name!r}; see timm.list_models()") from None
     except (AssertionError, ValueError) as error:
-        said = " ".join(str(error).split())[:100]
-        raise UserError(f"model.image_size: timm/{name} cannot be built for {image_size} px: {said}") from None
+        raise _unfit(name, image_size, error) from None
+
+
+def _unfit(name: str, image_size: int, error: Exception) -> UserError:
+    said, made = " ".join(str(error).split())[:100], timm.get_pretrained_cfg(name)
+    size = f"; its own size is {made.input_size[-1]} px" if made else ""
+    return UserError(f"model.image_size: timm/{name} cannot be built for {image_size} px{said and f': {said}'}{size}")

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from train.backbone import Backbone
 from train.method import Method, Output, published, start_head
+from train.options import Count, Mode, Share
 
 
 class Acol(Method):
@@ -24,9 +25,9 @@ class Acol(Method):
         backbone: Backbone,
         classes: int,
         *,
-        mode: str = "original",
-        threshold: float | None = None,
-        width: int = 1024,
+        mode: Mode = "original",
+        threshold: Share | None = None,
+        width: Count = 1024,
     ) -> None:
         super().__init__()
         self.backbone = backbone

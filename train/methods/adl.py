@@ -11,6 +11,7 @@ from train.backbones.resnet import ResNet, start_convolutions
 from train.config import Model
 from train.method import Output, published
 from train.methods.cam import Cam
+from train.options import Mode, Probability, Share
 
 BACKBONES = ("resnet50", "resnet50_small_maps", "resnet18", "resnet18_half")
 
@@ -34,9 +35,9 @@ class Adl(Cam):
         backbone: Backbone,
         classes: int,
         *,
-        mode: str = "original",
-        drop_rate: float | None = None,
-        threshold: float | None = None,
+        mode: Mode = "original",
+        drop_rate: Probability | None = None,
+        threshold: Share | None = None,
     ) -> None:
         if not isinstance(backbone, ResNet):
             raise UserError(

@@ -9,6 +9,7 @@ from pipeline.errors import UserError
 from train.backbone import Backbone, load_weights, weights_file
 from train.config import Model
 from train.method import Method, Output, published
+from train.options import Count, Mode, Positive, Share, Start
 
 BACKBONES = ("ir50", "ir50_micro")
 OLD_PARTS = ("patch_embed.", "head.")  # of timm's first vit_small, which have no place here
@@ -35,17 +36,17 @@ class ApVit(Method):
         backbone: Backbone,
         classes: int,
         *,
-        mode: str = "original",
-        keep: int = 160,
-        rate: float = 0.9,
-        dim: int = 768,
-        depth: int = 8,
-        heads: int = 8,
-        mlp_ratio: float = 3.0,
-        vit_weights: str = "none",
+        mode: Mode = "original",
+        keep: Count = 160,
+        rate: Share = 0.9,
+        dim: Count = 768,
+        depth: Count = 8,
+        heads: Count = 8,
+        mlp_ratio: Positive = 3.0,
+        vit_weights: Start = "none",
     ) -> None:
         super().__init__()
-        _check(backbone, keep=keep, rate=rate, dim=dim, heads=heads)
+        _check(backbone, dim, heads)
         self.published = published(mode)
         self.backbone, self.keep, self.vit_weights = backbone, keep, vit_weights
         self.projection = nn.Conv2d(backbone.channels[1], dim, kernel_size=1)
@@ -136,14 +137,11 @@ def strongest(tokens: Tensor, scores: Tensor, count: int) -> Tensor:
     return tokens.take_along_dim(chosen[:, :, None], 1)
 
 
-def _check(backbone: Backbone, *, keep: int, rate: float, dim: int, heads: int) -> None:
-    lead = "model.options: the method apvit"
+def _check(backbone: Backbone, dim: int, heads: int) -> None:
     if not hasattr(backbone, "grid"):
         raise UserError(f"model.backbone: the method apvit runs on {' and '.join(BACKBONES)} only")
-    if keep < 1 or not 0 < rate <= 1:
-        raise UserError(f"{lead} keeps at least 1 token and a rate above 0 and up to 1; not {keep} and {rate}")
     if dim % heads:
-        raise UserError(f"{lead} needs a dim that its heads divide; {heads} heads do not divide {dim}")
+        raise UserError(f"model.options.heads: the heads of apvit divide its dim; {heads} do not divide {dim}")
 
 
 def _split_positions(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

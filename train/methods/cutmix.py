@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.errors import UserError
 from train.backbone import Backbone
 from train.method import Batch
 from train.methods.cam import Cam
+from train.options import Positive, Probability
 
 
 class CutMix(Cam):
@@ -16,10 +16,8 @@ class CutMix(Cam):
     The box has the share 1 - lambda of the image before the border cuts it (Eq. 2); targets are mixed by the area left.
     """
 
-    def __init__(self, backbone: Backbone, classes: int, *, beta: float = 1.0, prob: float = 1.0) -> None:
+    def __init__(self, backbone: Backbone, classes: int, *, beta: Positive = 1.0, prob: Probability = 1.0) -> None:
         super().__init__(backbone, classes)
-        if beta <= 0 or not 0 <= prob <= 1:
-            raise UserError(f"model.options: beta must be above 0 and prob in [0, 1], not {beta} and {prob}")
         self.beta, self.prob = beta, prob
 
     def augment(self, batch: Batch, generator: torch.Generator | None = None) -> Batch:

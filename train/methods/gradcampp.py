@@ -6,6 +6,7 @@ from train.backbone import Backbone
 from train.method import Output, published
 from train.methods.cam import Cam
 from train.methods.gradcam import gradient
+from train.options import Mode
 
 TRAINED_AS = "cam"
 
@@ -21,7 +22,7 @@ class GradCamPlusPlus(Cam):
 
     needs_gradient = True
 
-    def __init__(self, backbone: Backbone, classes: int, *, mode: str = "original") -> None:
+    def __init__(self, backbone: Backbone, classes: int, *, mode: Mode = "original") -> None:
         super().__init__(backbone, classes)
         self.published = published(mode)
 

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from pipeline.errors import UserError
 from train.backbone import Backbone
 from train.method import Method, Output, published, start_head
+from train.options import Mode, Window
 from train.peaks import find_peaks, propagate
 
 
@@ -18,12 +19,10 @@ class Prm(Method):
     `window` is the side of the window, an odd number of pixels.
     """
 
-    def __init__(self, backbone: Backbone, classes: int, *, mode: str = "original", window: int = 3) -> None:
+    def __init__(self, backbone: Backbone, classes: int, *, mode: Mode = "original", window: Window = 3) -> None:
         super().__init__()
-        if window < 1 or window % 2 == 0:
-            raise UserError(f"model.options.window: the peaks' window has an odd number of pixels, not {window}")
         self.published = published(mode)
-        if not self.published and _attends(backbone):
+        if not self.published and backbone.attends:
             raise UserError(
                 "model.options.mode: peaks are traced through convolutions; a transformer has mode published"
             )
@@ -37,6 +36,9 @@ class Prm(Method):
         features = self.backbone(images)
         maps = self.conv(features[5]).float()
         if self.published:
+            side = min(maps.shape[2:])
+            if self.window > side:
+                raise UserError(f"model.options.window: {self.window} px do not fit into layer 5, which has {side}")
             logits = F.max_pool2d(maps, self.window, stride=1).mean((2, 3))
         else:
             peaks = self.peaks(maps)
@@ -67,7 +69,3 @@ class Prm(Method):
     def head_parameters(self) -> list[nn.Parameter]:
         """Parameters of the last stage and of the convolution."""
         return [*self.backbone.last_stage_parameters(), *self.conv.parameters()]
-
-
-def _attends(network: nn.Module) -> bool:
-    return any("Attention" in type(part).__name__ for part in network.modules())

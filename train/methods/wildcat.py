@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from train.backbone import Backbone
 from train.method import Method, Output, published, start_head
+from train.options import Count, Mode, NotNegative
 
 
 class Wildcat(Method):
@@ -20,10 +21,10 @@ class Wildcat(Method):
         backbone: Backbone,
         classes: int,
         *,
-        mode: str = "original",
-        maps: int = 8,
-        kmax: float = 0.2,
-        kmin: float = 0.2,
+        mode: Mode = "original",
+        maps: Count = 8,
+        kmax: NotNegative = 0.2,
+        kmin: NotNegative = 0.2,
         alpha: float = 0.7,
     ) -> None:
         super().__init__()
