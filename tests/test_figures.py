@@ -23,10 +23,15 @@ from eval.results import gather
 from pipeline.errors import UserError, run
 from pipeline.expressions import SIX, Expression
 from tests.constructed import Constructed
-from tests.scored import guided, scores
+from tests.scored import grid, guided, scores
 from train.config import Card
 
 MakeCard = Callable[..., Card]
+
+
+@pytest.fixture(autouse=True)
+def _coarse(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(style, "DPI", 100)  # quicker to write
 
 
 @pytest.fixture
@@ -40,7 +45,7 @@ def numbers(out: Path) -> pd.DataFrame:
     """Check that a figure has its three files, is a column wide and not empty; read its numbers."""
     assert out.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
     picture = cv2.imread(str(out.with_suffix(".png")))
-    assert picture.shape[1] == pytest.approx(style.COLUMN / 25.4 * 300, abs=2)
+    assert picture.shape[1] == pytest.approx(style.COLUMN / 25.4 * style.DPI, abs=2)
     assert 0.002 < (picture.min(2) < 200).mean() < 0.9
     return pd.read_csv(out.with_suffix(".csv"))
 
@@ -100,7 +105,7 @@ def test_floors_of_several_methods_have_a_row_per_method(runs: Path, tmp_path: P
     draw_floors(gather(files), tmp_path / "many")
     draw_floors(gather(files[:2]), tmp_path / "one")
     heights = [cv2.imread(str(tmp_path / f"{name}.png")).shape[0] for name in ("many", "one")]
-    assert heights[0] - heights[1] == pytest.approx(3.6 / 25.4 * 300, abs=2)  # three rows instead of two
+    assert heights[0] - heights[1] == pytest.approx(3.6 / 25.4 * style.DPI, abs=2)  # three rows instead of two
 
 
 def test_matrices_hold_shares_and_cosines_by_hand(runs: Path, tmp_path: Path) -> None:
@@ -236,13 +241,14 @@ def test_panels_show_a_face_of_each_expression(pair: Twins, tmp_path: Path, monk
 
 
 def test_figures_of_scores_from_the_command_line(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    files = [with_faithfulness(scores(runs), 0)]
-    files += [with_faithfulness(guided(runs, weight=w, layers=layers, settings=f"{w}{layers}"), 0)
-              for w, layers in ((1, [5]), (5, [5]), (5, [5, 4]))]  # fmt: skip
-    for kind in figures.KINDS:
-        chosen = files[:1] if kind == "matrices" else files
-        command(figures, monkeypatch, kind, "--scores", *chosen, "--out", tmp_path / kind)
-        numbers(tmp_path / kind)
+    files = [scores(runs), guided(runs)]
+    expected = grid(tmp_path / "grid.json", *files, more={"seed": 1})
+    arguments = ("--scores", *files, "--grid", expected, "--experiment", "table1")
+    command(figures, monkeypatch, "reliability", *arguments, "--out", tmp_path / "r")
+    assert set(numbers(tmp_path / "r")["variant"]) == {"plain", "au"}
+    with pytest.raises(SystemExit, match="matrices are of one finished run"):
+        command(figures, monkeypatch, "matrices", *arguments, "--out", tmp_path / "m")
+    assert set(figures.KINDS) == {"lambda", "layers", "floors", "matrices", "reliability", "faithfulness"}
     with pytest.raises(SystemExit, match="give --scores, --grid or both"):
         command(figures, monkeypatch, "lambda", "--out", tmp_path / "x")
 

@@ -15,6 +15,7 @@ from eval.files import beside
 from pipeline.files import whole, write_text
 
 COLUMN = 85.0  # mm, a column of most journals
+DPI = 300
 MAP = "viridis"  # even in lightness, so it reads without colour vision and in grey print
 INK, FAINT = "#222222", "#8A8A8A"
 # Colours of Okabe and Ito, which differ for all kinds of colour vision; each line has a marker of its own too.
@@ -47,7 +48,7 @@ def figure(height: float, *, width: float = COLUMN, tight: bool = False) -> Iter
     """
     spaces = {f"figure.constrained_layout.{name}": 0.01 for name in ("w_pad", "h_pad", "wspace", "hspace")}
     with matplotlib.rc_context(_SETTINGS | spaces if tight else _SETTINGS):
-        drawn = Figure(figsize=(width / 25.4, height / 25.4), dpi=300, layout="constrained")
+        drawn = Figure(figsize=(width / 25.4, height / 25.4), dpi=DPI, layout="constrained")
         FigureCanvasAgg(drawn)
         yield drawn
 
