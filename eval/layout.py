@@ -171,6 +171,8 @@ def text(row: dict[str, Any] | None, *, counted: bool = True) -> str:
         return words.get(row["state"], UNKNOWN)
     places = digits(row["metric"], row["kind"])
     spread = "" if pd.isna(row["sd"]) else f" ± {row['sd']:.{places}f}"
+    if row["metric"].startswith("floor_") and not spread.strip(" ±0."):
+        spread = ""  # of the same faces in all runs
     return f"{row['value']:.{places}f}{spread}" + (f" ({_seeds(row)})" if counted else "")
 
 

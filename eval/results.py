@@ -117,45 +117,39 @@ def gather(
         _once(found)
         return found
     expected = _expected(grid, experiment)
-    files = files or [path for _, folder in expected.values() if (path := _scores(grid, folder)).is_file()]
-    found = [read_run(path) for path in files]
+    found = [read_run(path) for path in files or [one.path for one, _ in expected.values() if one.path.is_file()]]
     _once(found)
-    runs = {place: replace(one, state="pending") for place, (one, _) in expected.items()}
-    cards = _cards(grid)
+    runs = {place: one for place, (one, _) in expected.items()}
     for one in found:
-        if one.place not in expected:
-            if not so_far:
-                raise UserError(f"{one.path} is of no run of {_named(grid, experiment)}; leave it out")
-            continue
-        if one.scores.get("card") == cards[expected[one.place][1]]:
-            runs[one.place] = one
-        elif so_far:
-            runs[one.place] = replace(one, state="stale", scores={})
-        else:
-            raise UserError(f"{one.path} was made under another configuration than {grid}; run the workflow again")
+        if one.place in expected:
+            runs[one.place] = _current(one, expected[one.place][1], grid=grid, so_far=so_far)
+        elif not so_far:
+            raise UserError(
+                f"{one.path} is of no run of {f'{experiment} in ' if experiment else ''}{grid}; leave it out"
+            )
     return list(runs.values())
 
 
-def _scores(grid: Path, folder: str) -> Path:
-    return grid.parent / "runs" / folder / "scores.json"
-
-
-def _named(grid: Path, experiment: str | None) -> str:
-    return f"{experiment} in {grid}" if experiment else str(grid)
+def _current(one: Run, card: str, *, grid: Path, so_far: bool) -> Run:
+    if one.scores.get("card") == card:
+        return one
+    if so_far:
+        return replace(one, state="stale", scores={})
+    raise UserError(f"{one.path} was made under another configuration than {grid}; run the workflow again")
 
 
 def _expected(grid: Path, experiment: str | None) -> dict[Place, tuple[Run, str]]:
+    """List the runs of an experiment as pending, with the place of their scores and the digest of their card."""
     content = read_grid(grid)
     known = content["experiments"]
     if experiment is not None and experiment not in known:
         raise UserError(f"{grid} has no experiment {experiment!r}; it has {', '.join(known)}")
-    folders = known[experiment]["runs"] if experiment else content["runs"]
-    listed = [(_run(content["runs"][folder]), folder) for folder in folders]
-    return {one.place: (one, folder) for one, folder in listed}
-
-
-def _cards(grid: Path) -> dict[str, str]:
-    return {folder: row["card"] for folder, row in read_grid(grid)["runs"].items()}
+    found = {}
+    for folder in known[experiment]["runs"] if experiment else content["runs"]:
+        row = content["runs"][folder]
+        one = replace(_run(row), state="pending", path=grid.parent / "runs" / folder / "scores.json")
+        found[one.place] = one, row["card"]
+    return found
 
 
 def read_grid(path: Path) -> dict[str, Any]:
