@@ -13,7 +13,6 @@ that of random weights. Beside the scores stand
 """
 
 import argparse
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -101,7 +100,7 @@ def _origin(predictions: Predictions) -> Scores:
 
 def settings(card: Card) -> str:
     """Return a short hash of everything in a card but the seed, so that runs of different configurations never mix."""
-    return hashlib.sha256(card.model_dump_json(exclude={"seed"}).encode()).hexdigest()[:12]
+    return card.digest(exclude={"seed"})[:12]
 
 
 def _summary(predictions: Predictions, values: Numbers) -> Scores:

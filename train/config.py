@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,6 +22,7 @@ Precision = Annotated[Literal["off", "bf16", "fp16"], BeforeValidator(lambda val
 BACKBONES = {  # name -> its layers; built in train/backbones, which also knows timm/<name>
     "resnet18": (1, 2, 3, 4, 5),
     "resnet18_half": (1, 2, 3, 4, 5),
+    "resnet18_quarter": (1, 2, 3, 4, 5),
     "resnet50": (1, 2, 3, 4, 5),
     "resnet50_small_maps": (1, 2, 3, 4, 5),
     "deit_small": (1, 2),
@@ -106,7 +108,7 @@ class Training(Strict):
     augmentation: Literal["paper", "published"] = Field(
         "paper", description="paper: crop and flip; published: the heavier one of the code"
     )
-    amp: Precision = Field("off", description="automatic mixed precision")
+    amp: Precision = Field("off", description="automatic mixed precision; off on a CPU that would only emulate it")
     clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0 = off")
     workers: int = Field(0, ge=0, description="data loading processes")
     tensorboard: bool = Field(False, description="also write TensorBoard events (needs the package tensorboard)")
@@ -150,9 +152,17 @@ class Card(Strict):
     training: Training
     guidance: Guidance
 
-    def digest(self) -> str:
+    def line(self, **options: Any) -> str:
+        """Write the card as one line of JSON with sorted keys, so that equal cards give equal lines.
+
+        The options of a method keep the order of whoever wrote them, and a checkpoint sorts them. `options` are
+        those of pydantic's `model_dump`.
+        """
+        return json.dumps(self.model_dump(mode="json", **options), sort_keys=True)
+
+    def digest(self, **options: Any) -> str:
         """Return a fingerprint of the card; a training continues only under the card that began it."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        return hashlib.sha256(self.line(**options).encode()).hexdigest()
 
 
 def read_card(path: Path) -> Card:

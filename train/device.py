@@ -1,7 +1,8 @@
-"""Which device a training uses: one GPU for itself, or the CPU."""
+"""Which device a training uses, one GPU for itself or the CPU, and in which precision it computes there."""
 
 import fcntl
 import os
+import platform
 import random
 import tempfile
 import time
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import torch
 
+PRECISION = {"off": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+FASTER = {"bf16": ("amx_bf16", "avx512_bf16"), "fp16": ("amx_fp16", "avx512_fp16")}  # of x86 processors
 SLOTS = Path(tempfile.gettempdir()) / "gpu-slots"  # the same for every project folder and user of the machine
 
 
@@ -30,6 +33,28 @@ def claim(folder: Path = SLOTS) -> Iterator[torch.device]:
         yield torch.device(f"cuda:{index}")
     finally:
         os.close(descriptor)
+
+
+def precision(amp: str, device: torch.device) -> torch.dtype:
+    """Return the type that a card's `amp` means on a device; a CPU that would only emulate it uses single precision.
+
+    An emulated convolution takes several times as long as one in single precision.
+    """
+    emulated = amp != "off" and device.type == "cpu" and not _computes(amp)
+    return torch.float32 if emulated else PRECISION[amp]
+
+
+def autocast(amp: str, device: torch.device) -> torch.autocast:
+    """Compute in the `precision` of a card's `amp` on a device."""
+    kind = precision(amp, device)
+    return torch.autocast(device.type, kind, enabled=kind != torch.float32)
+
+
+def _computes(amp: str) -> bool:
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return amp == "bf16" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    known = getattr(torch.cpu, "get_capabilities", dict)()  # absent from older versions
+    return any(known.get(name) for name in FASTER[amp])
 
 
 def _names(count: int) -> list[str]:

@@ -18,7 +18,7 @@ from train import checkpoint, state
 from train.average import Average
 from train.config import Card, Training
 from train.data import Prepared, evaluation_batches, part_rows, training_batches
-from train.device import claim
+from train.device import autocast, claim, precision
 from train.losses import au_loss
 from train.method import Batch, Method, build
 from train.progress import Progress, Row, write_history
@@ -26,7 +26,6 @@ from train.progress import Progress, Row, write_history
 LOWEST_RATE = 1e-7
 WARM_UP = 0.15  # share of the training
 CHECKED_EVERY = 20  # steps between two looks at the losses: each look makes a GPU wait
-PRECISION = {"off": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def train(card: Card, out: Path) -> None:
@@ -57,10 +56,12 @@ class Trainer:
         self.card, self.prepared, self.device, self.folder = card, prepared, device, folder
         self.train_rows = part_rows(prepared, card, "train")
         self.validation_rows = part_rows(prepared, card, "validation")
+        kind = precision(card.training.amp, device)
         unreadable = int((~prepared.readable).sum())
         print(
             f"{len(self.train_rows)} faces train, {len(self.validation_rows)} validate (protocol {card.protocol}), "
-            f"{unreadable} of {len(prepared.ids)} are unreadable and left out; device {device}",
+            f"{unreadable} of {len(prepared.ids)} are unreadable and left out; device {device}, "
+            f"{str(kind).removeprefix('torch.')}",
             flush=True,
         )
         torch.manual_seed(card.seed)
@@ -69,7 +70,7 @@ class Trainer:
         self.method = build(card, initialise=saved is None).to(device).to(memory_format=torch.channels_last)
         self.average = Average(self.method, card.training.averaging) if card.training.averaging else None
         self.optimiser = _optimiser(self.method, card)
-        self.scaler = torch.amp.GradScaler(device.type, enabled=card.training.amp == "fp16")
+        self.scaler = torch.amp.GradScaler(device.type, enabled=kind == torch.float16)
         self.history: list[Row] = []
         self.best: dict[str, Any] = {"accuracy": -1.0, "epoch": 0, "tensors": {}}
         if saved:
@@ -113,7 +114,7 @@ class Trainer:
         result = self.result.eval()
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
         for images, classes in evaluation_batches(self.prepared, self.card, self.validation_rows):
-            with self._autocast():
+            with autocast(self.card.training.amp, self.device):
                 logits = result(self._images(images)).logits
             correct += (logits.argmax(1) == classes.to(self.device)).sum()
         return correct.item() / len(self.validation_rows)
@@ -142,7 +143,7 @@ class Trainer:
         guidance = self.card.guidance
         truth = batch.target.argmax(1)
         batch = self.method.augment(batch, generator)
-        with self._autocast():
+        with autocast(self.card.training.amp, self.device):
             output = self.method(batch.images, batch.target)
             classification = self.method.classification_loss(output, batch.target)
         aligned = torch.zeros_like(classification)
@@ -187,10 +188,6 @@ class Trainer:
 
     def _images(self, images: Tensor) -> Tensor:
         return images.to(self.device, non_blocking=True, memory_format=torch.channels_last)
-
-    def _autocast(self) -> torch.autocast:
-        amp = self.card.training.amp
-        return torch.autocast(self.device.type, PRECISION[amp], enabled=amp != "off")
 
     def _set_rates(self, epoch: float) -> None:
         """Set the learning rates at a time of the training, in epochs: lr = max(lr0 * factor, 1e-7)."""

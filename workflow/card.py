@@ -1,7 +1,6 @@
 """Write the card of one run, `run.yaml`, from the resolved settings that the workflow hands over."""
 
 import argparse
-import json
 from pathlib import Path
 
 import yaml
@@ -9,11 +8,6 @@ import yaml
 from pipeline.errors import run
 from pipeline.files import write_text
 from train.config import Card
-
-
-def to_json(card: Card) -> str:
-    """One line with sorted keys: what Snakemake compares to see whether a run has changed."""
-    return json.dumps(card.model_dump(mode="json"), sort_keys=True)
 
 
 def write(text: str, out: Path) -> None:

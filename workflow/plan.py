@@ -15,7 +15,6 @@ from pipeline.errors import UserError
 from pipeline.index import missing_root_message
 from pipeline.plugins import ROOT, names
 from train.config import Card, given_weights, needed_weights
-from workflow.card import to_json
 from workflow.config import parse
 from workflow.fingerprint import fingerprint
 from workflow.grid import RUN, Run, card, described, grid, shared
@@ -147,7 +146,7 @@ class Plan:
 
     def card(self, wildcards: Any) -> str:
         """Write the card of a run as one line; a run is trained again when this line changes."""
-        return to_json(self._card(wildcards))
+        return self._card(wildcards).line()
 
     def shared(self, wildcards: Any) -> list[str]:
         """List what a run takes over from the run whose training serves it, or nothing."""

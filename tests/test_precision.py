@@ -1,0 +1,50 @@
+"""Mixed precision: what a card's `amp` means on a processor that computes with it and on one that would emulate it."""
+
+import pytest
+import torch
+
+from train import device
+from train.device import autocast, precision
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.fixture
+def processor(monkeypatch):
+    def give(machine: str, **flags: bool) -> None:
+        monkeypatch.setattr(device.platform, "machine", lambda: machine)
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: flags, raising=False)
+
+    return give
+
+
+@pytest.mark.parametrize(
+    ("flag", "bf16", "fp16"), [("amx_bf16", 1, 0), ("avx512_bf16", 1, 0), ("amx_fp16", 0, 1), ("avx2", 0, 0)]
+)
+def test_a_processor_computes_in_half_precision_only_if_it_has_it(processor, flag, bf16, fp16):
+    processor("x86_64", **{flag: True})
+    assert precision("bf16", CPU) == (torch.bfloat16 if bf16 else torch.float32)
+    assert precision("fp16", CPU) == (torch.float16 if fp16 else torch.float32)
+    assert precision("off", CPU) == torch.float32
+
+
+def test_what_an_old_torch_does_not_tell_is_not_used(processor, monkeypatch):
+    processor("x86_64")
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert precision("bf16", CPU) == torch.float32
+
+
+def test_a_gpu_computes_in_the_precision_of_the_card(processor):
+    processor("x86_64")
+    assert precision("bf16", GPU) == torch.bfloat16
+    assert precision("fp16", GPU) == torch.float16
+
+
+def test_a_product_is_computed_in_that_precision(processor):
+    product = torch.ones(2, 2)
+    processor("x86_64", avx512_bf16=True)
+    with autocast("bf16", CPU):
+        assert (product @ product).dtype == torch.bfloat16
+    processor("x86_64")
+    with autocast("bf16", CPU):
+        assert (product @ product).dtype == torch.float32
