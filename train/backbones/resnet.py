@@ -25,7 +25,8 @@ class Design(NamedTuple):
 
 DESIGNS = {
     "resnet18": Design(BasicBlock, (2, 2, 2, 2), 64),
-    "resnet18_half": Design(BasicBlock, (2, 2, 2, 2), 32),  # a quarter of the work: for the demo on a CPU
+    "resnet18_half": Design(BasicBlock, (2, 2, 2, 2), 32),  # a quarter of the work
+    "resnet18_quarter": Design(BasicBlock, (2, 2, 2, 2), 16),  # for the demo on a CPU
     "resnet50": Design(Bottleneck, (3, 4, 6, 3), 64),
     "resnet50_small_maps": Design(Bottleneck, (3, 4, 6, 3), 64, (1, 2, 2, 2)),  # as in ImageNet: layer 5 is 7x7
 }

@@ -13,7 +13,7 @@ from train.method import Output, published
 from train.methods.cam import Cam
 from train.options import Mode, Probability, Share
 
-BACKBONES = ("resnet50", "resnet50_small_maps", "resnet18", "resnet18_half")
+BACKBONES = ("resnet50", "resnet50_small_maps", "resnet18", "resnet18_half", "resnet18_quarter")
 
 
 class Adl(Cam):
