@@ -2,6 +2,7 @@
 
 import html
 import json
+import os
 import re
 import sys
 
@@ -147,6 +148,21 @@ def test_no_number_of_a_stale_run_is_shown(small):
     assert (
         "heldout/faces/cam/au-w5-l5/seed0/panels.png" in page.partition("of runs that are stale, and so not shown")[2]
     )
+
+
+def test_pictures_may_be_older_than_scores_but_not_than_predictions(small):
+    folder, pictures = run_folder(small), small / "figures/heldout/faces/cam/au-w5-l5/seed0"
+    (folder / "predictions.h5").touch()
+    times = {folder / "predictions.h5": 100, folder / "scores.json": 300}
+    for path, seconds in {**times, pictures / "panels.png": 200, pictures / "gallery/gallery.json": 200}.items():
+        os.utime(path, (seconds, seconds))
+    page = build(small / "grid.json", small)
+    assert 'class="face"' in page
+    assert "seed0/panels.png" not in page.partition("and so not shown")[2]
+    os.utime(folder / "predictions.h5", (250, 250))
+    page = build(small / "grid.json", small)
+    assert 'class="face"' not in page
+    assert "seed0/panels.png" in page.partition("and so not shown")[2]
 
 
 def test_a_page_of_nothing_says_pending_everywhere(tmp_path):

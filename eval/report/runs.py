@@ -50,8 +50,9 @@ class Run:
 
     @property
     def written(self) -> float:
-        """When its scores were written, seconds; 0 if they are not there."""
-        return (self.path / "scores.json").stat().st_mtime if self.state == "done" else 0.0
+        """When its predictions were, of which scores and pictures are made in any order, seconds; 0 without them."""
+        made = self.path / "predictions.h5"
+        return made.stat().st_mtime if self.state == "done" and made.is_file() else 0.0
 
 
 def read_runs(grid: Mapping[str, Any], folder: Path) -> list[Run]:
