@@ -92,7 +92,7 @@ def write_averages(path: Path, out: Path) -> None:
     rows = [
         ("AU map", "au_map", averages),
         ("CAM", "cam", averages),
-        (f"attention {about['layer']}", f"attention_{about['layer']}", averages),
+        (f"ATT {about['layer']}", f"attention_{about['layer']}", averages),
     ]
     title = (
         f"{about['dataset']}: average maps, {method_name(about['method'])}, {about['guidance']}, seed {about['seed']}"
@@ -115,7 +115,7 @@ def compare(plain: Path, guided: Path, out: Path) -> None:
         raise UserError(f"{plain} and {guided} have different AU maps; run eval.maps on both again")
     rows = [("AU map", "au_map", with_au)]
     layer = second["layer"]
-    for label, name in (("CAM", "cam"), (f"attention {layer}", f"attention_{layer}")):
+    for label, name in (("CAM", "cam"), (f"ATT {layer}", f"attention_{layer}")):
         rows += [(f"{label}\nwithout AU", name, without), (f"{label}\nwith AU", name, with_au)]
     title = (
         f"{first['dataset']}: average maps, {method_name(first['method'])}, without AU and with {second['guidance']}"

@@ -18,7 +18,7 @@ from pipeline.geometry import template
 COLOURS = house.MAP
 NOTE = (
     "Mean over the test faces of each true class, whose number is above. Rows of a kind share the scale at their "
-    "right; attention 5 is of layer 5. Rings: eyes, nose and mouth corners of an aligned face."
+    "right. ATT: attention, the channel mean of that layer. Rings: eyes, nose and mouth corners of an aligned face."
 )
 Row = tuple[str, str, Mapping[str, NDArray[np.float32]]]
 

@@ -12,11 +12,14 @@ from eval.layout import VARIANTS, method_name
 from eval.results import Run
 from pipeline.errors import UserError
 
+SHOWN = 5  # faces of a bin: what share of fewer is right says nothing
+
 
 def draw_reliability(runs: Sequence[Run], out: Path) -> None:
     """Draw accuracy over confidence for each run, and below it how many faces are in each bin.
 
-    Below the diagonal a network is surer than it should be. The legend names ECE (see `eval.calibration`).
+    Below the diagonal a network is surer than it should be. Bins of fewer than five faces are in the numbers only. The
+    legend names ECE (see `eval.calibration`).
     """
     done = [one for one in runs if one.state == "done" and one.scores.get("calibration")]
     if not done:
@@ -29,7 +32,7 @@ def draw_reliability(runs: Sequence[Run], out: Path) -> None:
         for number, one in enumerate(done):
             style = _style(done, number)
             bins = one.scores["calibration"]["bins"]
-            handles[_name(done, one)] = _line(above, [one_bin for one_bin in bins if one_bin["images"]], style)
+            handles[_name(done, one)] = _line(above, [one_bin for one_bin in bins if one_bin["images"] >= SHOWN], style)
             edges = [bins[0]["low"], *(one_bin["high"] for one_bin in bins)]
             below.stairs([one_bin["images"] / one.scores["images"] for one_bin in bins], edges, color=style["color"])
         above.set_ylabel("share of right answers")
