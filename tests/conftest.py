@@ -135,7 +135,7 @@ def make_card(prepared_folder: Path) -> Callable[..., Card]:
             "protocol": "heldout",
             "data": {"folder": str(prepared_folder), "validation_fraction": 0.2},
             "heatmap": {},
-            "model": {"backbone": "resnet18_half", "init": "none", "image_size": 64},
+            "model": {"backbone": "resnet18_quarter", "init": "none", "image_size": 64},
             "training": {"epochs": 2, "batch_size": 8, "learning_rate": 0.02, "step_size": 10, "gamma": 0.1},
             "guidance": {"weight": 5.0},
         }

@@ -10,7 +10,7 @@ import yaml
 ROOT = Path(__file__).parents[1]
 CONFIG = {
     "results": "out",
-    "model": {"backbone": "resnet18_half", "init": "none", "image_size": 64},
+    "model": {"backbone": "resnet18_quarter", "init": "none", "image_size": 64},
     "training": {"epochs": 1, "batch_size": 16, "learning_rate": 0.01, "step_size": 1, "gamma": 0.5},
     "guidance": {"weight": 5},
     "evaluation": {"faithfulness_images": 7, "gallery_faces": 1},
