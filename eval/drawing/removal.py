@@ -83,7 +83,7 @@ def _one(means: pd.DataFrame, places: Places, handles: dict[str, Any], out: Path
         for line, name in zip(grid, measures, strict=False):
             for axes, kind in zip(line, MAPS, strict=True):
                 _curves(axes, means[means["kind"] == kind], DRAWN[name], handles)
-            line[0].set_ylabel(f"{CURVES[name]}:\n" + ("accuracy" if name == "road" else "probability"))
+            line[0].set_ylabel(f"{CURVES[name]}:\nprobability")
             for axes in line:
                 axes.set_xlabel("share of pixels " + {"insertion": "shown"}.get(name, "removed"))
         if stages:
