@@ -33,7 +33,8 @@ OF_KIND = {
         "Deletion: probability of the predicted class while the pixels that the map ranks highest vanish, lower is "
         "better. Insertion: while they appear, higher is better. Beside them the same with a random map of the same "
         "grid, and what the map is better by (gain; 0 for a map that says nothing). ROAD: that probability while "
-        "pixels are imputed, most relevant first (MoRF, lower is better) or least relevant first (LeRF, higher is better).",
+        "pixels are imputed, most relevant first (MoRF, lower is better) or least relevant first (LeRF, higher is "
+        "better).",
         "all weights random: rank correlation of the map with that of the same network after all its weights are drawn "
         "anew; near 0 means that the map depends on what was learnt. In the figure weights become random from the top "
         "down, and attention stays as it is until its own layer is reached.",
