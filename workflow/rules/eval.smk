@@ -33,10 +33,9 @@ rule predict:
         "python -m eval.predict {input.checkpoint:q} --out {output:q} > {log:q} 2>&1"
 
 
-# The card is `ancient`: if it changes in earnest, so do the predictions, and with them everything that follows.
 rule predict_untrained:
     input:
-        card=ancient(f"{plan.run}/run.yaml"),
+        card=f"{plan.run}/run.yaml",
         shards=plan.prepared,
     output:
         temp(f"{plan.run}/untrained.h5"),
