@@ -28,7 +28,8 @@ def check_against_published(method, images, tensors, answers):
         cam = method.cam(output, torch.from_numpy(answers["targets"]))
         single = method.cam(alone, torch.from_numpy(answers["targets"][1:]))
     np.testing.assert_allclose(output.logits, answers["logits"], atol=1e-4)
-    np.testing.assert_allclose(output.features[1].mean(1), answers["att"], atol=1e-4)
+    # Of its range: APViT's reaches 170, where processors that add in another order differ by 2e-3.
+    np.testing.assert_allclose(output.features[1].mean(1), answers["att"], atol=1e-4 * max(1, np.ptp(answers["att"])))
     np.testing.assert_allclose(cam, answers["cam_raw"], atol=1e-4 * np.ptp(answers["cam_raw"]))
     torch.testing.assert_close(output.logits[1:], alone.logits, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(cam[1:], single, rtol=1e-4, atol=1e-5)

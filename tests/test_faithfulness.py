@@ -155,7 +155,8 @@ def test_unchanged_faces_get_the_usual_answers_and_maps(kind, make_card):
         torch.testing.assert_close(maps["attention"], output.features[5].mean(1), rtol=1e-3, atol=1e-3)
 
 
-def test_the_precision_is_that_of_the_training(make_card):
+def test_the_precision_is_that_of_the_training(make_card, monkeypatch):
+    monkeypatch.setattr("train.device._computes", lambda amp: True)
     torch.manual_seed(0)
     method, faces = build(make_card()).eval(), load(make_card(), images=5, seed=0)
     exact = network(method, make_card())(faces.images)

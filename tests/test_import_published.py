@@ -82,7 +82,8 @@ def test_a_released_network_answers_as_the_published_code(method, released, gold
         cam = found.method.cam(output, classes)
     layer = int(expected["att_layer"])
     np.testing.assert_allclose(output.logits.detach(), expected["logits"], atol=1e-4)
-    np.testing.assert_allclose(thin(attention(output.features[layer])), expected["att"], atol=1e-4)
+    within = 1e-4 * max(1, np.ptp(expected["att"]))  # see tests/oracle.py
+    np.testing.assert_allclose(thin(attention(output.features[layer])), expected["att"], atol=within)
     np.testing.assert_allclose(thin(cam), expected["cam_raw"], atol=1e-4 * np.ptp(expected["cam_raw"]))
     np.testing.assert_allclose(thin(metrics.normalise(cam)), expected["cam_norm"], atol=1e-3)
     maps = [attention(value.detach()) for value in (images, *output.features.values())]

@@ -33,9 +33,11 @@ rule predict:
         "python -m eval.predict {input.checkpoint:q} --out {output:q} > {log:q} 2>&1"
 
 
+# The card is `ancient`: if it changes in earnest, so do the predictions, and with them everything that follows. As a
+# parameter it makes stale what a killed call with another card left behind.
 rule predict_untrained:
     input:
-        card=f"{plan.run}/run.yaml",
+        card=ancient(f"{plan.run}/run.yaml"),
         shards=plan.prepared,
     output:
         temp(f"{plan.run}/untrained.h5"),
@@ -47,6 +49,8 @@ rule predict_untrained:
     resources:
         gpu=1,
         mem_mb=16000,
+    params:
+        card=plan.card,
     message:
         "Ask the untrained {wildcards.method} about the test faces of {wildcards.dataset}: {wildcards.variant}, seed {wildcards.seed}"
     shell:
