@@ -53,7 +53,7 @@ def autocast(amp: str, device: torch.device) -> torch.autocast:
 def _computes(amp: str) -> bool:
     if platform.machine() not in ("x86_64", "AMD64"):
         return amp == "bf16" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    known = getattr(torch.cpu, "get_capabilities", dict)()  # absent from older versions
+    known: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # absent from older versions
     return any(known.get(name) for name in FASTER[amp])
 
 
