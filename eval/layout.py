@@ -170,9 +170,8 @@ def text(row: dict[str, Any] | None, *, counted: bool = True) -> str:
     if pd.isna(row["value"]):
         return words.get(row["state"], UNKNOWN)
     places = digits(row["metric"], row["kind"])
-    spread = "" if pd.isna(row["sd"]) else f" ± {row['sd']:.{places}f}"
-    if row["metric"].startswith("floor_") and not spread.strip(" ±0."):
-        spread = ""  # of the same faces in all runs
+    constant = row["metric"].startswith("floor_") and round(row["sd"], places) == 0  # of the same faces in all runs
+    spread = "" if pd.isna(row["sd"]) or constant else f" ± {row['sd']:.{places}f}"
     return f"{row['value']:.{places}f}{spread}" + (f" ({_seeds(row)})" if counted else "")
 
 
