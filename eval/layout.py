@@ -170,8 +170,8 @@ def text(row: dict[str, Any] | None, *, counted: bool = True) -> str:
     if pd.isna(row["value"]):
         return words.get(row["state"], UNKNOWN)
     places = digits(row["metric"], row["kind"])
-    constant = row["metric"].startswith("floor_") and round(row["sd"], places) == 0  # of the same faces in all runs
-    spread = "" if pd.isna(row["sd"]) or constant else f" ± {row['sd']:.{places}f}"
+    alone = pd.isna(row["sd"]) or (row["metric"].startswith("floor_") and not round(row["sd"], places))
+    spread = "" if alone else f" ± {row['sd']:.{places}f}"  # floors are of the same faces in all runs
     return f"{row['value']:.{places}f}{spread}" + (f" ({_seeds(row)})" if counted else "")
 
 
