@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import re
 import subprocess
 import sys
@@ -85,6 +86,21 @@ class TestFinished:
     def test_a_card_written_again_retrains_nothing(self, finished):
         for path in (finished / "out" / "runs").rglob("run.yaml"):
             path.write_text(path.read_text())
+        assert planned(finished) == {}
+
+    def test_what_a_killed_call_left_of_another_card_is_made_again(self, finished):
+        run = finished / "out/runs/heldout/faces/cam/plain/seed0"
+        scores = (run / "scores.json").rename(run / "kept.json")
+        card = (run / "run.yaml").read_text()
+        (run / "run.yaml").write_text(card.replace("seed: 0", "seed: 9"))
+        (run / "untrained.h5").touch()
+        os.utime(run / "untrained.h5", (1, 1))
+        try:
+            assert planned(finished)["predict_untrained"] == 1
+        finally:
+            (run / "run.yaml").write_text(card)
+            (run / "untrained.h5").unlink()
+            scores.rename(run / "scores.json")
         assert planned(finished) == {}
 
     def test_a_changed_setting_retrains_its_runs_only(self, finished):

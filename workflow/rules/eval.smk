@@ -33,11 +33,11 @@ rule predict:
         "python -m eval.predict {input.checkpoint:q} --out {output:q} > {log:q} 2>&1"
 
 
-# The card is `ancient`: if it changes in earnest, so do the predictions, and with them everything that follows. As a
-# parameter it makes stale what a killed call with another card left behind.
+# The card is an input, as a changed parameter would not be seen behind the training that writes it: a killed call may have
+# left an answer of another card.
 rule predict_untrained:
     input:
-        card=ancient(f"{plan.run}/run.yaml"),
+        card=f"{plan.run}/run.yaml",
         shards=plan.prepared,
     output:
         temp(f"{plan.run}/untrained.h5"),
@@ -49,8 +49,6 @@ rule predict_untrained:
     resources:
         gpu=1,
         mem_mb=16000,
-    params:
-        card=plan.card,
     message:
         "Ask the untrained {wildcards.method} about the test faces of {wildcards.dataset}: {wildcards.variant}, seed {wildcards.seed}"
     shell:
