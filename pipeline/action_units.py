@@ -26,6 +26,8 @@ FAR = 30_000  # cv2 draws with 16-bit coordinates; anything beyond is far outsid
 
 Heatmap = NDArray[np.float32]
 Floats = NDArray[Any]
+Ellipses = Sequence[tuple[float, ...]]  # centre x, y, radii, angle, as `shapes` gives them
+Cells = tuple[slice, slice]  # rows and columns
 
 
 @dataclass(frozen=True)
@@ -132,19 +134,63 @@ def draw_units(
     """
     if size < 1:
         raise ValueError(f"the size is {size}; it must be at least 1")
-    table = geometry_table(geometry)
-    if not aus or not np.isfinite(shapes).all():
+    places = _shapes_of(geometry, tuple(aus))
+    if not places or not np.isfinite(shapes).all():
         return None
-    ellipses = {shapes[rows].tobytes(): shapes[rows] for rows in map(table.rows, aus)}  # several AUs share a shape
-    raster = _raster_published if table.drawing == "published" else _raster_smooth
-    grids = [grid for grid in (raster(rows, size) for rows in ellipses.values()) if grid is not None]
-    if not grids:
-        return None
-    heatmap, *others = (cv2.resize(grid, (size, size), interpolation=cv2.INTER_LINEAR) for grid in grids)
-    for other in others:
-        np.maximum(heatmap, other, out=heatmap)
+    face = [tuple(ellipse) for ellipse in shapes.tolist()]
+    published = geometry_table(geometry).drawing == "published"
+    raster, background = (_raster_published, BACKGROUND) if published else (_raster_smooth, 0.0)
+    heatmap = np.full((size, size), background, np.float32)
+    for ellipses in {tuple(face[place] for place in unit) for unit in places}:  # several AUs share a shape
+        cells = _touched(ellipses, size)
+        grid = raster(ellipses, cells, size) if all(part.start < part.stop for part in cells) else None
+        if grid is not None:
+            part = heatmap[_pixels(cells, size)]
+            cv2.max(part, cv2.resize(grid, part.shape[::-1], interpolation=cv2.INTER_LINEAR), dst=part)
     low, high = heatmap.min(), heatmap.max()
-    return ((heatmap - low) / (high - low)).astype(np.float32) if high > low else None
+    if high <= low:
+        return None
+    heatmap -= low
+    heatmap /= high - low
+    return heatmap
+
+
+@cache
+def _shapes_of(geometry: str, aus: tuple[int, ...]) -> list[list[int]]:
+    return [geometry_table(geometry).rows(au) for au in aus]
+
+
+def _touched(ellipses: Ellipses, size: int) -> Cells:
+    """Which cells of the grid the ellipses can reach, blurred and interpolated, with a margin of background.
+
+    Nothing else is drawn. Where cells are no whole pixels that is the whole grid.
+    """
+    if size % GRID:
+        return slice(0, GRID), slice(0, GRID)
+    left, right, top, bottom = math.inf, -math.inf, math.inf, -math.inf
+    for x, y, rx, ry, _ in ellipses:
+        reach = max(rx, ry)
+        left, right, top, bottom = (
+            min(left, x - reach),
+            max(right, x + reach),
+            min(top, y - reach),
+            max(bottom, y + reach),
+        )
+    step = size // GRID
+    return _clipped(top // step, bottom // step), _clipped(left // step, right // step)
+
+
+def _clipped(first: float, last: float) -> slice:
+    start = int(min(max(first - 3, 0), GRID))
+    return slice(start, int(min(max(last + 4, start), GRID)))
+
+
+def _pixels(cells: Cells, size: int) -> Cells:
+    down, right = cells
+    return (
+        slice(down.start * size // GRID, down.stop * size // GRID),
+        slice(right.start * size // GRID, right.stop * size // GRID),
+    )
 
 
 def _aus(name: str, expression: Expression) -> tuple[int, ...]:
@@ -201,13 +247,16 @@ def _radius_published(radius: Radius, pixels: NDArray[np.float64], size: int) ->
     return half or radius.default
 
 
-def _raster_published(ellipses: Floats, size: int) -> Floats | None:
-    canvas = np.full((size, size), BACKGROUND, np.float32)
-    for x, y, rx, ry in np.rint(ellipses[:, :4]).astype(int).tolist():
-        cv2.ellipse(canvas, (x, y), (rx, ry), 0, 0, 360, 255, cv2.FILLED)
+def _raster_published(ellipses: Ellipses, cells: Cells, size: int) -> Floats | None:
+    rows, columns = _pixels(cells, size)
+    canvas = np.full((rows.stop - rows.start, columns.stop - columns.start), BACKGROUND, np.float32)
+    for x, y, rx, ry, _ in ellipses:
+        centre = round(x) - columns.start, round(y) - rows.start
+        cv2.ellipse(canvas, centre, (round(rx), round(ry)), 0, 0, 360, 255, cv2.FILLED)
     if canvas.max() < 1:
         return None
-    grid: Floats = cv2.resize(canvas, (GRID, GRID), interpolation=cv2.INTER_LINEAR)
+    shape = [part.stop - part.start for part in cells]
+    grid: Floats = cv2.resize(canvas, shape[::-1], interpolation=cv2.INTER_LINEAR)
     return cv2.blur(grid, (3, 3))
 
 
@@ -239,17 +288,19 @@ def _radius_smooth(radius: Radius, own: NDArray[np.float64], unit: float) -> flo
     return max((own[end] - own[start] + unit * radius.add) / 2, unit * radius.least)
 
 
-def _raster_smooth(ellipses: Floats, size: int) -> Floats | None:
+def _raster_smooth(ellipses: Ellipses, cells: Cells, size: int) -> Floats | None:
     step = size / (GRID * SUBCELLS)  # side of a subcell, pixels
-    middles = (np.arange(GRID * SUBCELLS) + 0.5) * step - 0.5
-    covered = np.zeros((middles.size, middles.size))
-    for ellipse in ellipses.astype(np.float64):
-        window = tuple(_near(middles, centre, ellipse[2:4].max() + step) for centre in (ellipse[1], ellipse[0]))
-        seen = _coverage(middles[window[1]][None, :], middles[window[0]][:, None], ellipse, step)
+    down, right = ((np.arange(part.start * SUBCELLS, part.stop * SUBCELLS) + 0.5) * step - 0.5 for part in cells)
+    covered = np.zeros((down.size, right.size))
+    for ellipse in ellipses:
+        reach = max(ellipse[2:4]) + step
+        window = _near(down, ellipse[1], reach), _near(right, ellipse[0], reach)
+        seen = _coverage(right[window[1]][None, :], down[window[0]][:, None], ellipse, step)
         covered[window] = np.maximum(covered[window], seen)
     if not covered.any():
         return None
-    return cv2.blur(255 * covered.reshape(GRID, SUBCELLS, GRID, SUBCELLS).mean((1, 3)), (3, 3))
+    grid = covered.reshape(down.size // SUBCELLS, SUBCELLS, right.size // SUBCELLS, SUBCELLS).mean((1, 3))
+    return cv2.blur((255 * grid).astype(np.float32), (3, 3))
 
 
 def _near(middles: Floats, centre: float, reach: float) -> slice:
@@ -257,7 +308,7 @@ def _near(middles: Floats, centre: float, reach: float) -> slice:
     return slice(int(first), int(last))
 
 
-def _coverage(x: Floats, y: Floats, ellipse: Floats, step: float) -> Floats:
+def _coverage(x: Floats, y: Floats, ellipse: tuple[float, ...], step: float) -> Floats:
     """How much of each subcell lies inside the ellipse, with an edge one subcell wide."""
     right, below, angle = x - ellipse[0], y - ellipse[1], ellipse[4]
     rx, ry = np.maximum(ellipse[2:4], step / 2)

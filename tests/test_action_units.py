@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.action_units import draw, draw_units, geometry_table, render, shapes
+from pipeline.action_units import GRID, draw, draw_units, geometry_table, render, shapes
 from pipeline.errors import UserError
 from pipeline.expressions import SIX, Expression, codebook
 from pipeline.geometry import MIRROR_68, rescale
@@ -28,7 +28,8 @@ def published_grid(points, au, size=256):
     """One AU's blurred grid, drawn on its own through the public parts."""
     from pipeline.action_units import _raster_published
 
-    return _raster_published(shapes(points, size=size)[geometry_table("published").rows(au)], size)
+    everything = slice(0, GRID), slice(0, GRID)
+    return _raster_published(shapes(points, size=size)[geometry_table("published").rows(au)], everything, size)
 
 
 def test_published_maps_equal_the_released_code(golden):
@@ -174,9 +175,24 @@ def test_sizes_below_one_are_refused_and_maps_without_contrast_are_none(golden, 
     assert render(rescale(points, 256, 1), Expression.FEAR, 1, geometry=geometry) is None
 
 
-def test_a_map_that_is_covered_altogether_is_none():
-    everywhere = np.tile([112.0, 112.0, 1000.0, 1000.0, 0.0], (len(geometry_table("published").ellipses), 1))
-    assert draw(everywhere, Expression.HAPPINESS) is None
+@pytest.mark.parametrize("geometry", ["published", "symmetric"])
+def test_a_map_that_is_covered_altogether_is_none(geometry):
+    everywhere = np.tile([112.0, 112.0, 1000.0, 1000.0, 0.0], (len(geometry_table(geometry).ellipses), 1))
+    assert draw(everywhere, Expression.HAPPINESS, geometry=geometry) is None
+    assert draw(everywhere + np.array([0.3, 0.7, 11.1, 3.3, 0.5]), Expression.FEAR, geometry=geometry) is None
+
+
+@pytest.mark.parametrize("geometry", ["published", "symmetric"])
+def test_drawing_only_where_shapes_are_equals_drawing_everything(golden, geometry, monkeypatch):
+    rng = np.random.default_rng(0)
+    faces = [*golden["landmarks"][:3] * 224 / 256, rng.uniform(-100, 300, (68, 2)), rng.uniform(-3e4, 4e4, (68, 2))]
+    parts = [render(points, expression, 224, geometry=geometry) for points in faces for expression in SIX]
+    monkeypatch.setattr("pipeline.action_units._touched", lambda ellipses, size: (slice(0, GRID), slice(0, GRID)))
+    wholes = [render(points, expression, 224, geometry=geometry) for points in faces for expression in SIX]
+    for part, whole in zip(parts, wholes, strict=True):
+        assert (part is None) == (whole is None)
+        if part is not None:
+            np.testing.assert_allclose(part, whole, atol=1e-6)
 
 
 @pytest.mark.parametrize("expression", ["fear", 7, -1, None, 1.5])
