@@ -1,6 +1,7 @@
 """What each table shows: its metrics, their headings, and where a run's number stands in its scores."""
 
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from eval.results import Run
@@ -91,14 +92,22 @@ PAPER_DIGITS = {  # two, as the paper prints
 class Kind:
     """A kind of table: its sections (heading and metrics), what a row is, and which table of the paper it is beside.
 
-    `rows` is "method" (variants are columns), "setting" (a row per method and variant), or "group" (a row per method,
-    variant and group of faces).
+    `rows` is "method" (variants are columns), "setting" (a row per method and variant), "either" (settings where a
+    sweep has several of a variant, else methods), or "group" (a row per method, variant and group of faces).
     """
 
     title: str
     sections: dict[str, tuple[Column, ...]]
     rows: str
     paper: str = ""
+
+    def arranged(self, variants: Iterable[tuple[Hashable, Hashable]]) -> "Kind":
+        """Decide what a row is, for pairs of a variant and its setting; the paper's numbers are beside methods."""
+        if self.rows != "either":
+            return self
+        pairs = set(variants)
+        swept = len(pairs) > len({variant for variant, _ in pairs})
+        return replace(self, rows="setting", paper="") if swept else replace(self, rows="method")
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -129,7 +138,7 @@ KINDS = {
     "classification": Kind(
         "How good and how well calibrated the answers are",
         {"": _plain("accuracy", "balanced_accuracy", "macro_f1", *CALIBRATION)},
-        "method",
+        "either",
         paper="table1",
     ),
     "honest": Kind(
@@ -147,7 +156,7 @@ KINDS = {
         "setting",
     ),
     "groups": Kind("Accuracy, cosines and landmark failures by group", {"": _plain(*GROUPS)}, "group"),
-    "time": Kind("Time per epoch of training", {"": _plain("seconds_per_epoch", "time_ratio")}, "method", paper="time"),
+    "time": Kind("Time per epoch of training", {"": _plain("seconds_per_epoch", "time_ratio")}, "either", paper="time"),
 }
 
 

@@ -74,9 +74,12 @@ def blocks(name: str, table: pd.DataFrame, known: Collection[str]) -> list[Block
     A method or setting has a row of ours; in the paper's tables, where `known` holds the dataset, the paper's numbers
     and the differences follow.
     """
-    kind, made = KINDS[name], []
+    made = []
     for dataset in dict.fromkeys(table["dataset"]):
         own = table[table["dataset"] == dataset].to_dict("records")
+        kind = KINDS[name].arranged(
+            ((row["protocol"], row["method"], row["variant"]), row["guidance"]) for row in own if row["guidance"]
+        )
         for section, columns in kind.sections.items():
             title = ": ".join(part for part in (dataset, section) if part)
             rows = [row for row in own if (row["kind"], row["metric"]) in columns]

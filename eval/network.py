@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from eval.perturbation import standardise
 from pipeline.errors import UserError
 from train.checkpoint import Loaded
 from train.device import autocast
 from train.losses import attention
+from train.transforms import normalise
 
 
 class Network:
@@ -40,7 +40,7 @@ class Network:
         return classes, {kind: _finite(values.detach().float(), f"{kind} maps") for kind, values in maps.items()}
 
     def _given(self, images: Tensor) -> Tensor:
-        given = standardise(images, self.card.model.normalisation)
+        given = normalise(images, self.card.model.normalisation)
         return given.contiguous(memory_format=torch.channels_last)
 
 

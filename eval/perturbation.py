@@ -9,20 +9,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from train.transforms import FLAT, NORMALISATIONS
-
 # Deviation of the Gaussian as a share of the side, 19 px at 224. Under RISE's 5 px a small network still gave two of
 # three faces of RAF-DB the class that it gave them unblurred.
 BLUR = 1 / 12
-
-
-def standardise(images: Tensor, kind: str) -> Tensor:
-    """Turn images (b, 3, s, s) in [0, 1] into network inputs: `train.transforms.normalise` for a batch."""
-    if kind == "image":
-        deviation = images.std((1, 2, 3), correction=0, keepdim=True) + FLAT
-        return (images - images.mean((2, 3), keepdim=True)) / deviation
-    mean, deviation = (images.new_tensor(NORMALISATIONS[kind][name])[:, None, None] for name in ("mean", "std"))
-    return (images - mean) / deviation
 
 
 def blur(images: Tensor) -> Tensor:

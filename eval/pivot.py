@@ -19,6 +19,8 @@ COLUMNS = (
     "difference",
 )  # fmt: skip
 Row = dict[str, Any]
+Setting = tuple[float, tuple[int, ...], str]  # weight, layers, map
+NO_SETTING: Setting = (0.0, (), "")
 
 
 def pivot(name: str, runs: Sequence[Run], *, complete: bool = True) -> pd.DataFrame:
@@ -29,7 +31,9 @@ def pivot(name: str, runs: Sequence[Run], *, complete: bool = True) -> pd.DataFr
     `complete` adds pending rows, so that every method has both variants everywhere. Groups carry the mean bounds of
     their runs' intervals. Raises UserError if runs of one cell come from different configurations.
     """
-    kind, rows = KINDS[name], []
+    rows: list[Row] = []
+    variants = [(one.dataset, one.protocol, one.method, one.variant) for one in runs]
+    kind = KINDS[name].arranged(zip(variants, map(_setting, runs), strict=True))
     cells = _cells(kind, runs, complete=complete)
     for place in sorted(cells, key=_order):
         _check(cells[place])
@@ -40,15 +44,19 @@ def pivot(name: str, runs: Sequence[Run], *, complete: bool = True) -> pd.DataFr
     return _with_ratios(table) if name == "time" else table
 
 
+def _setting(one: Run) -> Setting:
+    return (one.weight, one.layers, one.map) if one.weight else NO_SETTING
+
+
 def _cells(kind: Kind, runs: Sequence[Run], *, complete: bool) -> dict[Place, list[Run]]:
     cells: dict[Place, list[Run]] = {}
     for one in runs:
-        setting = (0.0, (), "") if kind.rows == "method" or not one.weight else (one.weight, one.layers, one.map)
+        setting = NO_SETTING if kind.rows == "method" else _setting(one)
         cells.setdefault((one.dataset, one.protocol, one.method, one.variant, *setting), []).append(one)
     if complete and kind.rows == "method":
         places, methods = {place[:2] for place in cells}, {place[2] for place in cells}
         for place, method, name in itertools.product(places, methods, ("plain", "au")):
-            cells.setdefault((*place, method, name, 0.0, (), ""), [])
+            cells.setdefault((*place, method, name, *NO_SETTING), [])
     return cells
 
 
@@ -147,11 +155,13 @@ def _mean(metric: str, values: Sequence[float | None]) -> float | None:
 def _with_ratios(table: pd.DataFrame) -> pd.DataFrame:
     """Fill time_ratio: seconds per epoch of a variant / those of plain training, ours and the paper's."""
     rows = table.to_dict("records")
-    seconds = {(*_place(row), row["variant"]): row for row in rows if row["metric"] == "seconds_per_epoch"}
+    timed = [row for row in rows if row["metric"] == "seconds_per_epoch"]
+    seconds = {(*_place(row), row["variant"], row["guidance"]): row for row in timed}
+    without = {_place(row): row for row in timed if row["variant"] == "plain"}
     for row in rows:
         if row["metric"] != "time_ratio":
             continue
-        own, plain = seconds[*_place(row), row["variant"]], seconds.get((*_place(row), "plain"))
+        own, plain = seconds[*_place(row), row["variant"], row["guidance"]], without.get(_place(row))
         for name in ("value", "paper"):
             both = own[name], plain[name] if plain else None
             row[name] = None if any(pd.isna(one) for one in both) else both[0] / both[1]

@@ -169,7 +169,7 @@ def _touched(ellipses: Ellipses, size: int) -> Cells:
         return slice(0, GRID), slice(0, GRID)
     left, right, top, bottom = math.inf, -math.inf, math.inf, -math.inf
     for x, y, rx, ry, _ in ellipses:
-        reach = max(rx, ry)
+        reach = _reach(rx, ry, size / (GRID * SUBCELLS))
         left, right, top, bottom = (
             min(left, x - reach),
             max(right, x + reach),
@@ -178,6 +178,11 @@ def _touched(ellipses: Ellipses, size: int) -> Cells:
         )
     step = size // GRID
     return _clipped(top // step, bottom // step), _clipped(left // step, right // step)
+
+
+def _reach(rx: float, ry: float, step: float) -> float:
+    """How far from its centre an ellipse can be seen: its soft edge is one subcell wide across its shorter radius."""
+    return max(rx, ry, step / 2) * (1 + step / 2 / max(min(rx, ry), step / 2))
 
 
 def _clipped(first: float, last: float) -> slice:
@@ -293,7 +298,7 @@ def _raster_smooth(ellipses: Ellipses, cells: Cells, size: int) -> Floats | None
     down, right = ((np.arange(part.start * SUBCELLS, part.stop * SUBCELLS) + 0.5) * step - 0.5 for part in cells)
     covered = np.zeros((down.size, right.size))
     for ellipse in ellipses:
-        reach = max(ellipse[2:4]) + step
+        reach = _reach(ellipse[2], ellipse[3], step)
         window = _near(down, ellipse[1], reach), _near(right, ellipse[0], reach)
         seen = _coverage(right[window[1]][None, :], down[window[0]][:, None], ellipse, step)
         covered[window] = np.maximum(covered[window], seen)

@@ -1,17 +1,19 @@
 """The controls of the AU term: each map by hand or from the AU maps that it is made of, moved with the image."""
 
-import cv2
 import numpy as np
 import pytest
+import torch
 
 from pipeline import shards
 from pipeline.action_units import render
 from pipeline.errors import UserError
 from pipeline.expressions import SIX, Expression
 from tests.conftest import CROP, mean_face
+from train.batches import TrainingBatches
 from train.config import Card, Guidance, Heatmap
 from train.controls import SHUFFLED, control, landmark_map
-from train.data import Prepared, part_rows, training_batches
+from train.data import Prepared, part_rows
+from train.transforms import CHANCES, paper
 
 CONTROLS = ("shuffled", "landmarks", "uniform", "agnostic")
 
@@ -57,7 +59,7 @@ def test_agnostic_is_the_mean_of_the_six_whatever_the_class(prepared, own_maps):
     drawn = prepared.guide(row, "agnostic")
     assert drawn.dtype == np.float32
     np.testing.assert_allclose(drawn, np.mean(list(own_maps(row).values()), 0), atol=1 / 255)
-    settings, shapes = Heatmap(), prepared._shapes[row]
+    settings, shapes = Heatmap(), prepared.shapes[row]
     np.testing.assert_array_equal(drawn, control("agnostic", Expression.SURPRISE, shapes, settings))
 
 
@@ -110,28 +112,30 @@ def test_shards_of_different_images_are_refused(prepared_folder, tmp_path):
         prepared.guide(int(np.flatnonzero(prepared.expressions == Expression.FEAR)[0]), "landmarks")
 
 
-def augmented(picture, rng):
-    """What `train.transforms.paper` does, written out: a window of 224 from 256, every second one mirrored."""
-    top, left = rng.integers(0, 33, 2)
-    window = cv2.resize(picture, (256, 256), interpolation=cv2.INTER_LINEAR)[top : top + 224, left : left + 224]
-    return window[:, ::-1] if rng.random() < 0.5 else window
-
-
 @pytest.mark.parametrize("kind", CONTROLS)
 def test_the_map_is_cut_and_mirrored_with_the_image(prepared, make_card, kind):
     card = make_card(model__image_size=224)
     rows = part_rows(prepared, card, "train")
-    own = next(iter(training_batches(prepared, card, rows, 0)))
-    other = next(iter(training_batches(prepared, make_card(model__image_size=224, guidance__map=kind), rows, 0)))
-    assert (own[0] == other[0]).all()
-    assert (own[3] == other[3]).all()
-    for row, valid, cut, moved in zip(own[4].tolist(), own[3].tolist(), own[2].numpy(), other[2].numpy(), strict=True):
-        if not valid:
-            assert not moved.any()
+    guided = make_card(model__image_size=224, guidance__map=kind)
+    (own, shown), (other, same) = (
+        next(TrainingBatches(prepared, one, rows, torch.device("cpu")).epoch(0)) for one in (card, guided)
+    )
+    np.testing.assert_array_equal(shown, same)
+    assert torch.equal(own.images, other.images)
+    assert torch.equal(own.valid, other.valid)
+    chance = np.random.default_rng([card.seed, 0])
+    np.testing.assert_array_equal(chance.permutation(rows)[: len(shown)], shown)
+    drawn = torch.from_numpy(chance.random((len(prepared.ids), CHANCES), np.float32)[shown])
+    for number, row in enumerate(shown):
+        if not own.valid[number]:
+            assert not other.heatmaps[number].any()
             continue
-        for drawn, given in ((prepared.guide(row), cut), (prepared.guide(row, kind), moved)):
-            np.testing.assert_array_equal(given, augmented(drawn, np.random.default_rng([card.seed, 0, row])))
-        assert np.abs(moved - cut).max() > 0.1
+        for card_map, cut in (("own", own.heatmaps[number]), (kind, other.heatmaps[number])):
+            given = torch.from_numpy(prepared.guide(int(row), card_map))[None]
+            faces = torch.zeros(1, 256, 256, 3, dtype=torch.uint8)
+            expected = paper(faces, given, drawn[number : number + 1].numpy(), 224, torch.Generator())[1][0]
+            torch.testing.assert_close(cut, expected, rtol=0, atol=3e-4)  # maps are kept in half precision
+        assert (own.heatmaps[number] - other.heatmaps[number]).abs().max() > 0.1
 
 
 def test_a_mirrored_face_has_a_mirrored_landmark_map():

@@ -1,8 +1,7 @@
-"""The prepared dataset: what a row holds, who validates, and batches that only seed, epoch and row decide."""
+"""The prepared dataset: what a row holds and who validates."""
 
 import numpy as np
 import pytest
-import torch
 
 from pipeline import shards
 from pipeline.action_units import render
@@ -10,7 +9,7 @@ from pipeline.errors import UserError
 from pipeline.expressions import Expression
 from tests.conftest import CROP
 from train.config import Heatmap
-from train.data import Prepared, evaluation_batches, held_out, part_rows, training_batches
+from train.data import Prepared, held_out, part_rows
 
 
 @pytest.fixture(scope="module")
@@ -144,42 +143,3 @@ def test_held_out_keeps_people_together(seed):
     assert not set(identities[chosen]) & set(identities[~chosen])
     assert set(expressions[chosen]) == set(expressions[~chosen]) == set(range(7))
     assert 0.07 < chosen.mean() < 0.16
-
-
-def test_batches_follow_seed_and_epoch_only(prepared, make_card):
-    card = make_card(training__augmentation="published")
-    rows = part_rows(prepared, card, "train")
-
-    def epoch(number, **changes):
-        return list(training_batches(prepared, make_card(training__augmentation="published", **changes), rows, number))
-
-    for here, there in zip(epoch(3), epoch(3, training__workers=2), strict=True):
-        assert all(torch.equal(a, b) for a, b in zip(here, there, strict=True))
-    assert not torch.equal(epoch(3)[0][4], epoch(4)[0][4])
-    assert not torch.equal(epoch(3)[0][4], epoch(3, seed=1)[0][4])
-
-
-def test_an_epoch_shows_every_face_once(prepared, make_card):
-    card = make_card()
-    rows = part_rows(prepared, card, "train")
-    batches = list(training_batches(prepared, card, rows, 0))
-    assert sorted(torch.cat([batch[4] for batch in batches]).tolist()) == sorted(rows)
-    assert [len(batch[4]) for batch in batches] == [8] * (len(rows) // 8) + ([len(rows) % 8] if len(rows) % 8 else [])
-    images, classes, heatmaps, valid, shown = batches[0]
-    assert images.shape == (8, 3, 64, 64)
-    assert heatmaps.shape == (8, 64, 64)
-    np.testing.assert_array_equal(classes, prepared.expressions[shown])
-    np.testing.assert_array_equal(valid, [prepared.heatmap(row) is not None for row in shown])
-    assert not heatmaps[~valid].any()
-
-
-def test_plain_training_draws_no_heatmaps(prepared, make_card):
-    card = make_card(guidance__weight=0.0)
-    batches = training_batches(prepared, card, part_rows(prepared, card, "train"), 0)
-    assert not any(valid.any() for _, _, _, valid, _ in batches)
-
-
-def test_evaluation_goes_in_order(prepared, make_card):
-    rows = prepared.rows("test")
-    classes = torch.cat([part for _, part in evaluation_batches(prepared, make_card(), rows)])
-    np.testing.assert_array_equal(classes, prepared.expressions[rows])

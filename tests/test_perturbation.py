@@ -3,19 +3,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from eval.perturbation import BLUR, blur, move, relevance_order, standardise
-from train.transforms import normalise
-
-
-@pytest.mark.parametrize("kind", ["imagenet", "image", "unit", "vggface2"])
-def test_a_batch_is_normalised_as_single_images_are(kind):
-    images = (
-        torch.rand(3, 3, 10, 10, generator=torch.Generator().manual_seed(0))
-        * torch.tensor([1, 0.1, 0.5])[:, None, None, None]
-    )
-    given = standardise(images, kind)
-    for image, result in zip(images, given, strict=True):
-        torch.testing.assert_close(result, normalise(image.permute(1, 2, 0).numpy(), kind), rtol=1e-5, atol=1e-5)
+from eval.perturbation import BLUR, blur, move, relevance_order
 
 
 @pytest.mark.parametrize("size", [48, 96])

@@ -301,6 +301,23 @@ def test_without_files_the_runs_below_the_grid_are_taken(tmp_path: Path) -> None
     assert [(one.seed, one.state) for one in gather([], grid=made)] == [(0, "done"), (1, "pending")]
 
 
+@pytest.mark.parametrize(("kind", "metric"), [("time", "seconds_per_epoch"), ("classification", "accuracy")])
+def test_a_sweep_has_a_row_for_each_setting_in_every_table(runs: Path, kind: str, metric: str) -> None:
+    """Several lambdas of one method would otherwise fall into one cell, beside a number of the paper that is of one."""
+    there = [scores(runs), guided(runs), guided(runs, weight=9.0, settings="nine")]
+    for number, path in enumerate(there, start=1):
+        (path.parent / "history.csv").write_text(f"epoch,seconds\n1,{10.0 * number}\n")
+    found = pivot(kind, table.with_extras(kind, gather(there)))
+    rows = found[found["metric"] == metric]
+    assert list(rows["guidance"]) == ["plain", "λ 5, layer 5", "λ 9, layer 5"]
+    assert rows["paper"].isna().all()
+    if kind == "time":
+        assert list(rows["value"]) == [10, 20, 30]
+        assert list(found.loc[found["metric"] == "time_ratio", "value"]) == [2, 3]
+    (block,) = layout.blocks(kind, found, {"rafdb"})
+    assert [row[1] for row in block.grid] == ["AU term", "none", "λ 5, layer 5", "λ 9, layer 5"]
+
+
 def test_runs_of_different_configurations_never_mix(runs: Path) -> None:
     with pytest.raises(UserError, match="different configurations"):
         pivot("table1", gather([scores(runs), scores(runs, seed=1, settings="old")]))

@@ -22,6 +22,7 @@ from train import checkpoint, device, state
 from train.data import Prepared
 from train.loop import Trainer, train
 from train.losses import attention, cosine, resize
+from train.method import Batch
 from train.transforms import evaluation
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -188,7 +189,8 @@ def test_mixed_precision_stays_near_full_precision(amp, make_card, tmp_path, mon
     images, classes = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)), torch.tensor([1, 2])
     heatmaps = torch.rand(2, 32, 32, generator=torch.Generator().manual_seed(1))
     trainers = {name: trainer_of(make_card(training__amp=name), tmp_path / name) for name in (amp, "off")}
-    batch = trainers["off"]._batch(images, classes, heatmaps, torch.tensor([True, True]))
+    target = torch.nn.functional.one_hot(classes, 7).float()
+    batch = Batch(images, target, heatmaps, torch.tensor([True, True]))
     before = trainers[amp].method.fc.weight.detach().clone()
     values = {name: trainer._step(batch, torch.Generator()) for name, trainer in trainers.items()}
     assert not torch.equal(values[amp], values["off"])

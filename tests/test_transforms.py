@@ -4,64 +4,133 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from torchvision.transforms.v2 import functional as torchvision
 
-from train.transforms import AUGMENTATIONS, IMAGENET, _colours, _erase, evaluation, normalise, paper, published
+from train.transforms import (
+    AUGMENTATIONS,
+    CHANCES,
+    IMAGENET,
+    _colours,
+    _erase,
+    _hue,
+    evaluation,
+    normalise,
+    paper,
+    published,
+    whole,
+)
 
-SIDE = 96
+
+@pytest.fixture
+def generator():
+    return torch.Generator().manual_seed(0)
 
 
-def bright_spot(x: float, y: float, side: int, sigma: float = 0.03) -> np.ndarray:
+def chances(count, seed=0):
+    return np.random.default_rng(seed).random((count, CHANCES), np.float32)
+
+
+def bright_spot(x, y, side, sigma=0.03):
     """A Gaussian at a place given as shares of the side."""
     row, column = (np.mgrid[:side, :side] + 0.5) / side
     return np.exp(-((column - x) ** 2 + (row - y) ** 2) / (2 * sigma**2)).astype(np.float32)
 
 
-def centre(picture: np.ndarray) -> np.ndarray:
+def centre(picture):
     """Centre of mass (x, y) of what is bright, as shares of the side."""
+    picture = np.asarray(picture)
     weight = np.clip(picture - 0.3 * picture.max(), 0, None)
     row, column = (np.mgrid[: picture.shape[0], : picture.shape[1]] + 0.5) / picture.shape[0]
     return np.array([(weight * column).sum(), (weight * row).sum()]) / weight.sum()
 
 
+def spots(places, side):
+    """Faces with a bright spot each, as stored."""
+    drawn = [np.repeat((255 * bright_spot(x, y, side))[..., None], 3, 2) for x, y in places]
+    return torch.from_numpy(np.stack(drawn).astype(np.uint8))
+
+
+def only_moved(monkeypatch):
+    monkeypatch.setattr("train.transforms._erase", lambda images, chances, generator: images)
+    monkeypatch.setattr("train.transforms._colours", lambda images, chances: images)
+
+
 @pytest.mark.parametrize("name", sorted(AUGMENTATIONS))
 @pytest.mark.parametrize("size", [112, 224])
-def test_image_and_heatmap_stay_together(name, size, monkeypatch):
-    monkeypatch.setattr("train.transforms._erase", lambda image, rng: image)
-    monkeypatch.setattr("train.transforms._colours", lambda image, rng: image)
-    rng = np.random.default_rng(0)
-    sides = []
-    for _ in range(60):
-        x, y = rng.uniform(0.3, 0.7, 2)
-        image = np.repeat((255 * bright_spot(x, y, 256))[..., None], 3, 2).astype(np.uint8)
-        moved, heatmap = AUGMENTATIONS[name](image, bright_spot(x, y, 224), size, rng)
-        assert moved.shape == (size, size, 3)
-        assert heatmap.shape == (size, size)
-        assert moved.dtype == heatmap.dtype == np.float32
-        assert np.abs(centre(moved[..., 0]) - centre(heatmap)).max() * size < 0.75  # pixels
-        sides.append((centre(heatmap)[0] > 0.5) == (x > 0.5))
-    assert 0.25 < np.mean(sides) < 0.75  # every second one is mirrored
+def test_image_and_heatmap_stay_together(name, size, generator, monkeypatch):
+    only_moved(monkeypatch)
+    places = np.random.default_rng(0).uniform(0.3, 0.7, (60, 2))
+    maps = torch.from_numpy(np.stack([bright_spot(x, y, 224) for x, y in places]))
+    moved, heatmaps = AUGMENTATIONS[name](spots(places, whole(size)), maps, chances(60), size, generator)
+    assert moved.shape == (60, 3, size, size)
+    assert heatmaps.shape == (60, size, size)
+    assert moved.dtype == heatmaps.dtype == torch.float32
+    for image, heatmap in zip(moved, heatmaps, strict=True):
+        assert np.abs(centre(image[0]) - centre(heatmap)).max() * size < 0.75  # pixels
+    other_side = [(centre(heatmap)[0] > 0.5) == (x > 0.5) for heatmap, (x, _) in zip(heatmaps, places, strict=True)]
+    assert 0.25 < np.mean(other_side) < 0.75  # every second one is mirrored
 
 
-def test_paper_is_an_exact_window_at_256_to_224():
-    rng = np.random.default_rng(1)
-    image = rng.integers(0, 256, (256, 256, 3), np.uint8)
+def test_paper_is_an_exact_window_at_256_to_224(generator):
+    faces = torch.from_numpy(np.random.default_rng(1).integers(0, 256, (200, 256, 256, 3), np.uint8))
+    drawn = chances(200)
+    moved, _ = paper(faces, None, drawn, 224, generator)
     seen = set()
-    for seed in range(200):
-        moved, _ = paper(image, None, 224, np.random.default_rng(seed))
-        draw = np.random.default_rng(seed)
-        top, left = draw.integers(0, 33, 2)
-        window = image[top : top + 224, left : left + 224]
-        window = window[:, ::-1] if draw.random() < 0.5 else window
-        np.testing.assert_array_equal(np.round(moved * 255).astype(np.uint8), window)
-        seen |= {("top", top), ("left", left)}
+    for face, image, chance in zip(faces.numpy(), moved, drawn, strict=True):
+        top, left = (chance[:2] * 33).astype(int)
+        window = face[top : top + 224, left : left + 224]
+        window = window[:, ::-1] if chance[2] < 0.5 else window
+        np.testing.assert_array_equal(image.permute(1, 2, 0), (window / np.float32(255)))
+        seen |= {("top", int(top)), ("left", int(left))}
     assert {("top", 0), ("top", 32), ("left", 0), ("left", 32)} <= seen
 
 
-def test_the_same_chances_give_the_same_picture():
-    image = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
-    for augment in (paper, published):
-        first, second = (augment(image, None, 64, np.random.default_rng(7))[0] for _ in range(2))
-        np.testing.assert_array_equal(first, second)
+def test_the_window_of_the_heatmap_by_hand(generator):
+    maps = torch.rand(40, 224, 224, generator=generator)
+    drawn = chances(40)
+    _, moved = paper(torch.zeros(40, 256, 256, 3, dtype=torch.uint8), maps, drawn, 224, generator)
+    for before, after, chance in zip(maps.numpy(), moved.numpy(), drawn, strict=True):
+        top, left = (chance[:2] * 33).astype(int)
+        window = cv2.resize(before, (256, 256), interpolation=cv2.INTER_LINEAR)[top : top + 224, left : left + 224]
+        inner = slice(8, -8)  # cv2 repeats the border, beyond it is 0 here
+        expected = (window[:, ::-1] if chance[2] < 0.5 else window)[inner, inner]
+        np.testing.assert_allclose(after[inner, inner], expected, atol=2e-3)
+
+
+def test_published_geometry_by_hand(generator, monkeypatch):
+    """Turn as cv2 does, cut, resize, mirror: two samplings of a smooth picture equal the one that is made of them."""
+    only_moved(monkeypatch)
+    side, size = 256, 224
+    row, column = np.mgrid[:side, :side] / side
+    smooth = np.stack([np.sin(5 * row + 2), np.cos(4 * column), np.sin(3 * (row + column))], 2)
+    face = np.round(127 + 100 * smooth).astype(np.uint8)
+    drawn = chances(30)
+    moved, _ = published(torch.from_numpy(face)[None].expand(30, -1, -1, -1), None, drawn, size, generator)
+    for image, chance in zip(moved, drawn.astype(np.float64), strict=True):
+        angle = 12 * chance[1] - 6 if chance[0] < 0.5 else 0.0
+        turn = cv2.getRotationMatrix2D(((side - 1) / 2, (side - 1) / 2), angle, 1.0)
+        turned = cv2.warpAffine(face, turn, (side, side), flags=cv2.INTER_CUBIC)
+        cut = side * np.sqrt(0.8 + 0.2 * chance[2])
+        left, top = chance[3:5] * (side - cut)
+        scale = size / cut
+        resize = np.array([[scale, 0, -scale * left + (scale - 1) / 2], [0, scale, -scale * top + (scale - 1) / 2]])
+        expected = cv2.warpAffine(turned, resize, (size, size), flags=cv2.INTER_LINEAR)
+        expected = expected[:, ::-1] if chance[5] < 0.5 else expected
+        inner = slice(24, -24)  # a turned face has black corners
+        np.testing.assert_allclose(255 * image.permute(1, 2, 0)[inner, inner], expected[inner, inner], atol=2.5)
+
+
+@pytest.mark.parametrize("name", sorted(AUGMENTATIONS))
+def test_a_face_fares_alike_in_any_batch(name, generator):
+    faces = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (12, 73, 73, 3), np.uint8))
+    maps, drawn = torch.rand(12, 224, 224), chances(12)
+    drawn[:, 16] = 0.9  # no rectangle: its noise is drawn for the batch
+    together = AUGMENTATIONS[name](faces, maps, drawn, 64, generator)
+    for face in range(12):
+        one = slice(face, face + 1)
+        alone = AUGMENTATIONS[name](faces[one], maps[one], drawn[one], 64, generator)
+        for part, whole_batch in zip(alone, together, strict=True):
+            torch.testing.assert_close(part[0], whole_batch[face], rtol=0, atol=1e-6)
 
 
 def test_evaluation_sees_the_whole_image_without_aliasing():
@@ -79,25 +148,25 @@ def test_evaluation_keeps_places():
 
 
 def test_normalise_by_hand():
-    image = np.full((2, 2, 3), 0.5, np.float32)
+    image = torch.full((1, 3, 2, 2), 0.5)
     expected = [(0.5 - mean) / std for mean, std in zip((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), strict=True)]
-    torch.testing.assert_close(normalise(image)[:, 1, 0], torch.tensor(expected))
+    torch.testing.assert_close(normalise(image)[0, :, 1, 0], torch.tensor(expected))
 
 
-def test_published_window_and_turn(monkeypatch):
+def test_published_window_and_turn(generator, monkeypatch):
     """Area of 80 to 100 % and up to 6 degrees every second time, read from two spots that are a known way apart."""
-    monkeypatch.setattr("train.transforms._erase", lambda image, rng: image)
-    monkeypatch.setattr("train.transforms._colours", lambda image, rng: image)
+    only_moved(monkeypatch)
     image = np.zeros((256, 256, 3), np.uint8)
     image[..., 0] = 255 * bright_spot(0.4, 0.5, 256)
     image[..., 1] = 255 * bright_spot(0.6, 0.5, 256)
     areas, turns = [], []
-    rng = np.random.default_rng(0)
-    for _ in range(400):
-        moved, _ = published(image, None, 224, rng)
-        way = centre(moved[..., 1]) - centre(moved[..., 0])
-        areas.append((0.2 / np.hypot(*way)) ** 2)
-        turns.append(np.degrees(np.arctan(way[1] / way[0])))
+    for start in range(8):
+        faces = torch.from_numpy(image)[None].expand(50, -1, -1, -1)
+        moved, _ = published(faces, None, chances(50, start), 224, generator)
+        for one in moved:
+            way = centre(one[1]) - centre(one[0])
+            areas.append((0.2 / np.hypot(*way)) ** 2)
+            turns.append(np.degrees(np.arctan(way[1] / way[0])))
     areas, turns = np.array(areas), np.abs(turns)
     assert 0.79 < areas.min() < 0.82
     assert 0.98 < areas.max() < 1.01
@@ -106,66 +175,80 @@ def test_published_window_and_turn(monkeypatch):
     assert 5.5 < turns.max() < 6.1
 
 
+def coloured(images, seed=0):
+    return _colours(images, np.random.default_rng(seed).random((len(images), 10), np.float32))
+
+
 def test_grey_one_in_five():
-    rng = np.random.default_rng(0)
-    image = rng.random((8, 8, 3)).astype(np.float32)
-    grey = [np.ptp(_colours(image, rng), axis=2).max() < 1e-5 for _ in range(2000)]
-    assert abs(np.mean(grey) - 0.2) < 0.03
+    images = torch.rand(2000, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    spread = coloured(images)
+    grey = (spread.amax(1) - spread.amin(1)).amax((1, 2)) < 1e-5
+    assert abs(grey.float().mean() - 0.2) < 0.03
 
 
 def test_colours_four_in_five_and_their_ranges():
-    rng = np.random.default_rng(0)
-    image = np.full((8, 8, 3), 0.5, np.float32)  # uniform grey: brightness is all that shows
-    values = np.array([_colours(image, rng)[0, 0, 0] for _ in range(2000)])
-    changed = np.abs(values - 0.5) > 1e-4
-    assert abs(changed.mean() - 0.8) < 0.03
-    assert values.min() == pytest.approx(0.3, abs=0.01)
-    assert values.max() == pytest.approx(0.7, abs=0.01)
+    values = coloured(torch.full((2000, 3, 8, 8), 0.5))[:, 0, 0, 0]  # uniform grey: brightness is all that shows
+    changed = (values - 0.5).abs() > 1e-4
+    assert abs(changed.float().mean() - 0.8) < 0.03
+    assert values.min().item() == pytest.approx(0.3, abs=0.01)
+    assert values.max().item() == pytest.approx(0.7, abs=0.01)
+
+
+def test_colours_are_those_of_torchvision():
+    images = torch.rand(300, 3, 6, 6, generator=torch.Generator().manual_seed(1))
+    drawn = np.random.default_rng(3).random((300, 10), np.float32)
+    changes = [
+        torchvision.adjust_brightness,
+        torchvision.adjust_contrast,
+        torchvision.adjust_saturation,
+        lambda image, factor: torchvision.adjust_hue(image, (factor - 1) / 4),
+    ]
+    for image, result, chance in zip(images, _colours(images, drawn), drawn, strict=True):
+        expected = torchvision.rgb_to_grayscale(image, 3) if chance[0] < 0.2 else image
+        for number in np.argsort(chance[6:10]) if chance[1] < 0.8 else ():
+            expected = changes[number](expected, float(0.6 + 0.8 * chance[2 + number]))
+        torch.testing.assert_close(result, expected, rtol=0, atol=2e-3)  # torchvision's luma has four digits
 
 
 def test_hue_moves_by_a_tenth_of_the_circle():
-    rng = np.random.default_rng(0)
-    image = np.broadcast_to(np.float32([0.5, 0.2, 0.2]), (4, 4, 3)).copy()
-    hues = []
-    for _ in range(800):
-        hue, saturation, _ = cv2.cvtColor(_colours(image, rng), cv2.COLOR_RGB2HSV)[0, 0]
-        if saturation > 0.01:
-            hues.append((hue + 180) % 360 - 180)
-    assert -36.5 < min(hues) < -30
-    assert 30 < max(hues) < 36.5
+    red = torch.tensor([0.5, 0.2, 0.2])[None, :, None, None].expand(3, -1, 4, 4)
+    turned = _hue(red, torch.tensor([0.6, 1.0, 1.4])[:, None, None, None])
+    hues = [cv2.cvtColor(one.permute(1, 2, 0).numpy(), cv2.COLOR_RGB2HSV)[0, 0, 0] for one in turned]
+    np.testing.assert_allclose((np.array(hues) + 180) % 360 - 180, [-36, 0, 36], atol=1e-3)
 
 
-def test_erasing_every_second_image_two_to_thirty_three_percent():
-    rng = np.random.default_rng(0)
-    image = np.full((100, 100, 3), 0.5, np.float32)
+def rectangles(count, generator, side=100, seed=0):
+    drawn = np.random.default_rng(seed).random((count, CHANCES - 16), np.float32)
+    return _erase(torch.full((count, 3, side, side), 0.5), drawn, generator)
+
+
+def test_erasing_every_second_image_two_to_thirty_three_percent(generator):
     shares = []
-    for _ in range(1000):
-        gone = (_erase(image, rng) != 0.5).all(2)
+    for gone in (rectangles(1000, generator) != 0.5).all(1).numpy():
         if gone.any():
             shares.append(gone.mean())
             rows, columns = np.flatnonzero(gone.any(1)), np.flatnonzero(gone.any(0))
-            ratio = len(rows) / len(columns)
-            assert 0.28 < ratio < 3.5
+            assert gone.sum() == len(rows) * len(columns)
+            assert 0.28 < len(rows) / len(columns) < 3.5
     assert abs(len(shares) / 1000 - 0.5) < 0.05
     assert 0.018 < min(shares) < 0.03
     assert 0.31 < max(shares) < 0.34
 
 
-def test_erasing_puts_normal_noise():
-    rng = np.random.default_rng(0)
-    image = np.full((100, 100, 3), 0.5, np.float32)
-    noise = np.concatenate([(changed := _erase(image, rng))[changed != 0.5] for _ in range(100)])
+def test_erasing_puts_normal_noise(generator):
+    changed = rectangles(100, generator)
+    noise = changed[changed != 0.5]
     assert abs(noise.mean()) < 0.01
     assert abs(noise.std() - 1) < 0.01
 
 
 def test_own_normalisation_forgets_light_and_tint():
-    rng = np.random.default_rng(0)
-    image = rng.uniform(0.2, 0.6, (8, 8, 3)).astype(np.float32)
+    image = torch.from_numpy(np.random.default_rng(0).uniform(0.2, 0.6, (1, 3, 8, 8)).astype(np.float32))
     given = normalise(image, "image")
-    np.testing.assert_allclose(given.mean((1, 2)), 0, atol=1e-6)
-    expected = (image[2, 3, 1] - image[..., 1].mean()) / (image.std() + 0.05)
-    assert given[1, 2, 3].item() == pytest.approx(expected, abs=1e-6)
-    tinted = image + np.float32([0.1, -0.05, 0.2])
-    shifted = normalise(tinted, "image") * (tinted.std() + 0.05)
-    torch.testing.assert_close(shifted, given * (image.std() + 0.05), atol=1e-5, rtol=0)
+    np.testing.assert_allclose(given.mean((2, 3)), 0, atol=1e-6)
+    spread = image.std(correction=0)
+    expected = (image[0, 1, 2, 3] - image[0, 1].mean()) / (spread + 0.05)
+    assert given[0, 1, 2, 3].item() == pytest.approx(expected.item(), abs=1e-6)
+    tinted = image + torch.tensor([0.1, -0.05, 0.2])[:, None, None]
+    shifted = normalise(tinted, "image") * (tinted.std(correction=0) + 0.05)
+    torch.testing.assert_close(shifted, given * (spread + 0.05), atol=1e-5, rtol=0)

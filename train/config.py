@@ -110,7 +110,11 @@ class Training(Strict):
     )
     amp: Precision = Field("off", description="automatic mixed precision; off on a CPU that would only emulate it")
     clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0 = off")
-    workers: int = Field(0, ge=0, description="data loading processes")
+    workers: int = Field(0, ge=0, description="threads that decode faces and draw maps ahead; 0 = the training's own")
+    faces: Literal["auto", "device", "host", "stream"] = Field(
+        "auto",
+        description="where decoded faces lie: on the device, in host memory, nowhere (stream); auto: where they fit",
+    )
     tensorboard: bool = Field(False, description="also write TensorBoard events (needs the package tensorboard)")
 
 

@@ -1,29 +1,22 @@
-"""A prepared dataset as the trainer sees it: rows of shards, the split that selects, and batches in a fixed order."""
+"""A prepared dataset as the trainer sees it: rows of shards, and the split that selects."""
 
 import hashlib
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from pipeline import shards
+from pipeline import images, shards
 from pipeline.action_units import CANVAS, draw
 from pipeline.errors import UserError
 from pipeline.expressions import Expression
 from pipeline.geometry import rescale
-from train.config import Card, Heatmap, Model
+from train.config import Card, Heatmap
 from train.controls import control, landmark_map
-from train.transforms import AUGMENTATIONS, evaluation, normalise
 
 Rows = NDArray[np.intp]
-Item = tuple[Tensor, int, Tensor, bool, int]  # image, class, heatmap, valid, row
 
 
 class Prepared:
@@ -31,12 +24,13 @@ class Prepared:
 
     `ids`, `splits` ("train" or "test"), `identities` ("" where nobody knows) are words; `expressions` holds class ids;
     `readable` is False where the image file could not be read: such rows stay, but no part uses them. `alignment` tells
-    how the faces were cut (size in pixels, detector, mode); `digest` changes when any shard does. Raises UserError if
-    shards are missing or do not belong together, or an image is there twice.
+    how the faces were cut (size in pixels, detector, mode); `shapes` (n, s, 5) are what AU maps are drawn from;
+    `digest` changes when any shard does. Pictures stay on disk until they are asked for. Raises UserError if shards are
+    missing or do not belong together, or an image is there twice.
     """
 
     def __init__(self, folder: Path, heatmap: Heatmap) -> None:
-        names = ("id", "expression", "split", "identity", "status", "jpeg", "offset")
+        names = ("id", "expression", "split", "identity", "status")
         cut, geometry = (described(folder / stage) for stage in ("faces", "heatmaps"))
         faces = shards.read_all(folder / "faces", *names)
         drawn = shards.read_all(folder / "heatmaps", "id", "shapes")
@@ -51,21 +45,22 @@ class Prepared:
         self.ids, self.splits, self.identities = faces["id"], faces["split"], faces["identity"]
         self.expressions = faces["expression"].astype(np.int64)
         self.readable = faces["status"] != "unreadable"
-        self._bytes, self._offset, self._shapes = faces["jpeg"], faces["offset"], drawn["shapes"]
+        self.shapes = drawn["shapes"]
+        self._files = [file for path in shards.paths(folder / "faces") for file in shards.stored_files(path)]
 
     def image(self, row: int) -> NDArray[np.uint8]:
         """Decode an aligned face to RGB (size, size, 3)."""
-        stored = self._bytes[self._offset[row] : self._offset[row + 1]]
-        image = cv2.imdecode(stored, cv2.IMREAD_COLOR) if len(stored) else None
-        if image is None:
-            raise UserError(f"the stored face of {self.ids[row]} cannot be decoded; rebuild the shards of the dataset")
-        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+        try:
+            return images.decode_jpeg(self._files[row])
+        except images.Unreadable:
+            name = self.ids[row]
+            raise UserError(f"the stored face of {name} cannot be decoded; rebuild the shards of the dataset") from None
 
     def heatmap(self, row: int) -> NDArray[np.float32] | None:
         """Draw the AU heatmap (224, 224) over the square of the image; None for Neutral and without landmarks."""
         settings = self.heatmap_settings
         expression = Expression(self.expressions[row])
-        return draw(self._shapes[row], expression, codebook=settings.codebook, geometry=settings.geometry)
+        return draw(self.shapes[row], expression, codebook=settings.codebook, geometry=settings.geometry)
 
     @cached_property
     def points(self) -> NDArray[np.float64]:
@@ -86,7 +81,7 @@ class Prepared:
             return own
         if kind == "landmarks":
             return landmark_map(self.points[row])
-        return control(kind, Expression(self.expressions[row]), self._shapes[row], self.heatmap_settings)
+        return control(kind, Expression(self.expressions[row]), self.shapes[row], self.heatmap_settings)
 
     def rows(self, split: str) -> Rows:
         """List the readable rows of "train" or "test"."""
@@ -142,77 +137,6 @@ def held_out(expressions: NDArray[np.integer], identities: NDArray, *, fraction:
             if leaves_some and (nearer or taken[expression] == 0):
                 taken, chosen[candidate] = after, True
     return chosen[person]
-
-
-class TrainingSamples(Dataset[Item]):
-    """Augmented faces of one epoch; what happens to a face depends on seed, epoch and row only."""
-
-    def __init__(self, prepared: Prepared, card: Card, epoch: int) -> None:
-        self.prepared, self.epoch, self.seed = prepared, epoch, card.seed % 2**32
-        self.size, self.guided, self.map = card.model.image_size, card.guidance.weight > 0, card.guidance.map
-        self.normalisation = card.model.normalisation
-        self.augmentation = AUGMENTATIONS[card.training.augmentation]
-        if self.guided and self.map == "landmarks":
-            _ = prepared.points  # read once here, not by every process that loads
-
-    def __getitem__(self, row: int) -> Item:
-        """Load and augment the face of a row of the dataset."""
-        rng = np.random.default_rng([self.seed, self.epoch, row])
-        drawn = self.prepared.guide(row, self.map) if self.guided else None
-        image, heatmap = self.augmentation(self.prepared.image(row), drawn, self.size, rng)
-        valid = heatmap is not None
-        filled = np.ascontiguousarray(heatmap) if heatmap is not None else np.zeros((self.size, self.size), np.float32)
-        given = normalise(image, self.normalisation)
-        return given, int(self.prepared.expressions[row]), torch.from_numpy(filled), valid, row
-
-
-class EvaluationSamples(Dataset[tuple[Tensor, int]]):
-    """Whole faces with their classes."""
-
-    def __init__(self, prepared: Prepared, model: Model) -> None:
-        self.prepared, self.model = prepared, model
-
-    def __getitem__(self, row: int) -> tuple[Tensor, int]:
-        """Load the face of a row of the dataset."""
-        image = evaluation(self.prepared.image(row), self.model.image_size, self.model.normalisation)
-        return image, int(self.prepared.expressions[row])
-
-
-def training_batches(prepared: Prepared, card: Card, rows: Rows, epoch: int) -> DataLoader:
-    """Batch an epoch in a random order that follows from seed and epoch; the last partial batch is kept."""
-    order = np.random.default_rng([card.seed % 2**32, epoch]).permutation(rows).tolist()
-    return _loader(TrainingSamples(prepared, card, epoch), card.training.batch_size, order, card.training.workers)
-
-
-def evaluation_batches(prepared: Prepared, card: Card, rows: Rows) -> DataLoader:
-    """Batch faces in the order of the rows, without augmentation."""
-    samples = EvaluationSamples(prepared, card.model)
-    return _loader(samples, card.training.evaluation_batch_size, rows.tolist(), card.training.workers)
-
-
-def _loader(samples: Dataset, batch_size: int, order: list[int], workers: int) -> DataLoader:
-    def start(_: int) -> None:
-        cv2.setNumThreads(0)  # a process each is enough, and cv2's threads do not survive a fork
-
-    return DataLoader(
-        samples,
-        batch_size=batch_size,
-        sampler=_Order(order),
-        num_workers=workers,
-        worker_init_fn=start,
-        pin_memory=torch.cuda.is_available(),
-    )
-
-
-class _Order(torch.utils.data.Sampler[int]):
-    def __init__(self, order: list[int]) -> None:
-        self.order = order
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.order)
-
-    def __len__(self) -> int:
-        return len(self.order)
 
 
 def described(folder: Path) -> dict[str, Any]:

@@ -9,15 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from pipeline.errors import UserError
-from pipeline.expressions import Expression
 from train import checkpoint, state
 from train.average import Average
+from train.batches import EvaluationBatches, TrainingBatches
 from train.config import Card, Training
-from train.data import Prepared, evaluation_batches, part_rows, training_batches
+from train.data import Prepared, Rows, part_rows
 from train.device import autocast, claim, precision
 from train.losses import au_loss
 from train.method import Batch, Method, build
@@ -69,12 +68,18 @@ class Trainer:
         saved = state.load(folder, self._key())
         self.method = build(card, initialise=saved is None).to(device).to(memory_format=torch.channels_last)
         self.average = Average(self.method, card.training.averaging) if card.training.averaging else None
-        self.optimiser = _optimiser(self.method, card)
+        # torch's fused step does not skip what overflowed on a CPU
+        self.optimiser = _optimiser(self.method, card, fused=device.type == "cuda" or kind != torch.float16)
         self.scaler = torch.amp.GradScaler(device.type, enabled=kind == torch.float16)
         self.history: list[Row] = []
         self.best: dict[str, Any] = {"accuracy": -1.0, "epoch": 0, "tensors": {}}
         if saved:
             self._restore(saved)
+        self.train_batches = TrainingBatches(prepared, card, self.train_rows, device)
+        self.validation_batches = EvaluationBatches(prepared, card, self.validation_rows, device)
+        print(
+            f"training faces {self.train_batches.faces}, validation faces {self.validation_batches.faces}", flush=True
+        )
 
     def run(self, progress: Progress) -> None:
         """Train the epochs that are left; save the state after each."""
@@ -113,10 +118,10 @@ class Trainer:
         """Return the accuracy on the validation faces."""
         result = self.result.eval()
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
-        for images, classes in evaluation_batches(self.prepared, self.card, self.validation_rows):
+        for images, classes in self.validation_batches:
             with autocast(self.card.training.amp, self.device):
-                logits = result(self._images(images)).logits
-            correct += (logits.argmax(1) == classes.to(self.device)).sum()
+                logits = result(images).logits
+            correct += (logits.argmax(1) == classes).sum()
         return correct.item() / len(self.validation_rows)
 
     def _epoch(self, epoch: int, progress: Progress) -> dict[str, float]:
@@ -126,13 +131,13 @@ class Trainer:
         generator = torch.Generator().manual_seed(seed)
         self.method.train()
         total = torch.zeros(4, dtype=torch.float64)
-        waiting: list[tuple[Tensor, Tensor]] = []
-        batches = training_batches(self.prepared, self.card, self.train_rows, epoch)
-        for number, (*parts, rows) in enumerate(batches, start=1):
-            self._set_rates(epoch + (number - 1) / len(batches))
-            waiting.append((self._step(self._batch(*parts), generator), rows))
+        waiting: list[tuple[Tensor, Rows]] = []
+        steps = len(self.train_batches)
+        for number, (batch, rows) in enumerate(self.train_batches.epoch(epoch), start=1):
+            self._set_rates(epoch + (number - 1) / steps)
+            waiting.append((self._step(batch, generator), rows))
             progress.step()
-            if number % CHECKED_EVERY == 0 or number == len(batches):
+            if number % CHECKED_EVERY == 0 or number == steps:
                 total += self._sums(waiting)
                 waiting.clear()
                 progress.show(epoch + 1, self._means(total))
@@ -167,7 +172,7 @@ class Trainer:
         self.scaler.step(self.optimiser)
         self.scaler.update()
 
-    def _sums(self, steps: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    def _sums(self, steps: Sequence[tuple[Tensor, Rows]]) -> Tensor:
         """Add up steps weighted by their faces; raise with the ids of the first batch whose loss is not finite."""
         values = torch.stack([step for step, _ in steps]).double().cpu()
         broken = (~torch.isfinite(values).all(1)).nonzero().flatten().tolist()
@@ -180,14 +185,6 @@ class Trainer:
         classification, aligned, accuracy = (total[:3] / total[3]).tolist()
         loss = classification + self.card.guidance.weight * aligned
         return {"loss": loss, "classification_loss": classification, "au_loss": aligned, "train_accuracy": accuracy}
-
-    def _batch(self, images: Tensor, classes: Tensor, heatmaps: Tensor, valid: Tensor) -> Batch:
-        target = F.one_hot(classes, len(Expression)).float()
-        there = (part.to(self.device, non_blocking=True) for part in (target, heatmaps, valid))
-        return Batch(self._images(images), *there)
-
-    def _images(self, images: Tensor) -> Tensor:
-        return images.to(self.device, non_blocking=True, memory_format=torch.channels_last)
 
     def _set_rates(self, epoch: float) -> None:
         """Set the learning rates at a time of the training, in epochs: lr = max(lr0 * factor, 1e-7)."""
@@ -235,7 +232,7 @@ def rate_factor(training: Training, epoch: float) -> float:
     return (1 + math.cos(math.pi * (share - WARM_UP) / (1 - WARM_UP))) / 2
 
 
-def _optimiser(method: Method, card: Card) -> torch.optim.SGD:
+def _optimiser(method: Method, card: Card, *, fused: bool) -> torch.optim.SGD:
     training = card.training
     head = method.head_parameters()
     known = {id(parameter) for parameter in head}
@@ -248,4 +245,5 @@ def _optimiser(method: Method, card: Card) -> torch.optim.SGD:
         momentum=training.momentum,
         nesterov=training.nesterov and training.momentum > 0,
         weight_decay=training.weight_decay,
+        fused=fused,
     )

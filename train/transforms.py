@@ -1,21 +1,23 @@
-"""What happens to an image between the shard and the network, with its AU heatmap in the same geometry.
+"""What happens to faces between the shard and the network, a batch at a time and with the AU maps in the same geometry.
 
-Images are uint8 RGB (s, s, 3), heatmaps float32 (t, t) over the same square or None. An augmentation returns a float32
-image (size, size, 3) in [0, 1] and a heatmap (size, size), and takes every chance from `rng`.
+Faces are uint8 RGB (b, w, w, 3), AU maps float (b, t, t) over the same square or None. An augmentation returns float32
+images (b, 3, size, size) in [0, 1] and maps (b, size, size) on the device of what it is given. Chances are drawn by the
+caller, CHANCES uniform numbers in [0, 1) for each face, so that neither the batch nor the device has a part in them;
+only the noise of erased rectangles comes from `generator`.
 """
 
-import math
 from collections.abc import Callable
 
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
-Pair = tuple[Floats, Floats | None]
+Pair = tuple[Tensor, Tensor | None]
 
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 NORMALISATIONS = {  # of RGB in [0, 1]
@@ -25,11 +27,31 @@ NORMALISATIONS = {  # of RGB in [0, 1]
 }
 FLAT = 0.05  # added to an image's own deviation, so that a dark one's noise is not blown up
 MARGIN = 256 / 224  # an image is made larger than the network's input by this before a window is cut from it
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+LUMA = (0.299, 0.587, 0.114)
+TRIES = 10  # at a rectangle that fits into the image
+CHANCES = 19 + 2 * TRIES  # per face: the geometry takes 6, colours 10, erasing the others
 
 
-def normalise(image: Floats, kind: str = "imagenet") -> Tensor:
-    """Turn an image (s, s, 3) in [0, 1] into the network's input (3, s, s).
+def whole(size: int) -> int:
+    """Return the side of the faces that an augmentation cuts windows of `size` from."""
+    return round(size * MARGIN)
+
+
+def resize(picture: Image, size: int) -> Image:
+    """Resize a face (s, s, 3) to a side, antialiased when it shrinks."""
+    if picture.shape[0] == size:
+        return picture
+    way = cv2.INTER_AREA if size < picture.shape[0] else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(picture, (size, size), interpolation=way), np.uint8)
+
+
+def unit(faces: Tensor) -> Tensor:
+    """Turn faces (b, s, s, 3) of uint8 into images (b, 3, s, s) in [0, 1], channels last in memory."""
+    return faces.permute(0, 3, 1, 2).float() / 255
+
+
+def normalise(images: Tensor, kind: str = "imagenet") -> Tensor:
+    """Turn images (b, 3, s, s) in [0, 1] into the network's input.
 
     "imagenet" takes off ImageNet's mean and deviation of each channel. "image" takes off the image's own mean of each
     channel and divides by its deviation plus 0.05, which makes small networks trained from scratch care less for light
@@ -37,123 +59,145 @@ def normalise(image: Floats, kind: str = "imagenet") -> Tensor:
     code does for these starts (spec of the methods, section 0.3).
     """
     if kind == "image":
-        mean, std = image.mean((0, 1)), image.std() + FLAT
-    else:
-        mean, std = (np.array(NORMALISATIONS[kind][name], np.float32) for name in ("mean", "std"))
-    return torch.from_numpy(np.ascontiguousarray(((image - mean) / std).transpose(2, 0, 1)))
+        deviation = images.std((1, 2, 3), correction=0, keepdim=True) + FLAT
+        return (images - images.mean((2, 3), keepdim=True)) / deviation
+    mean, deviation = (images.new_tensor(NORMALISATIONS[kind][name])[:, None, None] for name in ("mean", "std"))
+    return (images - mean) / deviation
 
 
-def evaluation(image: Image, size: int, kind: str = "imagenet") -> Tensor:
-    """Resize the whole image, antialiased when it shrinks, and normalise: the input (3, size, size) at test time."""
-    return normalise(_unit(_resize(image, size)), kind)
+def evaluation(face: Image, size: int, kind: str = "imagenet") -> Tensor:
+    """Resize a whole face and normalise it: the input (3, size, size) at test time."""
+    return normalise(unit(torch.from_numpy(resize(face, size))[None]), kind)[0]
 
 
-def paper(image: Image, heatmap: Floats | None, size: int, rng: np.random.Generator) -> Pair:
-    """Cut a random window of `size` from the image at size * 256 / 224; mirror every second one (paper, IV-A)."""
-    whole = round(size * MARGIN)
-    top, left = rng.integers(0, whole - size + 1, 2)
-    mirrored = rng.random() < 0.5
+def paper(faces: Tensor, maps: Tensor | None, chances: Floats, size: int, generator: torch.Generator) -> Pair:
+    """Cut a random window of `size` from faces of side size * 256 / 224; mirror every second one (paper, IV-A)."""
+    del generator
+    room = faces.shape[1] - size
+    top, left = (np.floor(chances[:, column] * (room + 1)).astype(np.int64) for column in (0, 1))
+    mirrored = chances[:, 2] < 0.5
+    places = np.arange(size)
+    rows = top[:, None] + places
+    columns = left[:, None] + np.where(mirrored[:, None], places[::-1], places)
+    down, right = (torch.from_numpy(place).to(faces.device, non_blocking=True) for place in (rows, columns))
+    of_face = torch.arange(len(faces), device=faces.device)[:, None, None]
+    windows = faces[of_face, down[:, :, None], right[:, None, :]]
+    if maps is None:
+        return unit(windows), None
+    share, offset = np.full(len(faces), size / faces.shape[1]), np.stack([left, top], 1) / faces.shape[1]
+    moved = _affine(share, mirrored, offset, np.zeros(len(faces)))
+    return unit(windows), _sample(maps, moved, size, "bilinear")
 
-    def move(picture: NDArray) -> NDArray:
-        window = _resize(picture, whole)[top : top + size, left : left + size]
-        return window[:, ::-1] if mirrored else window
 
-    return _unit(move(image)), None if heatmap is None else np.ascontiguousarray(move(heatmap))
+def published(faces: Tensor, maps: Tensor | None, chances: Floats, size: int, generator: torch.Generator) -> Pair:
+    """Augment as the published code does (spec section 4); maps move by nearest neighbours.
 
-
-def published(image: Image, heatmap: Floats | None, size: int, rng: np.random.Generator) -> Pair:
-    """Augment as the published code does, in its order (spec section 4); heatmaps move by nearest neighbours.
-
-    Resize as in `paper`, turn by up to 6 degrees (every second image), cut a square of 80 to 100 % of the area and
-    resize it, mirror, grey (one in five), change colours (four in five), erase a rectangle (every second image).
+    Turn by up to 6 degrees (every second face), cut a square of 80 to 100 % of the area and resize it, mirror, grey
+    (one in five), change colours (four in five), erase a rectangle (every second face). Turn, window and mirror are one
+    bicubic sampling here, where the published code samples twice.
     """
-    whole = round(size * MARGIN)
-    angle = rng.uniform(-6, 6) if rng.random() < 0.5 else 0.0
-    side = round(whole * math.sqrt(rng.uniform(0.8, 1)))
-    top, left = rng.integers(0, whole - side + 1, 2)
-    mirrored = rng.random() < 0.5
-
-    def move(picture: NDArray, resize: Callable[[NDArray, int], NDArray], turn: int) -> NDArray:
-        turned = _turn(resize(picture, whole), angle, turn)
-        window = resize(turned[top : top + side, left : left + side], size)
-        return window[:, ::-1] if mirrored else window
-
-    if heatmap is not None:
-        heatmap = np.clip(move(heatmap, _nearest, cv2.INTER_NEAREST), 0, 1)
-    return _erase(_colours(_unit(move(image, _resize, cv2.INTER_CUBIC)), rng), rng), heatmap
+    geometry, colours, rectangles = np.split(chances, (6, 16), axis=1)
+    share = np.sqrt(0.8 + 0.2 * geometry[:, 2])
+    angle = np.where(geometry[:, 0] < 0.5, np.radians(12 * geometry[:, 1] - 6), 0.0)
+    moved = _affine(share, geometry[:, 5] < 0.5, (1 - share)[:, None] * geometry[:, 3:5], angle)
+    images = _sample(unit(faces), moved, size, "bicubic").clamp(0, 1)
+    images = _erase(_colours(images, colours), rectangles, generator)
+    return images, None if maps is None else _sample(maps, moved, size, "nearest")
 
 
-AUGMENTATIONS: dict[str, Callable[[Image, Floats | None, int, np.random.Generator], Pair]] = {
+AUGMENTATIONS: dict[str, Callable[[Tensor, Tensor | None, Floats, int, torch.Generator], Pair]] = {
     "paper": paper,
     "published": published,
 }
 
 
-def _resize(picture: NDArray, size: int) -> NDArray:
-    if picture.shape[0] == size:
-        return picture
-    way = cv2.INTER_AREA if size < picture.shape[0] else cv2.INTER_LINEAR
-    return cv2.resize(picture, (size, size), interpolation=way)
+def _affine(share: NDArray, mirrored: NDArray, offset: NDArray, angle: NDArray) -> Floats:
+    """Lead from windows to their faces, both from -1 to 1, as (b, 2, 3): scale, then shift, then turn.
 
-
-def _nearest(picture: NDArray, size: int) -> NDArray:
-    return cv2.resize(picture, (size, size), interpolation=cv2.INTER_NEAREST_EXACT)
-
-
-def _unit(image: NDArray) -> Floats:
-    return image.astype(np.float32) / np.float32(255)
-
-
-def _turn(picture: NDArray, degrees: float, way: int) -> NDArray:
-    if degrees == 0.0:
-        return picture
-    middle = (picture.shape[0] - 1) / 2
-    matrix = cv2.getRotationMatrix2D((middle, middle), degrees, 1.0)
-    return cv2.warpAffine(picture, matrix, picture.shape[1::-1], flags=way)
-
-
-def _colours(image: Floats, rng: np.random.Generator) -> Floats:
-    """Grey with 0.2, then with 0.8 brightness, contrast, saturation (factor 0.6 to 1.4), hue (0.1 of the circle)."""
-    if rng.random() < 0.2:
-        image = np.repeat((image @ LUMA)[..., None], 3, 2)
-    if rng.random() >= 0.8:
-        return image
-    brightness, contrast, saturation = rng.uniform(0.6, 1.4, 3).astype(np.float32)
-    hue = rng.uniform(-0.1, 0.1)
-    changes: list[Callable[[Floats], Floats]] = [
-        lambda pixels: pixels * brightness,
-        lambda pixels: _blend(pixels, np.float32((pixels @ LUMA).mean()), contrast),
-        lambda pixels: _blend(pixels, (pixels @ LUMA)[..., None], saturation),
-        lambda pixels: _shift_hue(pixels, hue),
+    `share` (b,) is the window's side and `offset` (b, 2) its left and top edge, in sides of the face.
+    """
+    across = np.where(mirrored, -share, share)
+    right, below = (2 * offset + share[:, None] - 1).T
+    cosine, sine = np.cos(angle), np.sin(angle)
+    rows = [
+        [cosine * across, -sine * share, cosine * right - sine * below],
+        [sine * across, cosine * share, sine * right + cosine * below],
     ]
-    for number in rng.permutation(4):
-        image = np.clip(changes[number](image), 0, 1)
-    return image
+    return np.moveaxis(np.array(rows, np.float32), 2, 0)
 
 
-def _blend(image: Floats, other: Floats | np.float32, share: np.float32) -> Floats:
-    return image * share + other * (1 - share)
+def _sample(pictures: Tensor, moved: Floats, size: int, way: str) -> Tensor:
+    """Read pictures (b, s, s) or (b, c, s, s) through a geometry; what lies outside is 0."""
+    matrices = torch.from_numpy(moved).to(pictures.device, non_blocking=True)
+    grid = F.affine_grid(matrices, [len(pictures), 1, size, size], align_corners=False)
+    stacked = pictures.float() if pictures.ndim == 4 else pictures.float()[:, None]
+    sampled = F.grid_sample(stacked, grid, mode=way, align_corners=False)
+    return sampled if pictures.ndim == 4 else sampled[:, 0]
 
 
-def _shift_hue(image: Floats, share: float) -> Floats:
-    colour = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2HSV)
-    colour[..., 0] = (colour[..., 0] + 360 * share) % 360
-    return np.asarray(cv2.cvtColor(colour, cv2.COLOR_HSV2RGB), np.float32)
+def _colours(images: Tensor, chances: Floats) -> Tensor:
+    """Grey with 0.2, then with 0.8 brightness, contrast, saturation (factor 0.6 to 1.4), hue (0.1 of the circle)."""
+    grey = _index(chances[:, 0] < 0.2, images)
+    images = images.index_copy(0, grey, _luma(images[grey]).expand(-1, 3, -1, -1))
+    changed = chances[:, 1] < 0.8
+    amounts = torch.from_numpy(0.6 + 0.8 * chances[:, 2:6]).to(images.device, non_blocking=True)[..., None, None, None]
+    order = chances[:, 6:10].argsort(1)
+    for turn in order.T:
+        for number, change in enumerate((_brightness, _contrast, _saturation, _hue)):
+            chosen = _index(changed & (turn == number), images)
+            if len(chosen):
+                images = images.index_copy(0, chosen, change(images[chosen], amounts[chosen, number]).clamp(0, 1))
+    return images
 
 
-def _erase(image: Floats, rng: np.random.Generator) -> Floats:
+def _index(chosen: NDArray[np.bool_], like: Tensor) -> Tensor:
+    return torch.from_numpy(np.flatnonzero(chosen)).to(like.device, non_blocking=True)
+
+
+def _luma(images: Tensor) -> Tensor:
+    red, green, blue = images.split(1, 1)
+    return LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
+
+
+def _brightness(images: Tensor, factor: Tensor) -> Tensor:
+    return images * factor
+
+
+def _contrast(images: Tensor, factor: Tensor) -> Tensor:
+    mean = _luma(images).mean((1, 2, 3), keepdim=True)
+    return mean + (images - mean) * factor
+
+
+def _saturation(images: Tensor, factor: Tensor) -> Tensor:
+    luma = _luma(images)
+    return luma + (images - luma) * factor
+
+
+def _hue(images: Tensor, amount: Tensor) -> Tensor:
+    """Turn the colour circle by (amount - 1) / 4 of it, 0.6 to 1.4 giving a tenth each way.
+
+    With v the largest and c the largest minus the smallest channel, hue h in sixths of the circle gives the channels
+    v - c * clamp(min(k, 4 - k), 0, 1) for k = (n + h) mod 6, n = 5, 3, 1 (Smith, Color gamut transform pairs, 1978).
+    """
+    red, green, blue = images.split(1, 1)
+    value = images.amax(1, keepdim=True)
+    span = value - images.amin(1, keepdim=True)
+    part = torch.where(span > 0, span, 1.0)
+    others = torch.where(value == green, 2 + (blue - red) / part, 4 + (red - green) / part)
+    hue = torch.where(value == red, (green - blue) / part, others) + 6 * (amount - 1) / 4
+    sector = (images.new_tensor([5.0, 3.0, 1.0])[:, None, None] + hue) % 6
+    return value - span * torch.minimum(sector, 4 - sector).clamp(0, 1)
+
+
+def _erase(images: Tensor, chances: Floats, generator: torch.Generator) -> Tensor:
     """With 0.5, put normal noise on a rectangle of 2 to 33 % of the area and a ratio of 0.3 to 3.3."""
-    if rng.random() >= 0.5:
-        return image
-    size = image.shape[0]
-    for _ in range(10):
-        area = size * size * rng.uniform(0.02, 0.33)
-        ratio = math.exp(rng.uniform(math.log(0.3), math.log(3.3)))
-        height, width = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
-        if height < size and width < size:
-            top, left = rng.integers(0, size - height + 1), rng.integers(0, size - width + 1)
-            erased = image.copy()
-            noise = rng.standard_normal((height, width, 3), np.float32)
-            erased[top : top + height, left : left + width] = noise
-            return erased
-    return image
+    size = images.shape[-1]
+    area = size * size * (0.02 + 0.31 * chances[:, 3 : 3 + TRIES])
+    ratio = np.exp(np.log(0.3) + np.log(3.3 / 0.3) * chances[:, 3 + TRIES : 3 + 2 * TRIES])
+    heights, widths = np.rint(np.sqrt(area * ratio)).astype(int), np.rint(np.sqrt(area / ratio)).astype(int)
+    fits = (heights < size) & (widths < size)
+    for face in np.flatnonzero((chances[:, 0] < 0.5) & fits.any(1)):
+        height, width = heights[face, fits[face].argmax()], widths[face, fits[face].argmax()]
+        top, left = (chances[face, 1:3] * (size + 1 - np.array([height, width]))).astype(int)
+        images[face, :, top : top + height, left : left + width].normal_(generator=generator)
+    return images

@@ -1,0 +1,156 @@
+"""Batches: the same for a seed wherever faces lie and maps are drawn, every face once, evaluation in order."""
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.errors import UserError
+from train.batches import EvaluationBatches, TrainingBatches
+from train.config import Heatmap
+from train.data import Prepared, part_rows
+from train.faces import Faces, Threads, ahead, choose
+from train.transforms import evaluation, resize
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def prepared(prepared_folder):
+    return Prepared(prepared_folder, Heatmap())
+
+
+@pytest.fixture
+def steps(prepared, make_card):
+    def take(epoch=0, **changes):
+        card = make_card(**{"training__augmentation": "published", **changes})
+        return list(TrainingBatches(prepared, card, part_rows(prepared, card, "train"), CPU).epoch(epoch))
+
+    return take
+
+
+def assert_equal(one, other):
+    for (first, rows), (second, same) in zip(one, other, strict=True):
+        np.testing.assert_array_equal(rows, same)
+        for name in ("images", "target", "heatmaps", "valid"):
+            assert torch.equal(getattr(first, name), getattr(second, name)), name
+
+
+@pytest.mark.parametrize("changes", [{"faces": "stream"}, {"workers": 2}, {"faces": "stream", "workers": 3}])
+@pytest.mark.parametrize("augmentation", ["paper", "published"])
+def test_places_and_threads_change_nothing(steps, augmentation, changes):
+    settings = {f"training__{key}": value for key, value in changes.items()}
+    here = steps(3, training__augmentation=augmentation)
+    assert_equal(here, steps(3, training__augmentation=augmentation, **settings))
+
+
+def test_batches_follow_seed_and_epoch(steps):
+    assert_equal(steps(3), steps(3))
+    first = steps(3)[0]
+    for other in (steps(4)[0], steps(3, seed=1)[0]):
+        assert (first.rows != other.rows).any()
+        assert not torch.equal(first.batch.images, other.batch.images)
+
+
+def test_maps_drawn_once_stay_the_same(prepared, make_card, monkeypatch):
+    card = make_card()
+    batches = TrainingBatches(prepared, card, part_rows(prepared, card, "train"), CPU)
+    first = list(batches.epoch(0))
+    monkeypatch.setattr(prepared, "guide", lambda row, kind: pytest.fail("drawn again"))
+    assert_equal(first, list(batches.epoch(0)))
+
+
+def test_no_more_maps_are_kept_than_there_is_room_for(prepared, make_card, monkeypatch):
+    monkeypatch.setattr("train.batches.free_memory", lambda device: 10 * 5 * 2 * 224 * 224)
+    card = make_card()
+    batches = TrainingBatches(prepared, card, part_rows(prepared, card, "train"), CPU)
+    first = list(batches.epoch(0))
+    assert len(batches.guides.drawn) == 5
+    assert_equal(first, list(batches.epoch(0)))
+
+
+def test_an_epoch_shows_every_face_once(prepared, make_card):
+    card = make_card()
+    rows = part_rows(prepared, card, "train")
+    batches = TrainingBatches(prepared, card, rows, CPU)
+    seen = list(batches.epoch(0))
+    assert sorted(np.concatenate([step.rows for step in seen])) == sorted(rows)
+    assert len(seen) == len(batches)
+    assert [len(step.rows) for step in seen] == [8] * (len(rows) // 8) + ([len(rows) % 8] if len(rows) % 8 else [])
+    batch, shown = seen[0]
+    assert batch.images.shape == (8, 3, 64, 64)
+    assert batch.heatmaps.shape == (8, 64, 64)
+    np.testing.assert_array_equal(batch.target.argmax(1), prepared.expressions[shown])
+    np.testing.assert_array_equal(batch.valid, [prepared.heatmap(row) is not None for row in shown])
+    assert not batch.heatmaps[~batch.valid].any()
+
+
+def test_plain_training_draws_no_heatmaps(steps, monkeypatch):
+    monkeypatch.setattr("train.data.Prepared.guide", lambda *_: pytest.fail("a map was drawn"))
+    assert not any(step.batch.valid.any() for step in steps(guidance__weight=0.0))
+
+
+def test_evaluation_goes_in_order(prepared, make_card):
+    rows = prepared.rows("test")
+    batches = EvaluationBatches(prepared, make_card(training__evaluation_batch_size=8), rows, CPU)
+    for _ in range(2):
+        images, classes = (torch.cat(parts) for parts in zip(*batches, strict=True))
+        np.testing.assert_array_equal(classes, prepared.expressions[rows])
+        expected = torch.stack([evaluation(prepared.image(row), 64) for row in rows])
+        torch.testing.assert_close(images, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("place", ["host", "stream"])
+def test_faces_are_those_of_their_rows(prepared, place):
+    rows = prepared.rows("test")[::-1]
+    (batch,) = Faces(prepared, rows, 48, CPU, place=place, threads=2).batches([rows[3:7]])
+    for face, row in zip(batch, rows[3:7], strict=True):
+        np.testing.assert_array_equal(face, resize(prepared.image(row), 48))
+
+
+@pytest.mark.parametrize("place", ["host", "stream"])
+def test_a_face_that_cannot_be_decoded_is_named(prepared, place):
+    broken = list(prepared.ids).index("train_010")
+    with pytest.raises(UserError, match="the stored face of train_010 cannot be decoded"):
+        list(Faces(prepared, np.array([broken]), 48, CPU, place=place, threads=2).batches([np.array([broken])]))
+
+
+def test_the_fastest_place_with_room_is_chosen(monkeypatch):
+    free = {"cuda": 1000, "cpu": 3000}
+    monkeypatch.setattr("train.faces.free_memory", lambda device: free[device.type])
+    gpu = torch.device("cuda")
+    assert [choose("auto", size, gpu) for size in (400, 401, 1200, 1201)] == ["device", "host", "host", "stream"]
+    assert [choose("auto", size, CPU) for size in (1200, 1201)] == ["host", "stream"]
+    assert [choose(place, 10**6, gpu) for place in ("device", "host", "stream")] == ["device", "host", "stream"]
+    assert choose("device", 10**6, CPU) == "host"
+
+
+@pytest.mark.parametrize("threaded", [False, True])
+def test_work_ahead_keeps_its_order_and_its_errors(threaded):
+    seen = []
+
+    def work(number):
+        if number == 6:
+            raise ValueError("six")
+        return number**2
+
+    with pytest.raises(ValueError, match="six"):
+        seen.extend(ahead(work, range(10), threaded=threaded))
+    assert seen == [0, 1, 4, 9, 16, 25]
+    assert list(ahead(work, range(6), threaded=threaded)) == seen
+
+
+def test_nobody_waits_for_batches_that_nobody_wants():
+    steps = ahead(lambda number: number, iter(range(100)), threaded=True)
+    assert next(steps) == 0
+    steps.close()
+    assert threading.active_count() < 20
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_threads_share_work_in_order(count):
+    with Threads(count) as pool:
+        assert pool.map(lambda number: -number, range(50)) == [-number for number in range(50)]
+        with pytest.raises(ZeroDivisionError):
+            pool.map(lambda number: 1 // number, [1, 0])
