@@ -11,6 +11,7 @@ at most 0.00024. Cosines change by less than 0.001. A method without CAM has no 
 
 import argparse
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +22,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from eval.metrics import normalise
+from eval import metrics
 from pipeline import shards
 from pipeline.errors import UserError, run
 from pipeline.expressions import Expression
 from train import checkpoint
-from train.config import SUFFIXES, Card, Model, read_card
-from train.data import Prepared, part_rows
+from train.config import SUFFIXES, Card, read_card
+from train.data import Prepared, Rows, part_rows
 from train.device import claim
+from train.faces import Faces
 from train.losses import attention
 from train.method import Method, build
-from train.transforms import evaluation
+from train.transforms import normalise, unit
 
 LABELS = [expression.label for expression in Expression]
 UNTRAINED = "untrained"  # stands where the SHA-256 of the checkpoint would
@@ -82,20 +84,24 @@ def moved(card: Card, data: Path | None) -> Card:
 def _write(out: Path, method: Method, card: Card, *, batch_size: int, of: Path, checkpoint: str, commit: str) -> None:
     prepared = Prepared(card.data.folder, card.heatmap)
     rows = part_rows(prepared, card, "test")
-    with claim() as device:
-        outputs = _forward(method, prepared, rows, model=card.model, batch_size=batch_size, device=device)
-    broken = [name for name, values in outputs.items() if not np.isfinite(values).all()]
-    if broken:
-        raise UserError(f"{of} gives {broken[0]} that are not finite; train it again")
     columns = {
         "id": prepared.ids[rows],
         "expression": prepared.expressions[rows].astype(np.int8),
         "identity": prepared.identities[rows],
         **{name: values[rows] for name, values in _attributes(card.data.folder / "faces").items()},
         "valid": np.array([prepared.heatmap(row) is not None for row in rows]),
-        **outputs,
     }
-    shards.write(out, columns, card=card.model_dump_json(), checkpoint=checkpoint, commit=commit)
+    with claim() as device:
+        outputs = _forward(method, prepared, rows, card=card, batch_size=batch_size, device=device)
+        finite = (_finite(block, of) for block in outputs)
+        shards.write(out, columns, blocks=finite, card=card.model_dump_json(), checkpoint=checkpoint, commit=commit)
+
+
+def _finite(block: dict[str, NDArray[Any]], of: Path) -> dict[str, NDArray[Any]]:
+    broken = [name for name, values in block.items() if not np.isfinite(values).all()]
+    if broken:
+        raise UserError(f"{of} gives {broken[0]} that are not finite; train it again")
+    return block
 
 
 def _attributes(folder: Path) -> shards.Columns:
@@ -108,19 +114,18 @@ def _attributes(folder: Path) -> shards.Columns:
 
 
 def _forward(
-    method: Method, prepared: Prepared, rows: NDArray[np.intp], *, model: Model, batch_size: int, device: torch.device
-) -> dict[str, NDArray[Any]]:
+    method: Method, prepared: Prepared, rows: Rows, *, card: Card, batch_size: int, device: torch.device
+) -> Iterator[dict[str, NDArray[Any]]]:
+    """Yield the outputs for some rows at a time: memory does not grow with their number."""
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-    method = method.eval().to(device)
-    parts: dict[str, list[NDArray[Any]]] = {}
-    for start in tqdm(range(0, len(rows), batch_size), desc="predict", unit="batch", disable=None):
-        batch = rows[start : start + batch_size]
-        faces = [evaluation(prepared.image(row), model.image_size, model.normalisation) for row in batch]
-        images = torch.stack(faces).to(device)
-        classes = torch.as_tensor(prepared.expressions[batch].astype(np.int64), device=device)
-        for name, values in _outputs(method, images, classes).items():
-            parts.setdefault(name, []).append(values)
-    return {name: np.concatenate(values) for name, values in parts.items()}
+    method = method.eval().to(device).to(memory_format=torch.channels_last)
+    threads = card.training.workers if device.type == "cuda" else 0
+    faces = Faces(prepared, rows, card.model.image_size, device, place="stream", threads=threads)
+    batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+    loaded = tqdm(faces.batches(batches), desc="predict", total=len(batches), unit="batch", disable=None)
+    for batch, shown in zip(batches, loaded, strict=True):
+        images = normalise(unit(shown), card.model.normalisation).contiguous(memory_format=torch.channels_last)
+        yield _outputs(method, images, torch.from_numpy(prepared.expressions[batch]).to(device))
 
 
 def _outputs(method: Method, images: Tensor, classes: Tensor) -> dict[str, NDArray[Any]]:
@@ -133,7 +138,7 @@ def _outputs(method: Method, images: Tensor, classes: Tensor) -> dict[str, NDArr
             columns[f"attention_{layer}"] = _half(maps / torch.where(peak > 0, peak, 1.0))
         cam = method.cam(output, classes)
         if cam is not None:
-            columns["cam"] = _half(normalise(cam.detach().float()))
+            columns["cam"] = _half(metrics.normalise(cam.detach().float()))
     return columns
 
 

@@ -5,10 +5,12 @@ reads it, because broken metadata can make HDF5 hang.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import mmap
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
@@ -22,10 +24,19 @@ DIGEST = hashlib.sha256().digest_size
 OF = "of"  # the attribute that says how many shards belong together
 
 
-def write(path: Path, columns: Mapping[str, Any], *, of: int | None = None, **attributes: str | float) -> None:
+def write(
+    path: Path,
+    columns: Mapping[str, Any],
+    *,
+    blocks: Iterable[Mapping[str, NDArray[Any]]] = (),
+    of: int | None = None,
+    **attributes: str | float,
+) -> None:
     """Write the columns as contiguous datasets and the attributes beside them; the file appears whole or not at all.
 
-    `of` is the number of shards that belong together; a file that stands alone has none.
+    `blocks` are further columns, some rows of all of them at a time, for what is too large to be held at once; the
+    column `id` says how many rows they are together. `of` is the number of shards that belong together; a file that
+    stands alone has none.
     """
     stored = {name: _stored(values) for name, values in columns.items()}
     with whole(path) as temporary:
@@ -33,6 +44,13 @@ def write(path: Path, columns: Mapping[str, Any], *, of: int | None = None, **at
             for name, values in stored.items():
                 dtype = h5py.string_dtype() if values.dtype == object else values.dtype
                 file.create_dataset(name, data=values, dtype=dtype)
+            start = 0
+            for block in blocks:
+                rows = len(next(iter(block.values())))
+                for name, values in block.items():
+                    shape = (len(columns["id"]), *values.shape[1:])
+                    file.require_dataset(name, shape, values.dtype, exact=True)[start : start + rows] = values
+                start += rows
             file.attrs.update(attributes if of is None else {**attributes, OF: of})
         with temporary.open("rb+") as file:
             file.write(hashlib.file_digest(file, "sha256").digest())
@@ -51,7 +69,7 @@ def read(path: Path, *names: str) -> Columns:
             raise UserError(
                 f"{path} has no column {absent[0]}, only {', '.join(file)}; is it the file of another stage?"
             )
-        return {name: _loaded(file[name]) for name in names or file}
+        return {name: _loaded(path, file[name]) for name in names or file}
 
 
 def attributes(path: Path) -> dict[str, Any]:
@@ -125,22 +143,27 @@ def _stored(values: Any) -> NDArray[Any]:
     return array.astype(object) if array.dtype.kind == "U" else np.ascontiguousarray(array)
 
 
-def _loaded(dataset: h5py.Dataset) -> NDArray[Any]:
+def _loaded(path: Path, dataset: h5py.Dataset) -> NDArray[Any]:
+    """Read a column; one of numbers is mapped from the disk, and changing it changes no file."""
     if h5py.check_string_dtype(dataset.dtype):
         return np.asarray(dataset.asstr()[()], dtype=object)
-    return dataset[()]
+    start = dataset.id.get_offset()
+    if start is None:  # an empty column has no place
+        return dataset[()]
+    return np.asarray(np.memmap(path, dataset.dtype, "c", offset=start, shape=dataset.shape))
 
 
 def _verify(path: Path) -> str:
     """Return the file's checksum; raise UserError if it has no right one, and move a damaged shard aside."""
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            expected, found = _digests(file)
     except FileNotFoundError:
         raise _missing(path) from None
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); name a shard, a .h5 file") from None
-    if hashlib.sha256(memoryview(content)[:-DIGEST]).digest() == content[-DIGEST:]:
-        return content[-DIGEST:].hex()
+    if found == expected:
+        return expected.hex()
     if path.suffix != ".h5":
         raise UserError(f"{path} is no shard; name a .h5 file that the workflow has made")
     aside = path.with_name(path.name + ".damaged")
@@ -149,6 +172,14 @@ def _verify(path: Path) -> str:
         f"{path} is damaged (its checksum does not match); it was moved to {aside.name}: "
         "run the workflow again, it rebuilds only this shard"
     )
+
+
+def _digests(file: BinaryIO) -> tuple[bytes, bytes]:
+    """Return the checksum that stands at the end of a file, and that of all before it."""
+    if not os.fstat(file.fileno()).st_size:  # nothing can be mapped
+        return b"", hashlib.sha256().digest()
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content, memoryview(content) as view:
+        return bytes(view[-DIGEST:]), hashlib.sha256(view[:-DIGEST]).digest()
 
 
 def _missing(path: Path) -> UserError:

@@ -256,9 +256,10 @@ def test_overlap_by_hand() -> None:
 @pytest.mark.parametrize(
     ("name", "step"),
     [
-        ("train_00001", "plain"),
-        ("train_00022", "padded"),
-        ("train_00406", "upsampled"),
+        ("train_00001", "small"),
+        ("train_00130", "plain"),
+        ("train_00046", "padded"),
+        ("train_00537", "upsampled"),
         ("train_00054", "low_threshold"),
     ],
 )

@@ -1,8 +1,8 @@
 """dlib's frontal face detector (HOG) and its 68-point predictor; both work offline.
 
 One pass over the picture misses mostly small, cut-off, dark and turned faces, and these are not spread evenly over the
-expressions. So four steps are tried in turn, and the one that found the face is recorded. On 1,435 faces of people
-from the web the first found 85.6 %, all four 95.7 %.
+expressions. So steps are tried in turn, and the one that found the face is recorded. The first looks at a small picture,
+which costs a quarter: at half the side, or where the dataset gives a box so that the face just suffices.
 """
 
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from pipeline.types import Detection, Sample
 
 WEIGHTS = "shape_predictor_68_face_landmarks.dat"
 LONGEST_SIDE = 350, 800  # pixels: smaller images are enlarged, larger ones shrunk; the smallest face found has 80
+EASY = 110  # side of a face that is found surely, pixels
 SMALLEST = 0.25  # side of a face at a lowered threshold, of the image's shorter side: smaller ones are mostly none
 SAME_FACE = 0.1  # IoU with the dataset's box below which a face is somebody else, or no face
 PREDICTOR_BOX = 160  # side of the face in the picture that the predictor sees; its answers are whole pixels
@@ -37,6 +38,7 @@ class Step:
 
 
 STEPS = (
+    Step("small", enlarge=0.5),
     Step("plain"),
     Step("padded", padding=0.4),  # before enlarging: it places most of the faces that both find better
     Step("upsampled", enlarge=2.0),
@@ -68,7 +70,7 @@ def find(image: Image, known: NDArray[np.float64] | None = None) -> tuple[Candid
     `known` is the dataset's box of the face: a face that hardly overlaps it does not count.
     """
     for step in STEPS:
-        seen = look(image, step)
+        seen = look(image, step, known)
         fitting = [face for face in seen if _fits(face, known, image, step)]
         if fitting:
             best = max(fitting, key=lambda face: face.score if known is None else overlap(face.box, known))
@@ -78,18 +80,20 @@ def find(image: Image, known: NDArray[np.float64] | None = None) -> tuple[Candid
 
 def redetect(crop: Image) -> Points | None:
     """Give a crop that was cut out unseen one more look, at full threshold; return the box of the surest face."""
-    for step in STEPS[:2]:
+    for step in STEPS[1:3]:
         seen = look(crop, step)
         if seen:
             return max(seen, key=lambda face: face.score).box
     return None
 
 
-def look(image: Image, step: Step) -> list[Candidate]:
-    """Run the detector once over the image in the way of a step."""
+def look(image: Image, step: Step, known: NDArray[np.float64] | None = None) -> list[Candidate]:
+    """Run the detector once over the image in the way of a step; with a `known` box a small picture fits its face."""
     height, width = image.shape[:2]
     longest = max(height, width)
-    scale = step.enlarge * np.clip(longest, *LONGEST_SIDE) / longest
+    scale = np.clip(longest, *LONGEST_SIDE) / longest
+    side = 0 if known is None else max(np.ptp(known[0::2]), np.ptp(known[1::2]))
+    scale *= min(EASY / (side * scale), 1) if step.enlarge < 1 and side > 0 else step.enlarge
     size = max(round(width * scale), 1), max(round(height * scale), 1)
     shrunk = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
     margin = round(step.padding * max(size))
