@@ -97,19 +97,18 @@ def render(
 
 
 def shapes(points: ArrayLike, geometry: str = "published", size: int = CANVAS) -> NDArray[np.float64]:
-    """Anchor all shapes of a geometry on a face's landmarks (68, 2), in pixels of a canvas of `size`.
+    """Anchor all shapes of a geometry on the landmarks of faces (..., 68, 2), in pixels of a canvas of `size`.
 
-    Returns (s, 5): centre x, y, radii, angle in radians; NaN where there are no landmarks. It is what heatmap shards
-    store: no expression and no codebook is in it.
+    Returns (..., s, 5): centre x, y, radii, angle in radians; NaN where there are no landmarks. It is what heatmap
+    shards store: no expression and no codebook is in it.
     """
-    face = np.asarray(points, np.float64)
-    if face.shape != (68, 2):
-        raise ValueError(f"68 landmarks (68, 2) are needed, not {face.shape}")
+    faces = np.asarray(points, np.float64)
+    if faces.shape[-2:] != (68, 2):
+        raise ValueError(f"68 landmarks (68, 2) are needed, not {faces.shape}")
     table = geometry_table(geometry)
-    if not np.isfinite(face).all():
-        return np.full((len(table.ellipses), 5), np.nan)
+    there = np.isfinite(faces).all((-1, -2))[..., None, None]
     anchor = _anchor_published if table.drawing == "published" else _anchor_smooth
-    return anchor(face, table.ellipses, size)
+    return np.where(there, anchor(np.where(there, faces, 0.0), table.ellipses, size), np.nan)
 
 
 def draw(
@@ -222,34 +221,35 @@ def _radius(value: float | Mapping[str, Any]) -> Radius:
 # --- published: whole pixels, as the released code counts them (spec of the published code, sections 2.1 and 2.2)
 
 
-def _anchor_published(face: NDArray[np.float64], ellipses: Sequence[Ellipse], size: int) -> NDArray[np.float64]:
-    pixels = np.trunc(np.clip(face, -FAR, FAR))
-    rows = np.zeros((len(ellipses), 5))
-    for row, ellipse in zip(rows, ellipses, strict=True):
+def _anchor_published(faces: Floats, ellipses: Sequence[Ellipse], size: int) -> Floats:
+    pixels = np.trunc(np.clip(faces, -FAR, FAR))
+    rows = np.zeros((*faces.shape[:-2], len(ellipses), 5))
+    for number, ellipse in enumerate(ellipses):
         for axis, anchors, shift, radius in (
             (0, ellipse.x, ellipse.dx, ellipse.rx),
             (1, ellipse.y, ellipse.dy, ellipse.ry),
         ):
-            row[axis] = _shifted(math.trunc(pixels[list(anchors), axis].mean()), shift, size)
-            row[2 + axis] = _radius_published(radius, pixels[:, axis], size)
+            centre = np.trunc(pixels[..., anchors, axis].mean(-1))
+            rows[..., number, axis] = _shifted(centre, shift, size)
+            rows[..., number, 2 + axis] = _radius_published(radius, pixels[..., axis], size)
     return rows
 
 
-def _shifted(centre: int, shift: Radius, size: int) -> float:
+def _shifted(centre: Floats, shift: Radius, size: int) -> Floats:
     moved = centre + shift.length + (round(size / shift.image) if shift.image else 0)
     if shift.length < 0:
-        return max(moved, 0)
-    return min(moved, size) if shift.length > 0 else moved
+        return np.maximum(moved, 0)
+    return np.minimum(moved, size) if shift.length > 0 else moved
 
 
-def _radius_published(radius: Radius, pixels: NDArray[np.float64], size: int) -> float:
+def _radius_published(radius: Radius, pixels: Floats, size: int) -> Floats | float:
     if radius.image:
         return round(size / radius.image)
     if radius.span is None:
         return radius.length
     start, end = radius.span
-    half = max(math.trunc((pixels[end] - pixels[start] + radius.add) / 2), 0)
-    return half or radius.default
+    half = np.maximum(np.trunc((pixels[..., end] - pixels[..., start] + radius.add) / 2), 0)
+    return np.where(half > 0, half, radius.default)
 
 
 def _raster_published(ellipses: Ellipses, cells: Cells, size: int) -> Floats | None:
@@ -268,29 +268,29 @@ def _raster_published(ellipses: Ellipses, cells: Cells, size: int) -> Floats | N
 # --- smooth: ellipses in the face's own frame, antialiased
 
 
-def _anchor_smooth(face: NDArray[np.float64], ellipses: Sequence[Ellipse], size: int) -> NDArray[np.float64]:
-    eye_line = face[42:48].mean(0) - face[36:42].mean(0)
-    angle = math.atan2(eye_line[1], eye_line[0])
-    across = np.array([math.cos(angle), math.sin(angle)])
-    down = np.array([-across[1], across[0]])
-    own = np.stack([face @ across, face @ down], 1)
-    unit = float(np.hypot(*(face[45] - face[36])))
-    rows = np.empty((len(ellipses), 5))
-    for row, ellipse in zip(rows, ellipses, strict=True):
-        centre = (
-            own[list(ellipse.x), 0].mean() + unit * ellipse.dx.length,
-            own[list(ellipse.y), 1].mean() + unit * ellipse.dy.length,
-        )
-        radii = _radius_smooth(ellipse.rx, own[:, 0], unit), _radius_smooth(ellipse.ry, own[:, 1], unit)
-        row[:] = *(centre[0] * across + centre[1] * down), *radii, angle
+def _anchor_smooth(faces: Floats, ellipses: Sequence[Ellipse], size: int) -> Floats:
+    eye_line = faces[..., 42:48, :].mean(-2) - faces[..., 36:42, :].mean(-2)
+    angle = np.arctan2(eye_line[..., 1], eye_line[..., 0])
+    across = np.stack([np.cos(angle), np.sin(angle)], -1)
+    down = np.stack([-across[..., 1], across[..., 0]], -1)
+    own_x, own_y = ((faces * axis[..., None, :]).sum(-1) for axis in (across, down))
+    unit = np.hypot(*np.moveaxis(faces[..., 45, :] - faces[..., 36, :], -1, 0))
+    rows = np.empty((*faces.shape[:-2], len(ellipses), 5))
+    for number, ellipse in enumerate(ellipses):
+        right = own_x[..., ellipse.x].mean(-1) + unit * ellipse.dx.length
+        below = own_y[..., ellipse.y].mean(-1) + unit * ellipse.dy.length
+        rows[..., number, :2] = right[..., None] * across + below[..., None] * down
+        rows[..., number, 2] = _radius_smooth(ellipse.rx, own_x, unit)
+        rows[..., number, 3] = _radius_smooth(ellipse.ry, own_y, unit)
+        rows[..., number, 4] = angle
     return rows
 
 
-def _radius_smooth(radius: Radius, own: NDArray[np.float64], unit: float) -> float:
+def _radius_smooth(radius: Radius, own: Floats, unit: Floats) -> Floats:
     if radius.span is None:
         return unit * radius.length
     start, end = radius.span
-    return max((own[end] - own[start] + unit * radius.add) / 2, unit * radius.least)
+    return np.maximum((own[..., end] - own[..., start] + unit * radius.add) / 2, unit * radius.least)
 
 
 def _raster_smooth(ellipses: Ellipses, cells: Cells, size: int) -> Floats | None:

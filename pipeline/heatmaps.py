@@ -19,10 +19,10 @@ def build(landmarks: Path, out: Path, geometry: str) -> None:
     """Write the heatmap shard that belongs to a landmark shard."""
     columns = shards.read(landmarks, "id", "points")
     size = int(shards.attributes(landmarks)["size"])
-    rows = [shapes(rescale(points, size, CANVAS), geometry) for points in columns["points"].astype(np.float64)]
-    count = shapes(np.zeros((68, 2)), geometry).shape[0]
-    stored = np.asarray(rows, np.float32).reshape(-1, count, 5)
-    shards.write(out, {"id": columns["id"], "shapes": stored}, of=shards.count(landmarks), geometry=geometry)
+    stored = shapes(rescale(columns["points"].astype(np.float64), size, CANVAS), geometry)
+    shards.write(
+        out, {"id": columns["id"], "shapes": stored.astype(np.float32)}, of=shards.count(landmarks), geometry=geometry
+    )
 
 
 def main() -> None:

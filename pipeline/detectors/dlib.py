@@ -1,8 +1,8 @@
 """dlib's frontal face detector (HOG) and its 68-point predictor; both work offline.
 
 One pass over the picture misses mostly small, cut-off, dark and turned faces, and these are not spread evenly over the
-expressions. So steps are tried in turn, and the one that found the face is recorded. The first looks at a small picture,
-which costs a quarter: at half the side, or where the dataset gives a box so that the face just suffices.
+expressions. So steps are tried in turn, and the one that found the face is recorded. The first looks at a small
+picture, which costs a quarter: of half the side, or, where the dataset gives a box, one where its face just suffices.
 """
 
 from dataclasses import dataclass

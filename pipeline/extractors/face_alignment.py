@@ -29,14 +29,15 @@ WINDOW = 200 / 195  # side of the input in units of the box's width plus height
 ABOVE = 0.12  # the input's centre lies above the box's, in units of its height
 
 
-def extract(faces: Faces, weights: str = "weights", device: str = "auto", batch: str = "32") -> Landmarks:
+def extract(faces: Faces, weights: str = "weights", device: str = "auto", batch: str = "auto") -> Landmarks:
     """Place the landmarks of all faces; `quality` is the mean height of the peaks.
 
-    `weights` is the folder with the network's file; the cache of torch hub is looked into as well. A face that
-    alignment did not find gets one more look in its crop ("redetected"), then the dataset's box ("from_box").
+    `weights` is the folder with the network's file; the cache of torch hub is looked into as well. A `batch` has 32
+    faces on a GPU and 2 on a CPU, as more would not fit its caches. A face that alignment did not find gets one more
+    look in its crop ("redetected"), then the dataset's box ("from_box").
     """
     network, chosen = _network(find_weights(weights), device)
-    size = _batch_size(batch)
+    size = _batch_size(batch, chosen.type)
     boxes, status = _boxes(faces)
     points = np.full((len(status), 68, 2), np.nan, np.float32)
     quality = np.full(len(status), np.nan, np.float32)
@@ -118,7 +119,7 @@ def _network(path: Path, device: str) -> tuple["torch.nn.Module", "torch.device"
         raise UserError(f"option device: {device!r} is none that torch knows; use auto, cpu or cuda") from None
     network = FAN(4)
     network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    return network.to(chosen).eval(), chosen
+    return network.to(chosen).to(memory_format=torch.channels_last).eval(), chosen
 
 
 def _maps(
@@ -126,14 +127,17 @@ def _maps(
 ) -> NDArray[np.float32]:
     import torch  # noqa: PLC0415
 
+    # as the pictures lie in memory, channels last, which convolutions want
     stacked = torch.from_numpy(np.stack(inputs)).to(device).permute(0, 3, 1, 2).float() / 255
     with torch.inference_mode():
         return network(stacked)[-1].float().cpu().numpy()
 
 
-def _batch_size(text: str) -> int:
+def _batch_size(text: str, kind: str) -> int:
+    if text == "auto":
+        return 2 if kind == "cpu" else 32
     if not text.isdecimal() or int(text) < 1:
-        raise UserError(f"option batch: {text!r} is no number of faces above 0")
+        raise UserError(f"option batch: {text!r} is no number of faces above 0, and not auto")
     return int(text)
 
 
