@@ -106,7 +106,7 @@ def shapes(points: ArrayLike, geometry: str = "published", size: int = CANVAS) -
     if faces.shape[-2:] != (68, 2):
         raise ValueError(f"68 landmarks (68, 2) are needed, not {faces.shape}")
     table = geometry_table(geometry)
-    there = np.isfinite(faces).all((-1, -2))[..., None, None]
+    there = np.asarray(np.isfinite(faces).all((-1, -2)))[..., None, None]
     anchor = _anchor_published if table.drawing == "published" else _anchor_smooth
     return np.where(there, anchor(np.where(there, faces, 0.0), table.ellipses, size), np.nan)
 

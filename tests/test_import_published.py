@@ -190,8 +190,8 @@ class TestCard:
     )
     def test_the_first_weights_decide_how_pixels_are_scaled(self, weights, expected, tmp_path):
         kind = self.of(tmp_path, encoder_weights=weights).model.normalisation
-        pixel = np.array([[[51, 102, 255]]], np.float32) / 255
-        np.testing.assert_allclose(normalise(pixel, kind).ravel(), expected, atol=1e-4)
+        pixel = torch.tensor([51.0, 102.0, 255.0])[None, :, None, None] / 255
+        np.testing.assert_allclose(normalise(pixel, kind).flatten(), expected, atol=1e-4)
 
     @pytest.mark.parametrize(
         ("method", "changes", "said"),

@@ -13,6 +13,7 @@ from train.transforms import (
     _colours,
     _erase,
     _hue,
+    _windows,
     evaluation,
     normalise,
     paper,
@@ -203,7 +204,7 @@ def test_colours_are_those_of_torchvision():
         torchvision.adjust_saturation,
         lambda image, factor: torchvision.adjust_hue(image, (factor - 1) / 4),
     ]
-    for image, result, chance in zip(images, _colours(images, drawn), drawn, strict=True):
+    for image, result, chance in zip(images, _colours(images.clone(), drawn), drawn, strict=True):
         expected = torchvision.rgb_to_grayscale(image, 3) if chance[0] < 0.2 else image
         for number in np.argsort(chance[6:10]) if chance[1] < 0.8 else ():
             expected = changes[number](expected, float(0.6 + 0.8 * chance[2 + number]))
@@ -252,3 +253,15 @@ def test_own_normalisation_forgets_light_and_tint():
     tinted = image + torch.tensor([0.1, -0.05, 0.2])[:, None, None]
     shifted = normalise(tinted, "image") * (tinted.std(correction=0) + 0.05)
     torch.testing.assert_close(shifted, given * (spread + 0.05), atol=1e-5, rtol=0)
+
+
+def test_windows_by_lines_are_those_by_pixels():
+    pictures = torch.rand(9, 20, 20, 3)
+    chance = np.random.default_rng(0)
+    top, left, mirrored = chance.integers(0, 5, 9), chance.integers(0, 5, 9), chance.random(9) < 0.5
+    lines = _windows(pictures, top, left, mirrored, 16)
+    rows = np.arange(16)
+    for number in range(9):
+        columns = left[number] + (rows[::-1] if mirrored[number] else rows)
+        expected = pictures[number][torch.from_numpy(top[number] + rows)][:, torch.from_numpy(columns.copy())]
+        assert torch.equal(lines[number], expected)
