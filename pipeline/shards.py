@@ -34,16 +34,16 @@ def write(
 ) -> None:
     """Write the columns as contiguous datasets and the attributes beside them; the file appears whole or not at all.
 
-    `blocks` are further columns, some rows of all of them at a time, for what is too large to be held at once; the
-    column `id` says how many rows they are together. `of` is the number of shards that belong together; a file that
-    stands alone has none.
+    Words are compressed, as they repeat; numbers and pictures are not, so that rows are read by themselves. `blocks`
+    are further columns, some rows of all of them at a time, for what is too large to be held at once; the column `id`
+    says how many rows they are together. `of` is the number of shards that belong together; a file that stands alone
+    has none.
     """
     stored = {name: _stored(values) for name, values in columns.items()}
     with whole(path) as temporary:
         with h5py.File(temporary, "w") as file:
             for name, values in stored.items():
-                dtype = h5py.string_dtype() if values.dtype == object else values.dtype
-                file.create_dataset(name, data=values, dtype=dtype)
+                _create(file, name, values)
             start = 0
             for block in blocks:
                 rows = len(next(iter(block.values())))
@@ -136,6 +136,15 @@ def concatenate(parts: Sequence[Columns]) -> Columns:
         steps = np.concatenate([np.diff(part["offset"]) for part in parts])
         joined["offset"] = np.concatenate([[0], np.cumsum(steps)])
     return joined
+
+
+def _create(file: h5py.File, name: str, values: NDArray[Any]) -> None:
+    if values.dtype != object or not len(values):
+        file.create_dataset(name, data=values, dtype=h5py.string_dtype() if values.dtype == object else values.dtype)
+        return
+    words = np.array([str.encode(word) for word in values])
+    fixed = words.astype(h5py.string_dtype("utf-8", max(words.itemsize, 1)))
+    file.create_dataset(name, data=fixed, compression="gzip", shuffle=True)
 
 
 def _stored(values: Any) -> NDArray[Any]:

@@ -167,3 +167,50 @@ def test_heatmap_shards_are_small_and_exact(tmp_path):
                     assert drawn is None
                 else:
                     np.testing.assert_allclose(drawn, expected, atol=1 / 255)
+
+
+def test_words_are_small_and_come_back_as_they_were(tmp_path):
+    words = ["", "ok", "Bärbel 面孔", *(f"train_set/images/{number:06d}" for number in range(997))]
+    shards.write(tmp_path / "0.h5", {"id": words, "none": np.array([], object)}, of=1)
+    found = shards.read(tmp_path / "0.h5")
+    assert found["id"].dtype == object
+    assert list(found["id"]) == words
+    assert found["none"].shape == (0,)
+    assert (tmp_path / "0.h5").stat().st_size < 8 * len(words) + 4096
+
+
+def test_blocks_are_written_as_they_come(tmp_path):
+    maps = np.arange(7 * 6, dtype=np.float16).reshape(7, 2, 3)
+    alive = []
+
+    def blocks():
+        for start in (0, 3, 6):
+            alive.append(start)
+            yield {"maps": maps[start : start + 3], "score": np.arange(start, min(start + 3, 7))}
+
+    shards.write(tmp_path / "p.h5", {"id": [str(row) for row in range(7)]}, blocks=blocks(), card="x")
+    found = shards.read(tmp_path / "p.h5")
+    np.testing.assert_array_equal(found["maps"], maps)
+    assert found["maps"].dtype == np.float16
+    np.testing.assert_array_equal(found["score"], range(7))
+    assert shards.attributes(tmp_path / "p.h5")["card"] == "x"
+
+
+def test_a_changed_column_changes_no_file(tmp_path):
+    path = tmp_path / "0.h5"
+    shards.write(path, {"id": ["a", "b"], "score": np.array([1.0, 2.0])}, of=1)
+    found = shards.read(path)["score"]
+    found[0] = 9
+    np.testing.assert_array_equal(shards.read(path)["score"], [1, 2])
+    path.unlink()
+    np.testing.assert_array_equal(found, [9, 2])
+
+
+def test_stored_files_are_those_that_were_written(tmp_path):
+    files = [np.frombuffer(text, np.uint8) for text in (b"one", b"", b"three")]
+    offset = np.cumsum([0, *map(len, files)])
+    shards.write(tmp_path / "0.h5", {"id": ["a", "b", "c"], "jpeg": np.concatenate(files), "offset": offset}, of=1)
+    assert [file.tobytes() for file in shards.stored_files(tmp_path / "0.h5")] == [b"one", b"", b"three"]
+    nothing = {"id": ["a"], "jpeg": np.zeros(0, np.uint8), "offset": np.array([0, 0])}
+    shards.write(tmp_path / "1.h5", nothing, of=1)
+    assert [file.tobytes() for file in shards.stored_files(tmp_path / "1.h5")] == [b""]
