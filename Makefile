@@ -9,12 +9,13 @@ export UV_PYTHON_DOWNLOADS = never
 export OMP_WAIT_POLICY = passive
 unexport PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
 
-.PHONY: help setup demo demo-all test lint format clean
+.PHONY: help setup demo demo-all test bench lint format clean
 
 help:
 	@echo "make demo      faces drawn by the project -> results/demo/report.html"
 	@echo "make demo-all  goes on with the other ten methods"
 	@echo "make test      all tests"
+	@echo "make bench     how fast every stage is here -> results/benchmarks.csv"
 	@echo "make lint      formatters, linters, types"
 	@echo "make format    apply the formatters"
 	@echo "make setup     only bring the locked environment into .venv"
@@ -37,6 +38,9 @@ demo demo-all: setup
 
 test: setup
 	python -m pytest
+
+bench: setup
+	python -m benchmarks --out results/benchmarks.csv
 
 lint: setup
 	ruff format --check .

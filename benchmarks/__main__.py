@@ -20,11 +20,12 @@ from benchmarks import device, evaluation, faces, loading, preparation, training
 from benchmarks.timing import Row
 from pipeline.errors import UserError, run
 from pipeline.files import write_text
+from train.device import precision
 from train.machine import machine
 
 PEOPLE = 32
 STAGES = ("preparation", "loading", "training", "evaluation", "device")
-TRAINED = "ResNet-50 large maps"
+TRAINED = "resnet50 at 224 px"
 
 
 def main() -> None:
@@ -59,7 +60,13 @@ def measure(on: torch.device, stages: Iterable[str], out: Path) -> None:
             for one in works[stage]():
                 found.append(one)
                 print(_line(one), flush=True)
-    about = {"device": str(on), "torch": torch.__version__, "load": f"{os.getloadavg()[0]:.1f}", **machine()}
+    about = {
+        "device": str(on),
+        "precision": str(precision("bf16", on)).removeprefix("torch."),
+        "torch": torch.__version__,
+        "load": f"{os.getloadavg()[0]:.1f}",
+        **machine(),
+    }
     write_text(out, pd.DataFrame([{**one.record(), **about} for one in found]).to_csv(index=False))
     print(f"{out} ({time.monotonic() - started:.0f} s)")
 

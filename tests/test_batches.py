@@ -62,7 +62,7 @@ def test_maps_drawn_once_stay_the_same(prepared, make_card, monkeypatch):
 
 
 def test_no_more_maps_are_kept_than_there_is_room_for(prepared, make_card, monkeypatch):
-    monkeypatch.setattr("train.batches.free_memory", lambda device: 10 * 5 * 2 * 224 * 224)
+    monkeypatch.setattr("train.batches.free_memory", lambda device: 10 * 5 * 2 * 73 * 73)
     card = make_card()
     batches = TrainingBatches(prepared, card, part_rows(prepared, card, "train"), CPU)
     first = list(batches.epoch(0))

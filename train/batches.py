@@ -14,6 +14,7 @@ from pipeline.expressions import Expression
 from train.config import Card
 from train.data import Prepared, Rows
 from train.faces import Faces, Threads, ahead
+from train.losses import resize
 from train.machine import free_memory
 from train.method import Batch
 from train.render import Renderer
@@ -23,10 +24,11 @@ KEPT = 0.1  # share of the free memory for drawn maps
 
 
 class Guides:
-    """The maps that the AU term of a card aligns to, (b, 224, 224) on a device, and which faces have one.
+    """The maps that the AU term of a card aligns to, (b, s, s) on a device, and which faces have one.
 
-    A GPU draws them for the batch. The CPU draws each once and keeps it in half precision (100 kB, off by at most
-    0.0003), as long as a tenth of the free memory holds them; controls are drawn by the CPU in any case.
+    A GPU draws them for the batch. The CPU draws each once and keeps it in half precision (at most 100 kB, off by at
+    most 0.0003), as long as a tenth of the free memory holds them, no larger than the faces that windows are cut from;
+    controls are drawn by the CPU in any case.
     """
 
     def __init__(self, prepared: Prepared, card: Card, device: torch.device) -> None:
@@ -35,7 +37,8 @@ class Guides:
         if device.type == "cuda" and self.kind == "own":
             self.renderer = Renderer(prepared.shapes, prepared.expressions, card.heatmap, device)
         self.drawn: dict[int, Tensor | None] = {}
-        self.room = int(KEPT * free_memory(torch.device("cpu")) / (2 * CANVAS * CANVAS))
+        self.side = min(whole(card.model.image_size), CANVAS)
+        self.room = int(KEPT * free_memory(torch.device("cpu")) / (2 * self.side**2))
         if self.kind == "landmarks":
             _ = prepared.points  # read once, before there are threads
 
@@ -44,7 +47,7 @@ class Guides:
         if self.renderer:
             return None
         pinned = self.device.type == "cuda"
-        maps = torch.zeros((len(rows), CANVAS, CANVAS), dtype=torch.float16, pin_memory=pinned)
+        maps = torch.zeros((len(rows), self.side, self.side), dtype=torch.float16, pin_memory=pinned)
         valid = torch.zeros(len(rows), dtype=torch.bool, pin_memory=pinned)
         for number, drawn in enumerate(pool.map(self._draw, rows.tolist())):
             if drawn is not None:
@@ -63,7 +66,7 @@ class Guides:
         if row in self.drawn:
             return self.drawn[row]
         drawn = self.prepared.guide(row, self.kind)
-        half = None if drawn is None else torch.from_numpy(drawn).half()
+        half = None if drawn is None else resize(torch.from_numpy(drawn)[None], self.side)[0].half()
         if len(self.drawn) < self.room:
             self.drawn[row] = half
         return half

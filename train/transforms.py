@@ -87,8 +87,9 @@ def paper(faces: Tensor, maps: Tensor | None, chances: Floats, size: int, genera
     if maps is None:
         return images, None
     side = faces.shape[1]
-    larger = F.interpolate(maps.float()[:, None], (side, side), mode="bilinear", antialias=side < maps.shape[1])[:, 0]
-    return images, _windows(larger, top, left, mirrored, size)
+    if maps.shape[1] != side:
+        maps = F.interpolate(maps[:, None], (side, side), mode="bilinear", antialias=side < maps.shape[1])[:, 0]
+    return images, _windows(maps, top, left, mirrored, size)
 
 
 def _windows(pictures: Tensor, top: NDArray, left: NDArray, mirrored: NDArray, size: int) -> Tensor:

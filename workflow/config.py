@@ -1,7 +1,7 @@
 """config.yaml: read and checked before anything runs; no torch here.
 
 `python -m workflow.config [FILE]` checks a file and lists its runs; `--grid` describes them as JSON; `--keys` describes
-every key. FILE may be `-`: the config as JSON on standard input.
+every key; `--cost CSV` estimates hours and disk. FILE may be `-`: the config as JSON on standard input.
 """
 
 import argparse
@@ -106,6 +106,9 @@ def main() -> None:
     parser.add_argument("file", nargs="?", type=Path, default=Path("config.yaml"))
     parser.add_argument("--keys", action="store_true", help="describe every key instead")
     parser.add_argument("--grid", action="store_true", help="describe all runs as JSON instead")
+    parser.add_argument(
+        "--cost", type=Path, metavar="CSV", help="estimate what the runs cost, from rates of `make bench`"
+    )
     arguments = parser.parse_args()
     if arguments.keys:
         print("\n".join(keys()))
@@ -113,6 +116,11 @@ def main() -> None:
     config = read(arguments.file)
     if arguments.grid:
         print(described(config), end="")
+        return
+    if arguments.cost:
+        from workflow.cost import estimate  # noqa: PLC0415  (pandas is slow to import)
+
+        print("\n".join(estimate(config, arguments.cost)))
         return
     for name in config.experiments:
         runs = grid(config, name)
