@@ -60,12 +60,13 @@ def measure(on: torch.device, stages: Iterable[str], out: Path) -> None:
             for one in works[stage]():
                 found.append(one)
                 print(_line(one), flush=True)
+    here = machine()
     about = {
         "device": str(on),
+        "machine": here.get("GPU") or here.get("processor", ""),
         "precision": str(precision("bf16", on)).removeprefix("torch."),
         "torch": torch.__version__,
         "load": f"{os.getloadavg()[0]:.1f}",
-        **machine(),
     }
     write_text(out, pd.DataFrame([{**one.record(), **about} for one in found]).to_csv(index=False))
     print(f"{out} ({time.monotonic() - started:.0f} s)")

@@ -109,6 +109,9 @@ class Training(Strict):
         "paper", description="paper: crop and flip; published: the heavier one of the code"
     )
     amp: Precision = Field("off", description="automatic mixed precision; off on a CPU that would only emulate it")
+    compile: bool = Field(
+        False, description="compile the network first (torch.compile); a minute that long trainings repay"
+    )
     clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0 = off")
     workers: int = Field(0, ge=0, description="threads that decode faces and draw maps ahead; 0 = the training's own")
     faces: Literal["auto", "device", "host", "stream"] = Field(

@@ -15,6 +15,7 @@ from pipeline.errors import UserError
 from train import checkpoint, state
 from train.average import Average
 from train.batches import EvaluationBatches, TrainingBatches
+from train.compiled import Compiled
 from train.config import Card, Training
 from train.data import Prepared, Rows, part_rows
 from train.device import autocast, claim, precision
@@ -67,6 +68,7 @@ class Trainer:
         torch.backends.cudnn.benchmark = True
         saved = state.load(folder, self._key())
         self.method = build(card, initialise=saved is None).to(device).to(memory_format=torch.channels_last)
+        self.forward = Compiled(self.method) if card.training.compile else self.method
         self.average = Average(self.method, card.training.averaging) if card.training.averaging else None
         # torch's fused step does not skip what overflowed on a CPU
         self.optimiser = _optimiser(self.method, card, fused=device.type == "cuda" or kind != torch.float16)
@@ -149,7 +151,7 @@ class Trainer:
         truth = batch.target.argmax(1)
         batch = self.method.augment(batch, generator)
         with autocast(self.card.training.amp, self.device):
-            output = self.method(batch.images, batch.target)
+            output = self.forward(batch.images, batch.target)
             classification = self.method.classification_loss(output, batch.target)
         aligned = torch.zeros_like(classification)
         if guidance.weight > 0:

@@ -41,7 +41,7 @@ def estimate(config: Config, measured: Path) -> list[str]:
     lines = [f"{dataset}: {name}: {spent:,.1f} h" for (dataset, name), spent in hours.items()]
     lines += [f"not measured, and left out: {count} trainings of {name}" for name, count in unknown.items()]
     lines.append(f"{len(trainings)} trainings of {len(grid(config))} runs, together {sum(hours.values()):,.1f} h")
-    lines.append(f"on {table['device'].iloc[0]}: {table.get('GPU', table['processor']).iloc[0]}")
+    lines.append(f"on {table['device'].iloc[0]}: {table['machine'].iloc[0]}")
     return [*lines, *_disk(config, table, list(trainings.values()))]
 
 
@@ -52,8 +52,8 @@ def _read(path: Path) -> pd.DataFrame:
         raise UserError(f"{path} does not exist; `make bench` measures rates") from None
     except (ValueError, UnicodeDecodeError):
         raise UserError(f"{path} is no table of `make bench`") from None
-    if not {"stage", "name", "value", "device"} <= set(table.columns):
-        raise UserError(f"{path} is no table of `make bench`; it has no columns stage, name, value, device")
+    if not {"stage", "name", "value", "device", "machine"} <= set(table.columns):
+        raise UserError(f"{path} is no table of `make bench`; it lacks columns of one")
     return table
 
 

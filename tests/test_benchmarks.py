@@ -1,0 +1,147 @@
+"""Benchmarks: what they compare with does the same work, numbers are gathered rightly, and rates become costs."""
+
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from benchmarks import __main__ as command
+from benchmarks import loading
+from benchmarks.published_way import PublishedWay, full_size_map
+from benchmarks.timing import interleaved, row
+from pipeline import images
+from pipeline.action_units import render
+from pipeline.errors import UserError
+from pipeline.expressions import Expression
+from tests.conftest import mean_face
+from workflow.config import parse
+from workflow.cost import estimate
+
+CPU = torch.device("cpu")
+
+
+def test_works_take_turns_after_one_that_does_not_count():
+    order = []
+    spent = interleaved({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 3, CPU)
+    assert order == ["a", "b"] * 4
+    assert {name: seconds.shape for name, seconds in spent.items()} == {"a": (3,), "b": (3,)}
+
+
+def test_processor_time_is_measured_and_not_waiting():
+    assert interleaved({"sleep": lambda: time.sleep(0.05)}, 1, CPU)["sleep"][0] < 0.04
+
+
+def test_a_row_is_the_median_with_quartiles():
+    made = row("stage", "name", np.array([4.0, 1, 2, 3, 10]), "ms")
+    assert (made.low, made.value, made.high, made.repeats) == (2, 3, 4, 5)
+
+
+def test_the_published_way_draws_the_same_maps():
+    points = mean_face()
+    for expression in Expression:
+        ours, theirs = render(points, expression, 224), full_size_map(points, expression)
+        if ours is None:
+            assert np.isinf(theirs).all()
+        else:
+            np.testing.assert_allclose(theirs, ours, atol=1e-5)
+
+
+def test_the_published_way_gives_three_pictures_and_a_map(tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
+    (tmp_path / "0.jpg").write_bytes(images.encode_jpeg(picture).tobytes())
+    happy = np.array([Expression.HAPPINESS])
+    item = PublishedWay([tmp_path / "0.jpg"], happy, mean_face()[None], maps=True)[0]
+    assert {name: tuple(value.shape) for name, value in item.items()} == {
+        "image": (3, 224, 224),
+        "unmasked": (3, 224, 224),
+        "raw": (3, 224, 224),
+        "map": (1, 224, 224),
+    }
+    assert 0 <= item["raw"].min() < item["raw"].max() <= 1
+    assert item["map"].max() > 0.9
+
+
+@pytest.mark.slow
+def test_a_stage_is_measured_and_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "PEOPLE", 4)
+    monkeypatch.setattr(loading.measure, "__defaults__", (1,))
+    threads = torch.get_num_threads()
+    command.measure(CPU, ["loading"], tmp_path / "rates.csv")
+    torch.set_num_threads(threads)
+    table = pd.read_csv(tmp_path / "rates.csv")
+    assert np.isfinite(table["value"]).all()
+    assert (table["value"] > 0).all()
+    assert table["device"].eq("cpu").all()
+    ours, theirs = (
+        table.loc[table["name"] == f"{who}, with maps", "value"].item() for who in ("ours in memory", "published way")
+    )
+    assert ours < theirs
+    assert "published way, with maps" in capsys.readouterr().out
+
+
+def rates(path, *names, value=100.0):
+    rows = [{"stage": "training", "name": name, "value": value, "device": "cuda", "machine": "H200"} for name in names]
+    disk = {"faces shards": 20_000.0, "landmarks shards": 560.0, "heatmaps shards": 740.0, "resnet50 checkpoint": 94.0}
+    rows += [
+        {"stage": "disk", "name": name, "value": size, "device": "cuda", "machine": "H200"}
+        for name, size in disk.items()
+    ]
+    pd.DataFrame(rows).to_csv(path, index=False)
+    return path
+
+
+CONFIG = """
+model: {backbone: resnet50, init: none}
+training: {epochs: 10, batch_size: 30, learning_rate: 0.01}
+guidance: {weight: 5}
+datasets:
+  drawn: {source: synthetic, generate: {identities_train: 1000, identities_test: 300}, extractor: dlib}
+experiments:
+  table1: {datasets: [drawn], methods: [cam, gradcam], seeds: [0, 1]}
+"""
+
+
+def test_a_grid_costs_what_its_trainings_take(tmp_path):
+    batches = [f"resnet50 at 224 px, batch {size}, {which} AU" for size in (32, 224) for which in ("with", "without")]
+    lines = estimate(parse(yaml.safe_load(CONFIG)), rates(tmp_path / "rates.csv", *batches))
+    # 7,000 faces, 700 of them validate, 10 epochs; 2,100 test faces twice; a forward pass is a third of a step
+    hours = 4 * (10 * (6300 + 700 / 3) + 2 * 2100 / 3) / 100 / 3600
+    assert lines[0] == f"drawn: resnet50 at 224 px: {hours:,.1f} h"
+    assert f"4 trainings of 8 runs, together {hours:,.1f} h" in lines
+    assert "on cuda: H200" in lines
+    assert f"drawn: {9100 * 21_300 / 1e9:,.1f} GB of faces, landmarks and heatmaps" in lines
+    assert "checkpoints of 4 trainings, best and last: 0.8 GB" in lines
+
+
+def test_the_nearest_batch_size_counts(tmp_path):
+    path = rates(tmp_path / "rates.csv", "resnet50 at 224 px, batch 8, with AU", value=1.0)
+    table = pd.read_csv(path)
+    more = table.iloc[[0]].assign(name="resnet50 at 224 px, batch 64, with AU", value=1000.0)
+    plain = [table.iloc[[0]].assign(name=f"resnet50 at 224 px, batch {n}, without AU", value=1e9) for n in (8, 64)]
+    pd.concat([table, more, *plain]).to_csv(path, index=False)
+    (first, *_) = estimate(parse(yaml.safe_load(CONFIG)), path)
+    assert first == f"drawn: resnet50 at 224 px: {2 * (10 * (6300 + 700 / 3) + 1400) / 1000 / 3600:,.1f} h"
+
+
+def test_what_was_not_measured_is_said(tmp_path):
+    lines = estimate(parse(yaml.safe_load(CONFIG)), rates(tmp_path / "r.csv", "resnet50 at 112 px, batch 32, with AU"))
+    assert lines[0] == "not measured, and left out: 4 trainings of resnet50 at 224 px on drawn"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "does not exist; `make bench` measures rates"),
+        ("a,b\n1,2\n", "is no table of `make bench`"),
+        ("stage,name,value,device,machine\ndisk,faces shards,1,cpu,one\n", "holds no rates of training"),
+    ],
+)
+def test_a_file_without_rates_is_one_line(tmp_path, content, message):
+    path = tmp_path / "rates.csv"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UserError, match=message):
+        estimate(parse(yaml.safe_load(CONFIG)), path)
