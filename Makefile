@@ -36,8 +36,9 @@ demo demo-all: setup
 	snakemake --cores $(CORES) --workflow-profile profiles/cpu --configfile workflow/$@.yaml
 	@python -m eval.summary results/demo
 
+# One thread each: tests side by side are what uses the cores.
 test: setup
-	python -m pytest
+	OMP_NUM_THREADS=1 python -m pytest -n $(CORES) --maxprocesses 8
 
 bench: setup
 	python -m benchmarks --out results/benchmarks.csv

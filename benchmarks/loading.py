@@ -82,7 +82,7 @@ def _published_way(made: Prepared, prepared: data.Prepared, rows: np.ndarray) ->
     folder.mkdir(exist_ok=True)
     files = [folder / f"{row}.jpg" for row in rows]
     for file, place in zip(files, rows, strict=True):
-        file.write_bytes(images.encode_jpeg(prepared.image(int(place))).tobytes())
+        file.write_bytes(images.encode(prepared.image(int(place))).tobytes())
     points = rescale(prepared.points[rows], 224, 224)
     return lambda maps: PublishedWay(files, prepared.expressions[rows], points, maps=maps)
 

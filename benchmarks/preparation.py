@@ -73,7 +73,7 @@ def _batched_fan(made: Prepared, faces: int = 4, repeats: int = 2) -> Iterator[R
     """Compare 2D-FAN with the package's way, one face after the other; with random weights, which cost the same."""
     stored = shards.read(made.stage("faces"), "jpeg", "offset")
     pairs = zip(stored["offset"][:faces], stored["offset"][1:], strict=False)
-    shown = [images.decode_jpeg(stored["jpeg"][first:last]) for first, last in pairs]
+    shown = [images.decode(stored["jpeg"][first:last]) for first, last in pairs]
     torch.manual_seed(0)
     network = FAN(4).eval()
     ours = FAN(4).eval().to(memory_format=torch.channels_last)

@@ -61,11 +61,12 @@ class Crop:
 
 
 def build(
-    index: Path, root: Path, shard: int, out: Path, *, detector: str, size: int, quality: int, mode: str
+    index: Path, root: Path, shard: int, out: Path, *, detector: str, size: int, quality: int | None, mode: str
 ) -> Counter[str]:
     """Write the faces of one shard of an index; return how many have each status.
 
-    Raises UserError on a value out of range, a damaged index and a missing folder.
+    `quality` is that of JPEG; None stores pixels as they are, in thirteen times the room. Raises UserError on a value
+    out of range, a damaged index and a missing folder.
     """
     count = shard_count(index)
     _check(root, shard, count, size=size, quality=quality, mode=mode)
@@ -92,15 +93,15 @@ def align(image: Image, sample: Sample, detector: Detector, *, size: int, mode: 
     return _squared(image, box, size)
 
 
-def _check(root: Path, shard: int, count: int, *, size: int, quality: int, mode: str) -> None:
+def _check(root: Path, shard: int, count: int, *, size: int, quality: int | None, mode: str) -> None:
     if not root.is_dir():
         raise UserError(f"--root: there is no folder {root}; name the folder that the index was built from")
     if not 0 <= shard < count:
         raise UserError(f"--shard: there is no shard {shard}; the index has 0 to {count - 1}")
     if size < SMALLEST:
         raise UserError(f"--size: {size} is too small; a face needs at least {SMALLEST} pixels")
-    if not 1 <= quality <= 100:
-        raise UserError(f"--quality: {quality} is no JPEG quality; choose 1 to 100")
+    if quality is not None and not 1 <= quality <= 100:
+        raise UserError(f"--quality: {quality} is no JPEG quality; choose 1 to 100, or raw")
     if mode not in MODES:
         raise UserError(f"--mode: there is no mode {mode!r}; choose one of: {', '.join(MODES)}")
 
@@ -155,11 +156,11 @@ def _read_and_align(root: Path, sample: Sample, detector: Detector, *, size: int
     return align(image, sample, detector, size=size, mode=mode)
 
 
-def _pack(crop: Crop, quality: int) -> tuple[Crop, NDArray[np.uint8]]:
-    """Keep a crop as JPEG bytes instead of pixels: a shard of AffectNet would not fit into memory."""
+def _pack(crop: Crop, quality: int | None) -> tuple[Crop, NDArray[np.uint8]]:
+    """Keep a crop as the bytes of a file instead of pixels: a shard of AffectNet would not fit into memory."""
     if crop.image is None:
         return crop, np.zeros(0, np.uint8)
-    packed = images.encode_jpeg(crop.image, quality)
+    packed = images.encode(crop.image, quality)
     return Crop(crop.status, None, crop.matrix, crop.box, crop.step), packed
 
 
@@ -199,6 +200,10 @@ def _source_landmarks(sample: Sample, crop: Crop) -> Points:
     return transform(crop.matrix, sample.landmarks)
 
 
+def _quality(text: str) -> int | None:
+    return None if text == "raw" else int(text)
+
+
 def main() -> None:
     """Read the command line, align one shard, print how many faces have each status."""
     parser = argparse.ArgumentParser(prog="python -m pipeline.align", description="Align the faces of one shard.")
@@ -208,7 +213,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="face shard to write, faces/<k>.h5")
     parser.add_argument("--detector", required=True, help=f"one of: {', '.join(plugins.names('pipeline.detectors'))}")
     parser.add_argument("--size", type=int, default=256, help="side of a crop, pixels")
-    parser.add_argument("--quality", type=int, default=95, help="JPEG quality of the stored crops")
+    parser.add_argument("--quality", type=_quality, default=95, help="JPEG quality of the stored crops, or raw")
     parser.add_argument("--mode", choices=MODES, default="corrected", help="rules of the crop")
     arguments = vars(parser.parse_args())
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -1,4 +1,4 @@
-"""Image files to pixels as a person sees them, and crops to JPEG bytes and back."""
+"""Image files to pixels as a person sees them, and crops to the bytes of a file and back."""
 
 from io import BytesIO
 from pathlib import Path
@@ -58,17 +58,18 @@ def read(path: Path) -> Picture:
         raise Unreadable(f"damaged ({str(error) or type(error).__name__})") from None
 
 
-def encode_jpeg(image: Picture, quality: int = 95) -> NDArray[np.uint8]:
-    """Encode RGB (h, w, 3) as the bytes of a JPEG file, as an array."""
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+def encode(image: Picture, quality: int | None = 95) -> NDArray[np.uint8]:
+    """Encode RGB (h, w, 3) as the bytes of a JPEG file, as an array; with quality None as they are, in a BMP file."""
+    suffix, options = (".bmp", []) if quality is None else (".jpg", [cv2.IMWRITE_JPEG_QUALITY, quality])
+    _, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
     return data.reshape(-1)
 
 
-def decode_jpeg(data: NDArray[np.uint8]) -> Picture:
-    """Decode the bytes of a JPEG file to RGB (h, w, 3); raise Unreadable if they are none."""
+def decode(data: NDArray[np.uint8]) -> Picture:
+    """Decode the bytes of a file that `encode` gave to RGB (h, w, 3); raise Unreadable if they are none."""
     image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
     if image is None:
-        raise Unreadable("no JPEG bytes")
+        raise Unreadable("no bytes of an image")
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image), np.uint8)
 
 

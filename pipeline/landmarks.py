@@ -58,7 +58,7 @@ def _faces(path: Path) -> Faces:
     offset = columns["offset"]
 
     def image(row: int) -> NDArray[np.uint8]:
-        return images.decode_jpeg(columns["jpeg"][offset[row] : offset[row + 1]])
+        return images.decode(columns["jpeg"][offset[row] : offset[row + 1]])
 
     size = int(shards.attributes(path)["size"])
     return Faces(list(columns["id"]), list(columns["status"]), columns["box"], columns["source_landmarks"], size, image)

@@ -172,7 +172,7 @@ def test_shard_holds_every_image_of_the_index(tmp_path: Path, caplog: pytest.Log
     assert np.isnan(stored["source_landmarks"][1:]).all()
     assert np.allclose(stored["source_landmarks"][0], transform(stored["matrix"][0], landmarks), atol=1e-3)
     assert (np.diff(stored["offset"]) > 0).tolist() == [True, True, False, True, False]
-    crop = images.decode_jpeg(stored["jpeg"][: stored["offset"][1]])
+    crop = images.decode(stored["jpeg"][: stored["offset"][1]])
     for place in transform(stored["matrix"][0], POINTS5):
         assert np.allclose(dot_near(crop, place, 7), place, atol=0.3)
     kept = shards.attributes(tmp_path / "0.h5")
@@ -208,7 +208,7 @@ def test_missing_root_is_one_message(tmp_path: Path) -> None:
     [
         ({"size": 0}, "--size: 0 is too small"),
         ({"quality": 900}, "--quality: 900 is no JPEG quality"),
-        ({"quality": 0}, "--quality: 0 is no JPEG quality"),
+        ({"quality": 0}, "--quality: 0 is no JPEG quality; choose 1 to 100, or raw"),
         ({"shard": 99}, "--shard: there is no shard 99; the index has 0 to 7"),
         ({"shard": -1}, "--shard: there is no shard -1"),
         ({"mode": "mixed"}, "--mode: there is no mode 'mixed'"),

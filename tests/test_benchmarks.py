@@ -51,7 +51,7 @@ def test_the_published_way_draws_the_same_maps():
 
 def test_the_published_way_gives_three_pictures_and_a_map(tmp_path):
     picture = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
-    (tmp_path / "0.jpg").write_bytes(images.encode_jpeg(picture).tobytes())
+    (tmp_path / "0.jpg").write_bytes(images.encode(picture).tobytes())
     happy = np.array([Expression.HAPPINESS])
     item = PublishedWay([tmp_path / "0.jpg"], happy, mean_face()[None], maps=True)[0]
     assert {name: tuple(value.shape) for name, value in item.items()} == {

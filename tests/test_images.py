@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline import images
-from pipeline.images import Unreadable, decode_jpeg, encode_jpeg, read
+from pipeline.images import Unreadable, decode, encode, read
 
 COLOUR = (200, 40, 90)
 
@@ -187,19 +187,25 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory, data, head):
 
 def test_jpeg_bytes_keep_the_colours_and_are_those_of_a_jpeg_file():
     smooth = cv2.resize(noise(4, 6), (96, 64), interpolation=cv2.INTER_CUBIC)
-    data = encode_jpeg(smooth)
+    data = encode(smooth)
     assert data.dtype == np.uint8
     assert data.ndim == 1
-    pixels = decode_jpeg(data)
+    pixels = decode(data)
     assert np.abs(pixels.astype(int) - smooth).mean() < 3
     np.testing.assert_array_equal(pixels, np.asarray(Image.open(BytesIO(data.tobytes()))))
 
 
 def test_quality_decides_the_size():
-    assert len(encode_jpeg(noise(), 50)) < len(encode_jpeg(noise(), 95)) / 2
+    assert len(encode(noise(), 50)) < len(encode(noise(), 95)) / 2
 
 
 @pytest.mark.parametrize("data", [b"", b"no jpeg"])
+def test_raw_bytes_keep_every_pixel():
+    picture = noise()
+    np.testing.assert_array_equal(decode(encode(picture, None)), picture)
+    assert len(encode(picture, None)) < picture.size + 2048
+
+
 def test_bytes_that_are_no_jpeg_are_refused(data):
     with pytest.raises(Unreadable):
-        decode_jpeg(np.frombuffer(data, np.uint8))
+        decode(np.frombuffer(data, np.uint8))

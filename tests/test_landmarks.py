@@ -22,7 +22,7 @@ def write_faces(
 ) -> Path:
     """Write a face shard without alignment; unreadable rows have no bytes."""
     count = len(statuses)
-    picture = images.encode_jpeg(face_picture(Expression.ANGER, np.random.default_rng(0)))
+    picture = images.encode(face_picture(Expression.ANGER, np.random.default_rng(0)))
     files = [picture[:0] if one == "unreadable" else picture for one in statuses]
     columns = {
         "id": np.array(ids or [f"face_{row}" for row in range(count)], object),
@@ -241,7 +241,7 @@ def test_face_alignment_runs_on_one_face(tmp_path: Path, random_weights: Path, m
     network = FAN(4).eval()
     network.load_state_dict(torch.load(random_weights, weights_only=True))
     stored = shards.read(faces)
-    crop = images.decode_jpeg(stored["jpeg"][stored["offset"][1] : stored["offset"][2]])
+    crop = images.decode(stored["jpeg"][stored["offset"][1] : stored["offset"][2]])
     matrix = fan.window(boxes[1].astype(float))
     shown = torch.from_numpy(fan.warp(crop, matrix, 256)).permute(2, 0, 1)[None].float() / 255
     with torch.no_grad():

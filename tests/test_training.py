@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -293,6 +294,14 @@ def test_gpus_are_claimed_one_each(tmp_path, monkeypatch):
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         with device.claim(slots) as third:
             assert third == torch.device("cuda:1")
+    monkeypatch.setenv("RUNS_PER_GPU", "2")
+    with ExitStack() as stack:
+        shared = [stack.enter_context(device.claim(slots)) for _ in range(4)]
+        assert [str(one) for one in shared] == ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]
+        assert sorted(path.name for path in slots.iterdir()) == ["3.2.lock", "3.lock", "5.2.lock", "5.lock"]
+    monkeypatch.setenv("RUNS_PER_GPU", "many")
+    with pytest.raises(UserError, match=r"RUNS_PER_GPU='many' .* is no number of trainings"), device.claim(slots):
+        pass
     monkeypatch.setenv("SLURM_JOB_ID", "1")
     with device.claim(tmp_path / "none") as given:
         assert given == torch.device("cuda:0")

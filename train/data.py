@@ -51,7 +51,7 @@ class Prepared:
     def image(self, row: int) -> NDArray[np.uint8]:
         """Decode an aligned face to RGB (size, size, 3)."""
         try:
-            return images.decode_jpeg(self._files[row])
+            return images.decode(self._files[row])
         except images.Unreadable:
             name = self.ids[row]
             raise UserError(f"the stored face of {name} cannot be decoded; rebuild the shards of the dataset") from None

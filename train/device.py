@@ -12,6 +12,8 @@ from pathlib import Path
 
 import torch
 
+from pipeline.errors import UserError
+
 PRECISION = {"off": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 FASTER = {"bf16": ("amx_bf16", "avx512_bf16"), "fp16": ("amx_fp16", "avx512_fp16")}  # of x86 processors
 SLOTS = Path(tempfile.gettempdir()) / "gpu-slots"  # the same for every project folder and user of the machine
@@ -21,16 +23,17 @@ SLOTS = Path(tempfile.gettempdir()) / "gpu-slots"  # the same for every project 
 def claim(folder: Path = SLOTS) -> Iterator[torch.device]:
     """Yield a GPU that no other training on this machine uses, waiting for one if need be; the CPU where there is none.
 
-    The claim is a lock on a file of `folder`, which the system drops however this process ends. Under SLURM nothing is
-    locked: it has already given the job its GPU.
+    With RUNS_PER_GPU=3 in the environment three small trainings share each; free GPUs are taken first. The claim is a
+    lock on a file of `folder`, which the system drops however this process ends. Under SLURM nothing is locked: it has
+    already given the job its GPU.
     """
     count = torch.cuda.device_count()
     if not count or "SLURM_JOB_ID" in os.environ:
         yield torch.device("cuda:0" if count else "cpu")
         return
-    index, descriptor = _wait(folder, _names(count))
+    index, descriptor = _wait(folder, _places(_names(count)))
     try:
-        yield torch.device(f"cuda:{index}")
+        yield torch.device(f"cuda:{index % count}")
     finally:
         os.close(descriptor)
 
@@ -61,6 +64,14 @@ def _names(count: int) -> list[str]:
     """Name the GPUs as the machine does, whatever part of them this process sees."""
     visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     return visible if len(visible) == count else [str(index) for index in range(count)]
+
+
+def _places(names: list[str]) -> list[str]:
+    """Name the places on the GPUs: the first ones are the GPUs themselves, in this order come their further ones."""
+    wanted = os.environ.get("RUNS_PER_GPU", "1")
+    if not wanted.isdecimal() or int(wanted) < 1:
+        raise UserError(f"RUNS_PER_GPU={wanted!r} in the environment is no number of trainings per GPU; try 1")
+    return [*names, *(f"{name}.{place}" for place in range(2, int(wanted) + 1) for name in names)]
 
 
 def _open_to_all(path: Path, mode: int) -> None:

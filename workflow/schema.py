@@ -53,7 +53,9 @@ class Dataset(Settings):
     alignment: Literal["corrected", "published"] = Field(
         "corrected", description="rules of the crop, see pipeline.align"
     )
-    quality: int = Field(95, ge=1, le=100, description="JPEG quality of stored faces")
+    quality: Annotated[int, Field(ge=1, le=100)] | Literal["raw"] = Field(
+        95, description="JPEG quality of stored faces; raw: pixels as they are, in thirteen times the room"
+    )
     shards: int = Field(16, ge=1, description="files per stage, built in parallel")
     methods: dict[str, Settings] = Field(default_factory=dict, description="settings of one method on this dataset")
 
