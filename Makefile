@@ -38,7 +38,7 @@ demo demo-all: setup
 
 # One thread each: tests side by side are what uses the cores.
 test: setup
-	OMP_NUM_THREADS=1 python -m pytest -n $(CORES) --maxprocesses 8
+	OMP_NUM_THREADS=1 python -m pytest -n $(CORES) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 bench: setup
 	python -m benchmarks --out results/benchmarks.csv

@@ -90,9 +90,7 @@ def _batched_fan(made: Prepared, faces: int = 4, repeats: int = 2) -> Iterator[R
                 found = network(torch.from_numpy(np.ascontiguousarray(cut))[None].float() / 255)[-1]
             get_preds_fromhm(found.numpy(), centre, scale)
 
-    size = fan._batch_size("auto", "cpu")
-
-    def batched(faces: int = size) -> np.ndarray:
+    def batched(faces: int = fan.BATCH[0]) -> np.ndarray:
         parts = [fan._maps(ours, inputs[start : start + faces], CPU) for start in range(0, len(inputs), faces)]
         return fan.read_out(np.concatenate(parts))[0]
 

@@ -124,7 +124,7 @@ def _forward(
     batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
     loaded = tqdm(faces.batches(batches), desc="predict", total=len(batches), unit="batch", disable=None)
     for batch, shown in zip(batches, loaded, strict=True):
-        images = normalise(unit(shown), card.model.normalisation).contiguous(memory_format=torch.channels_last)
+        images = normalise(unit(shown), card.model.normalisation)
         yield _outputs(method, images, torch.from_numpy(prepared.expressions[batch]).to(device))
 
 

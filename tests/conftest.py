@@ -19,6 +19,14 @@ SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 CROP = 96
 
 
+FIRST = ("test_workflow.py", "test_published_workflow.py", "test_report_browser.py")  # whole workflows: the longest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that none of them is left over while other processes wait."""
+    items.sort(key=lambda item: item.path.name not in FIRST)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder with reference values and faces beside the repository; tests that need it skip without it."""

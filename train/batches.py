@@ -95,7 +95,8 @@ class TrainingBatches:
     def epoch(self, epoch: int) -> Iterator[Step]:
         """Yield the steps of an epoch; the last partial batch is kept."""
         chance = np.random.default_rng([self.card.seed % 2**32, epoch])
-        order = np.array_split(chance.permutation(self.rows), range(*self._cuts()))
+        size = self.card.training.batch_size
+        order = np.array_split(chance.permutation(self.rows), range(size, len(self.rows), size))
         chances = chance.random((len(self.prepared.ids), CHANCES), np.float32)
         generator = torch.Generator(self.device).manual_seed(int(chance.integers(2**63)))
         augment = AUGMENTATIONS[self.card.training.augmentation]
@@ -111,13 +112,9 @@ class TrainingBatches:
                 images, moved = augment(faces, maps, chances[rows], self.size, generator)
                 yield Step(self._batch(images, rows, moved, valid), rows)
 
-    def _cuts(self) -> tuple[int, int, int]:
-        size = self.card.training.batch_size
-        return size, len(self.rows), size
-
     def _batch(self, images: Tensor, rows: Rows, maps: Tensor | None, valid: Tensor | None) -> Batch:
         classes = torch.from_numpy(self.prepared.expressions[rows]).to(self.device, non_blocking=True)
-        given = normalise(images, self.card.model.normalisation).contiguous(memory_format=torch.channels_last)
+        given = normalise(images, self.card.model.normalisation)
         if maps is None or valid is None:
             maps = images.new_zeros(len(rows), *images.shape[2:])
             valid = torch.zeros(len(rows), dtype=torch.bool, device=self.device)
@@ -137,6 +134,5 @@ class EvaluationBatches:
         size = self.card.training.evaluation_batch_size
         order = [self.rows[start : start + size] for start in range(0, len(self.rows), size)]
         for rows, faces in zip(order, self.faces.batches(order), strict=True):
-            images = normalise(unit(faces), self.card.model.normalisation)
             classes = torch.from_numpy(self.prepared.expressions[rows]).to(self.device, non_blocking=True)
-            yield images.contiguous(memory_format=torch.channels_last), classes
+            yield normalise(unit(faces), self.card.model.normalisation), classes

@@ -26,6 +26,7 @@ FILE = "2DFAN4-11f355bf06.pth.tar"  # the hexadecimal digits begin the file's SH
 URL = f"https://www.adrianbulat.com/downloads/python-fan/{FILE}"
 INPUT, GRID = 256, 64  # sides of the network's input and of its maps
 WINDOW = 200 / 195  # side of the input in units of the box's width plus height
+BATCH = 2, 32  # on a CPU, and elsewhere
 ABOVE = 0.12  # the input's centre lies above the box's, in units of its height
 
 
@@ -36,8 +37,9 @@ def extract(faces: Faces, weights: str = "weights", device: str = "auto", batch:
     faces on a GPU and 2 on a CPU, as more would not fit its caches. A face that alignment did not find gets one more
     look in its crop ("redetected"), then the dataset's box ("from_box").
     """
+    wanted = _batch_size(batch)
     network, chosen = _network(find_weights(weights), device)
-    size = _batch_size(batch, chosen.type)
+    size = wanted or BATCH[chosen.type != "cpu"]
     boxes, status = _boxes(faces)
     points = np.full((len(status), 68, 2), np.nan, np.float32)
     quality = np.full(len(status), np.nan, np.float32)
@@ -133,9 +135,9 @@ def _maps(
         return network(stacked)[-1].float().cpu().numpy()
 
 
-def _batch_size(text: str, kind: str) -> int:
+def _batch_size(text: str) -> int | None:
     if text == "auto":
-        return 2 if kind == "cpu" else 32
+        return None
     if not text.isdecimal() or int(text) < 1:
         raise UserError(f"option batch: {text!r} is no number of faces above 0, and not auto")
     return int(text)
