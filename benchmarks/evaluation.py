@@ -1,6 +1,5 @@
 """Checkpoint to scores: which share of the time is the network's, and whether memory grows with the faces."""
 
-import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -86,4 +85,6 @@ def peak(folder: str, times: int) -> float:
 
     shards.write(out, columns, blocks=blocks, card=given.model_dump_json(), checkpoint="", commit=checkpoint.commit())
     read(out)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    # not ru_maxrss, which a process inherits from the one that started it
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1e3
