@@ -2,7 +2,7 @@
 
 Every item opens its file with Pillow, augments three copies of the picture (the input, an unmasked and a raw one, the
 last two are not used by a training without masks), draws the AU map at full size with one canvas per AU, and moves it
-through the same geometry. Worker processes hand all of it over.
+through the same geometry. Its worker processes also hand all of it over, which is left out where one core is measured.
 """
 
 from pathlib import Path

@@ -11,6 +11,7 @@ from train.batches import EvaluationBatches, TrainingBatches
 from train.config import Heatmap
 from train.data import Prepared, part_rows
 from train.faces import Faces, Threads, ahead, choose
+from train.render import Renderer
 from train.transforms import evaluation, resize
 
 CPU = torch.device("cpu")
@@ -35,6 +36,26 @@ def assert_equal(one, other):
         np.testing.assert_array_equal(rows, same)
         for name in ("images", "target", "heatmaps", "valid"):
             assert torch.equal(getattr(first, name), getattr(second, name)), name
+
+
+def test_a_device_gives_the_batches_of_the_host(steps, monkeypatch):
+    """A CPU that is treated as a device with memory of its own: faces are gathered there, by nobody before."""
+    here = steps(3)
+    monkeypatch.setattr("train.faces.choose", lambda place, size, device: "device")
+    monkeypatch.setattr("train.faces.Faces.on_host", lambda self, rows, pool: None)
+    assert_equal(here, steps(3))
+
+
+@pytest.mark.parametrize("size", [64, 224])
+def test_a_device_draws_the_maps_of_the_host(prepared, make_card, size):
+    card = make_card(model__image_size=size)
+    rows = part_rows(prepared, card, "train")
+    here, there = (TrainingBatches(prepared, card, rows, CPU) for _ in range(2))
+    there.guides.renderer = Renderer(prepared.shapes, prepared.expressions, card.heatmap, CPU)
+    for (first, _), (second, _) in zip(here.epoch(0), there.epoch(0), strict=True):
+        assert torch.equal(first.images, second.images)
+        assert torch.equal(first.valid, second.valid)
+        torch.testing.assert_close(first.heatmaps, second.heatmaps, rtol=0, atol=1e-3)  # kept in half precision
 
 
 @pytest.mark.parametrize("changes", [{"faces": "stream"}, {"workers": 2}, {"faces": "stream", "workers": 3}])
