@@ -11,9 +11,10 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from eval.drawing import style as house
-from pipeline.action_units import CANVAS, GRID
+from pipeline.action_units import CANVAS
 from pipeline.expressions import SIX
 from pipeline.geometry import template
+from pipeline.raster import GRID
 
 COLOURS = house.MAP
 NOTE = (

@@ -4,7 +4,6 @@ An AU is one or two ellipses anchored on landmarks; a geometry is the table of t
 shapes are a small array, so heatmaps are stored as shapes and drawn where they are needed.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,17 +16,13 @@ from numpy.typing import ArrayLike, NDArray
 from pipeline.errors import UserError
 from pipeline.expressions import Expression, codebook
 from pipeline.plugins import read_table
+from pipeline.raster import BACKGROUND, pixels, raster_published, raster_smooth, touched
 
 CANVAS = 224  # side of the canonical canvas, pixels: shapes are stored for it and scores are taken on it
-GRID = 28  # every map is blurred on a 28x28 grid (published code)
-BACKGROUND = 1e-4  # of the published canvas
-SUBCELLS = 4  # per grid cell and axis, for antialiased shapes
 FAR = 30_000  # cv2 draws with 16-bit coordinates; anything beyond is far outside every image
 
 Heatmap = NDArray[np.float32]
 Floats = NDArray[Any]
-Ellipses = Sequence[tuple[float, ...]]  # centre x, y, radii, angle, as `shapes` gives them
-Cells = tuple[slice, slice]  # rows and columns
 
 
 @dataclass(frozen=True)
@@ -138,13 +133,13 @@ def draw_units(
         return None
     face = [tuple(ellipse) for ellipse in shapes.tolist()]
     published = geometry_table(geometry).drawing == "published"
-    raster, background = (_raster_published, BACKGROUND) if published else (_raster_smooth, 0.0)
+    raster, background = (raster_published, BACKGROUND) if published else (raster_smooth, 0.0)
     heatmap = np.full((size, size), background, np.float32)
     for ellipses in {tuple(face[place] for place in unit) for unit in places}:  # several AUs share a shape
-        cells = _touched(ellipses, size)
+        cells = touched(ellipses, size)
         grid = raster(ellipses, cells, size) if all(part.start < part.stop for part in cells) else None
         if grid is not None:
-            part = heatmap[_pixels(cells, size)]
+            part = heatmap[pixels(cells, size)]
             cv2.max(part, cv2.resize(grid, part.shape[::-1], interpolation=cv2.INTER_LINEAR), dst=part)
     low, high = heatmap.min(), heatmap.max()
     if high <= low:
@@ -157,44 +152,6 @@ def draw_units(
 @cache
 def _shapes_of(geometry: str, aus: tuple[int, ...]) -> list[list[int]]:
     return [geometry_table(geometry).rows(au) for au in aus]
-
-
-def _touched(ellipses: Ellipses, size: int) -> Cells:
-    """Which cells of the grid the ellipses can reach, blurred and interpolated, with a margin of background.
-
-    Nothing else is drawn. Where cells are no whole pixels that is the whole grid.
-    """
-    if size % GRID:
-        return slice(0, GRID), slice(0, GRID)
-    left, right, top, bottom = math.inf, -math.inf, math.inf, -math.inf
-    for x, y, rx, ry, _ in ellipses:
-        reach = _reach(rx, ry, size / (GRID * SUBCELLS))
-        left, right, top, bottom = (
-            min(left, x - reach),
-            max(right, x + reach),
-            min(top, y - reach),
-            max(bottom, y + reach),
-        )
-    step = size // GRID
-    return _clipped(top // step, bottom // step), _clipped(left // step, right // step)
-
-
-def _reach(rx: float, ry: float, step: float) -> float:
-    """How far from its centre an ellipse can be seen: its soft edge is one subcell wide across its shorter radius."""
-    return max(rx, ry, step / 2) * (1 + step / 2 / max(min(rx, ry), step / 2))
-
-
-def _clipped(first: float, last: float) -> slice:
-    start = int(min(max(first - 3, 0), GRID))
-    return slice(start, int(min(max(last + 4, start), GRID)))
-
-
-def _pixels(cells: Cells, size: int) -> Cells:
-    down, right = cells
-    return (
-        slice(down.start * size // GRID, down.stop * size // GRID),
-        slice(right.start * size // GRID, right.stop * size // GRID),
-    )
 
 
 def _aus(name: str, expression: Expression) -> tuple[int, ...]:
@@ -252,19 +209,6 @@ def _radius_published(radius: Radius, pixels: Floats, size: int) -> Floats | flo
     return np.where(half > 0, half, radius.default)
 
 
-def _raster_published(ellipses: Ellipses, cells: Cells, size: int) -> Floats | None:
-    rows, columns = _pixels(cells, size)
-    canvas = np.full((rows.stop - rows.start, columns.stop - columns.start), BACKGROUND, np.float32)
-    for x, y, rx, ry, _ in ellipses:
-        centre = round(x) - columns.start, round(y) - rows.start
-        cv2.ellipse(canvas, centre, (round(rx), round(ry)), 0, 0, 360, 255, cv2.FILLED)
-    if canvas.max() < 1:
-        return None
-    shape = [part.stop - part.start for part in cells]
-    grid: Floats = cv2.resize(canvas, shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return cv2.blur(grid, (3, 3))
-
-
 # --- smooth: ellipses in the face's own frame, antialiased
 
 
@@ -291,33 +235,3 @@ def _radius_smooth(radius: Radius, own: Floats, unit: Floats) -> Floats:
         return unit * radius.length
     start, end = radius.span
     return np.maximum((own[..., end] - own[..., start] + unit * radius.add) / 2, unit * radius.least)
-
-
-def _raster_smooth(ellipses: Ellipses, cells: Cells, size: int) -> Floats | None:
-    step = size / (GRID * SUBCELLS)  # side of a subcell, pixels
-    down, right = ((np.arange(part.start * SUBCELLS, part.stop * SUBCELLS) + 0.5) * step - 0.5 for part in cells)
-    covered = np.zeros((down.size, right.size))
-    for ellipse in ellipses:
-        reach = _reach(ellipse[2], ellipse[3], step)
-        window = _near(down, ellipse[1], reach), _near(right, ellipse[0], reach)
-        seen = _coverage(right[window[1]][None, :], down[window[0]][:, None], ellipse, step)
-        covered[window] = np.maximum(covered[window], seen)
-    if not covered.any():
-        return None
-    grid = covered.reshape(down.size // SUBCELLS, SUBCELLS, right.size // SUBCELLS, SUBCELLS).mean((1, 3))
-    return cv2.blur((255 * grid).astype(np.float32), (3, 3))
-
-
-def _near(middles: Floats, centre: float, reach: float) -> slice:
-    first, last = np.searchsorted(middles, (centre - reach, centre + reach))
-    return slice(int(first), int(last))
-
-
-def _coverage(x: Floats, y: Floats, ellipse: tuple[float, ...], step: float) -> Floats:
-    """How much of each subcell lies inside the ellipse, with an edge one subcell wide."""
-    right, below, angle = x - ellipse[0], y - ellipse[1], ellipse[4]
-    rx, ry = np.maximum(ellipse[2:4], step / 2)
-    u = right * math.cos(angle) + below * math.sin(angle)
-    v = below * math.cos(angle) - right * math.sin(angle)
-    distance = (np.hypot(u / rx, v / ry) - 1) * min(rx, ry)
-    return np.clip(0.5 - distance / step, 0, 1)

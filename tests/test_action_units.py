@@ -6,10 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.action_units import GRID, draw, draw_units, geometry_table, render, shapes
+from pipeline.action_units import draw, draw_units, geometry_table, render, shapes
 from pipeline.errors import UserError
 from pipeline.expressions import SIX, Expression, codebook
 from pipeline.geometry import MIRROR_68, rescale
+from pipeline.raster import GRID, raster_published
 
 GOLDEN = Path(__file__).parent / "golden" / "au_maps.npz"
 ORACLE = Path(__file__).parents[2] / "shared" / "oracle" / "au_maps.npz"
@@ -26,10 +27,8 @@ def cosine(a, b):
 
 def published_grid(points, au, size=256):
     """One AU's blurred grid, drawn on its own through the public parts."""
-    from pipeline.action_units import _raster_published
-
     everything = slice(0, GRID), slice(0, GRID)
-    return _raster_published(shapes(points, size=size)[geometry_table("published").rows(au)], everything, size)
+    return raster_published(shapes(points, size=size)[geometry_table("published").rows(au)], everything, size)
 
 
 def test_published_maps_equal_the_released_code(golden):
@@ -187,7 +186,7 @@ def test_drawing_only_where_shapes_are_equals_drawing_everything(golden, geometr
     rng = np.random.default_rng(0)
     faces = [*golden["landmarks"][:3] * 224 / 256, rng.uniform(-100, 300, (68, 2)), rng.uniform(-3e4, 4e4, (68, 2))]
     parts = [render(points, expression, 224, geometry=geometry) for points in faces for expression in SIX]
-    monkeypatch.setattr("pipeline.action_units._touched", lambda ellipses, size: (slice(0, GRID), slice(0, GRID)))
+    monkeypatch.setattr("pipeline.action_units.touched", lambda ellipses, size: (slice(0, GRID), slice(0, GRID)))
     wholes = [render(points, expression, 224, geometry=geometry) for points in faces for expression in SIX]
     for part, whole in zip(parts, wholes, strict=True):
         assert (part is None) == (whole is None)

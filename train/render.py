@@ -12,8 +12,9 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.action_units import BACKGROUND, CANVAS, GRID, SUBCELLS, geometry_table
+from pipeline.action_units import CANVAS, geometry_table
 from pipeline.expressions import Expression, codebook
+from pipeline.raster import BACKGROUND, GRID, SUBCELLS
 from train.config import Heatmap
 
 LARGEST = 1000  # radius in pixels of the canvas; no face has a larger one, and it would cover the canvas all the same

@@ -118,6 +118,7 @@ rule heatmaps_shard:
         code=plan.code(
             "pipeline/heatmaps.py",
             "pipeline/action_units.py",
+            "pipeline/raster.py",
             "pipeline/geometries/{geometry}.yaml",
         ),
     message:

@@ -7,6 +7,7 @@ NETWORK = (
     "train/methods/cam.py",
     "train/methods/gradcam.py",
     "train/peaks.py",
+    "train/transforms.py",
 )
 SCORING = ("eval/score.py", "train/losses.py", "train/controls.py")
 
