@@ -8,6 +8,7 @@ min_version("9.20")
 sys.path.insert(0, workflow.basedir)
 
 from workflow.grid import VARIANT
+from workflow.lock import hold
 from workflow.plan import STAGES, Plan
 from workflow.results import Results
 
@@ -19,6 +20,10 @@ if not workflow.overwrite_configfiles:
 
 plan = Plan.parse(config)
 results = Results(plan.asked)
+
+# Not for the jobs of a cluster, which read this file as well, nor for a dry run.
+if workflow.is_main_process and not workflow.dryrun:
+    lock = hold(plan.config.results)
 
 
 wildcard_constraints:

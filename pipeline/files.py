@@ -1,11 +1,18 @@
-"""Files appear whole or not at all."""
+"""Files appear whole or not at all, and can carry a checksum of all that is in them."""
 
+import errno
+import hashlib
+import mmap
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline.errors import UserError
+
+DIGEST = hashlib.sha256().digest_size
+# What the disk or its owner can refuse; libraries wrap these in errors of their own.
+REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
 
 @contextmanager
@@ -13,25 +20,85 @@ def whole(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`, with the same suffix; flush it to disk and rename it when the block ends.
 
     If the block raises, `path` stays as it was and the temporary file goes. Raises UserError if `path` is a folder, or
-    one of the folders above it is a file.
+    one of the folders above it is a file, and if the disk is full or does not let this user write.
     """
     if path.is_dir():
         raise UserError(f"{path} is a folder; name the file to write")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise UserError(f"{error.filename} is a file, so that {path} cannot be written below it") from None
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
+        _make(path.parent, path)
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+        _flush_folder(path.parent)
+    except UserError:
+        raise
+    except Exception as error:
+        reason = refusal(error)
+        if reason is None:
+            raise
+        raise UserError(f"{path} cannot be written ({reason}); what was there is as it was") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        # A folder that does not let files in does not let them out either.
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole, in UTF-8, with the line ends of `text`."""
     with whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
+
+
+def refusal(error: BaseException | None) -> str | None:
+    """Say why the system refused to write, if that is what an error or one behind it comes from."""
+    while error is not None:
+        number = getattr(error, "errno", None)
+        for code in REFUSALS:
+            if number == code or (not isinstance(error, OSError) and os.strerror(code) in str(error)):
+                return os.strerror(code)
+        error = error.__context__
+    return None
+
+
+def seal(path: Path) -> None:
+    """Put the SHA-256 of a file behind its last byte, where HDF5 and torch do not look."""
+    with path.open("rb+") as file:
+        file.write(hashlib.file_digest(file, "sha256").digest())
+
+
+def sealed(path: Path) -> str | None:
+    """Return the checksum (hex) of a file that `seal` has ended; None if any of its bytes is another than then."""
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size < DIGEST:
+            return None
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content, memoryview(content) as view:
+            expected, found = bytes(view[-DIGEST:]), hashlib.sha256(view[:-DIGEST]).digest()
+    return found.hex() if found == expected else None
+
+
+def set_aside(path: Path) -> Path:
+    """Move a damaged file out of the way, beside itself; return where it went."""
+    aside = path.with_name(path.name + ".damaged")
+    path.replace(aside)
+    return aside
+
+
+def _make(folder: Path, path: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(f"{error.filename} is a file, so that {path} cannot be written below it") from None
+
+
+def _flush_folder(folder: Path) -> None:
+    """Let the new name survive a power cut as well."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:  # some network file systems cannot
+        if error.errno != errno.EINVAL:
+            raise
+    finally:
+        os.close(descriptor)

@@ -4,23 +4,19 @@ The SHA-256 of the file stands behind its last HDF5 byte, where HDF5 does not lo
 reads it, because broken metadata can make HDF5 hang.
 """
 
-import hashlib
-import mmap
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import UserError
-from pipeline.files import whole
+from pipeline.files import seal, sealed, set_aside, whole
 
 Columns = dict[str, NDArray[Any]]
-DIGEST = hashlib.sha256().digest_size
 OF = "of"  # the attribute that says how many shards belong together
 
 
@@ -52,8 +48,7 @@ def write(
                     file.require_dataset(name, shape, values.dtype, exact=True)[start : start + rows] = values
                 start += rows
             file.attrs.update(attributes if of is None else {**attributes, OF: of})
-        with temporary.open("rb+") as file:
-            file.write(hashlib.file_digest(file, "sha256").digest())
+        seal(temporary)
 
 
 def read(path: Path, *names: str) -> Columns:
@@ -165,30 +160,20 @@ def _loaded(path: Path, dataset: h5py.Dataset) -> NDArray[Any]:
 def _verify(path: Path) -> str:
     """Return the file's checksum; raise UserError if it has no right one, and move a damaged shard aside."""
     try:
-        with path.open("rb") as file:
-            expected, found = _digests(file)
+        checksum = sealed(path)
     except FileNotFoundError:
         raise _missing(path) from None
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); name a shard, a .h5 file") from None
-    if found == expected:
-        return expected.hex()
+    if checksum:
+        return checksum
     if path.suffix != ".h5":
         raise UserError(f"{path} is no shard; name a .h5 file that the workflow has made")
-    aside = path.with_name(path.name + ".damaged")
-    path.replace(aside)
+    aside = set_aside(path)
     raise UserError(
         f"{path} is damaged (its checksum does not match); it was moved to {aside.name}: "
         "run the workflow again, it rebuilds only this shard"
     )
-
-
-def _digests(file: BinaryIO) -> tuple[bytes, bytes]:
-    """Return the checksum that stands at the end of a file, and that of all before it."""
-    if not os.fstat(file.fileno()).st_size:  # nothing can be mapped
-        return b"", hashlib.sha256().digest()
-    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content, memoryview(content) as view:
-        return bytes(view[-DIGEST:]), hashlib.sha256(view[:-DIGEST]).digest()
 
 
 def _missing(path: Path) -> UserError:

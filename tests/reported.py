@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import scored
+import torch
 from PIL import Image
-from safetensors.numpy import save_file
 
 from pipeline.expressions import SIX, Expression
+from train import sealed
 
 EVIL = "<script>alert(1)</script>"  # a name that must stay a name
 LABELS = [one.label for one in Expression]
@@ -80,7 +81,7 @@ def _run(folder: Path, variant: str, row: dict[str, Any]) -> None:
     seconds = 12.0 if row["weight"] else 10.0
     pd.DataFrame({"epoch": [1, 2, 3], "seconds": [30.0, seconds, seconds]}).to_csv(folder / "history.csv", index=False)
     meta = {"versions": {"python": "3.12", "torch": "2.9"}, "commit": "c0ffee", "card": {}}
-    save_file({"w": np.zeros(1)}, folder / "checkpoint.safetensors", {k: json.dumps(v) for k, v in meta.items()})
+    sealed.save(folder / "checkpoint.safetensors", {"w": torch.zeros(1)}, meta)
     _averages(folder / "average_maps.npz", changes["checkpoint"], attention)
 
 

@@ -1,6 +1,5 @@
 """Checkpoints: the same network comes back, with all that is needed to use it, and nothing is executed."""
 
-import json
 import pickle
 import shutil
 
@@ -9,7 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pipeline.errors import UserError
-from train import checkpoint
+from train import checkpoint, sealed
+from train.backbone import load_weights
 from train.data import Prepared
 from train.method import build
 
@@ -30,7 +30,7 @@ def rewrite(path, change):
     meta = checkpoint.read_meta(path)
     tensors = load_file(path)
     change(meta, tensors)
-    save_file(tensors, path, {name: json.dumps(value) for name, value in meta.items()})
+    sealed.save(path, tensors, meta)
 
 
 def test_the_same_network_comes_back(saved):
@@ -105,7 +105,7 @@ def test_garbage_and_pickles_are_refused(tmp_path, saved):
 
 def test_plain_tensors_are_no_checkpoint(tmp_path):
     save_file({"a": torch.zeros(1)}, tmp_path / "plain.safetensors")
-    with pytest.raises(UserError, match=r"no checkpoint of this project: it does not hold 'card'"):
+    with pytest.raises(UserError, match=r"no checkpoint of this project: it has no checksum"):
         checkpoint.load(tmp_path / "plain.safetensors")
 
 
@@ -126,3 +126,26 @@ def test_a_card_of_another_version_is_named_by_key(saved):
 def test_outside_a_repository_the_commit_is_unknown(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "ROOT", tmp_path)
     assert checkpoint.commit() == "unknown"
+
+
+def test_every_flipped_byte_is_caught(tmp_path):
+    """Of header, numbers and padding: a small file of the same kind, each byte in turn."""
+    path = tmp_path / "small.safetensors"
+    sealed.save(path, {"w": torch.arange(5.0)}, {"card": {"a": 1}, "labels": ["x"]})
+    assert checkpoint.read_meta(path) == {"card": {"a": 1}, "labels": ["x"]}
+    content = path.read_bytes()
+    for place in range(len(content)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        with pytest.raises(UserError, match=r"small\.safetensors is (damaged|not a checkpoint|no checkpoint)"):
+            checkpoint.read_meta(path)
+
+
+def test_a_damaged_start_is_refused(saved):
+    path = saved[0]
+    network = build(saved[1])
+    load_weights(network.backbone, path)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="is damaged"):
+        load_weights(network.backbone, path)

@@ -123,6 +123,89 @@ def test_a_killed_run_continues_and_ends_like_an_unbroken_one(four_epochs, tmp_p
     ]
 
 
+class AfterSteps(state.Stop):
+    """Asks for the end once a training has looked this often whether somebody did."""
+
+    def __init__(self, steps):
+        self.left = steps
+        super().__init__()
+
+    @property
+    def asked(self):
+        self.left -= 1
+        return self.left < 0
+
+    @asked.setter
+    def asked(self, value):
+        pass
+
+
+def test_a_run_that_is_stopped_at_any_step_ends_like_an_unbroken_one(four_epochs, tmp_path):
+    """One after another, in the middle of epochs and during validation; dropout and CutMix would differ at once."""
+    card, out = four_epochs
+    for steps in (2, 0, 3, 1, 4):
+        with pytest.raises(SystemExit) as end:
+            train(card, tmp_path, stop=AfterSteps(steps))
+        assert end.value.code == state.AGAIN
+    train(card, tmp_path)
+    assert_same_run(out, tmp_path)
+
+
+@pytest.mark.parametrize("method", ["cutmix", "adl"])
+def test_methods_with_chances_of_their_own_continue_the_same_way(method, make_card, tmp_path):
+    card = make_card(method=method, training__epochs=1)
+    train(card, tmp_path / "unbroken")
+    with pytest.raises(SystemExit):
+        train(card, tmp_path / "stopped", stop=AfterSteps(2))
+    train(card, tmp_path / "stopped")
+    assert_same_run(tmp_path / "unbroken", tmp_path / "stopped")
+
+
+def test_the_state_within_an_epoch_is_saved_as_often_as_asked(make_card, tmp_path, monkeypatch):
+    saved = []
+    monkeypatch.setattr(state, "save", lambda folder, content: saved.append((len(content["history"]), content["step"])))
+    train(make_card(training__epochs=2), tmp_path / "often", save_minutes=0)
+    assert saved == [(0, step) for step in (1, 2, 3, 4)] + [(1, 0)] + [(1, step) for step in (1, 2, 3, 4)] + [(2, 0)]
+    saved.clear()
+    train(make_card(training__epochs=2), tmp_path / "seldom", save_minutes=10)
+    assert saved == [(1, 0), (2, 0)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_a_signal_ends_a_training_that_can_continue(number, make_card, tmp_path):
+    card = make_card(training__epochs=1000)
+    run_yaml = tmp_path / "run.yaml"
+    run_yaml.write_text(yaml.safe_dump(card.model_dump(mode="json")))
+    command = [sys.executable, "-m", "train", str(run_yaml), "--out", str(tmp_path / "run")]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while "epoch 1/" not in (line := process.stdout.readline()):
+        assert line, process.stderr.read()
+    process.send_signal(number)
+    printed, complaints = process.communicate(timeout=30)
+    assert process.returncode == state.AGAIN == 75
+    assert printed.endswith("asked to stop: the same command continues this training\n")
+    assert complaints == ""
+    with pytest.raises(SystemExit):
+        train(card, tmp_path / "run", stop=AfterSteps(0))
+    assert len(history(tmp_path / "run" / "state")) >= 1
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda file: file[:-1000], lambda file: file[:999] + b"?" + file[1000:], lambda _: b""]
+)
+def test_of_a_damaged_state_the_one_before_is_used(damage, four_epochs, tmp_path, capsys):
+    card, out = four_epochs
+    with pytest.raises(SystemExit):
+        train(card, tmp_path, stop=AfterSteps(13))
+    last = tmp_path / "state" / "last.pt"
+    last.write_bytes(damage(last.read_bytes()))
+    train(card, tmp_path)
+    assert re.search(r"state/last\.pt is damaged: set aside .*\ncontinuing after epoch \d\n", capsys.readouterr().out)
+    assert_same_run(out, tmp_path)
+
+
 def test_a_state_of_another_card_is_set_aside(make_card, four_epochs, tmp_path, capsys):
     card, out = four_epochs
     trainer_of(card.model_copy(update={"seed": 9}), tmp_path / "state")._save()
@@ -169,10 +252,13 @@ def test_history_adds_up(four_epochs):
         assert float(row["loss"]) == pytest.approx(parts)
 
 
-def test_a_loss_that_is_not_finite_names_its_images(make_card, tmp_path):
+def test_a_loss_that_is_not_finite_names_its_images_and_keeps_the_last_good_state(make_card, tmp_path):
+    card = make_card(training__learning_rate=1e12, training__schedule="cosine", training__epochs=1000)
     with pytest.raises(UserError, match=r"not finite.*learning_rate.*train_0\d\d, train_0\d\d"):
-        train(make_card(training__learning_rate=1e12), tmp_path)
-    assert (tmp_path / "state").exists()
+        train(card, tmp_path, save_minutes=0)
+    kept = torch.load(tmp_path / "state" / "last.pt", weights_only=True)
+    assert kept["step"] >= 1  # the first one: its rate is the lowest, at the foot of the warm-up
+    assert all(torch.isfinite(tensor).all() for tensor in kept["method"].values())
 
 
 def test_gradients_are_clipped(make_card, tmp_path):
@@ -227,12 +313,12 @@ def test_the_second_process_waits_and_does_not_train_again(make_card, tmp_path):
     run_yaml = tmp_path / "run.yaml"
     run_yaml.write_text(yaml.safe_dump(card.model_dump(mode="json")))
     out = tmp_path / "run"
-    with state.hold(out) as (folder, waited):
+    with state.hold(out) as waited:
         assert not waited
         command = [sys.executable, "-m", "train", str(run_yaml), "--out", str(out)]
         second = subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
         assert "waiting for its end" in second.stdout.readline()
-        trainer = trainer_of(card, folder)
+        trainer = trainer_of(card, out / "state")
         checkpoint.save(out / "checkpoint.safetensors", trainer.method.state_dict(), card, trainer.prepared, {})
     printed, _ = second.communicate(timeout=60)
     assert second.returncode == 0
@@ -329,6 +415,19 @@ def test_users_share_the_claims(monkeypatch):
     finally:
         os.seteuid(0)
         os.umask(before)
+
+
+def test_one_training_claims_several_gpus_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    monkeypatch.setenv("RUNS_PER_GPU", "2")
+    with device.claim(tmp_path) as one, device.claim_several(3, tmp_path) as several:
+        assert [one, *several] == [torch.device(f"cuda:{index}") for index in (0, 1, 2, 0)]
+        with pytest.raises(BlockingIOError), (tmp_path / "several.lock").open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with pytest.raises(UserError, match="4 processes need a GPU each, and this machine shows 3"):
+        device.claim_several(4, tmp_path).__enter__()
 
 
 def test_without_gpu_it_is_the_cpu(tmp_path, monkeypatch):

@@ -1,11 +1,13 @@
 """Train one run: `python -m train run.yaml --out DIR`, or take over the training of another one: `--from DIR`."""
 
 import argparse
+import os
+import sys
 from pathlib import Path
 
 from pipeline.errors import run
 from train.config import read_card
-from train.state import end_with_parent
+from train.state import Stop, end_with_parent
 
 
 def main() -> None:
@@ -21,7 +23,12 @@ def main() -> None:
     parser.add_argument(
         "--from", type=Path, dest="source", help="folder of a finished run with the same training, to take it over"
     )
+    parser.add_argument(
+        "--save-minutes", type=float, default=10, help="also save the state within epochs, this often (default: 10)"
+    )
+    parser.add_argument("--gpus", type=int, default=1, help="train in as many processes, a GPU each (default: 1)")
     arguments = parser.parse_args()
+    stop = Stop().listen()
     if arguments.end_with_parent:
         end_with_parent()
     card = read_card(arguments.card)
@@ -31,9 +38,21 @@ def main() -> None:
 
         share(card, arguments.source, arguments.out)
     else:
+        if arguments.gpus > 1 and "RANK" not in os.environ:  # this process becomes the one that starts the others
+            launch = [
+                "-m",
+                "torch.distributed.run",
+                "--standalone",
+                f"--nproc-per-node={arguments.gpus}",
+                "-m",
+                "train",
+            ]
+            os.execv(sys.executable, [sys.executable, *launch, *sys.argv[1:]])
         from train.loop import train  # noqa: PLC0415
 
-        train(card, arguments.out)
+        if os.environ.get("RANK", "0") != "0":  # of several processes, one speaks
+            sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
+        train(card, arguments.out, stop=stop, save_minutes=arguments.save_minutes)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from pipeline.errors import UserError
-from train import weights
+from train import sealed, weights
 from train.config import MS1M, Model
 
 DAMAGED = (pickle.UnpicklingError, struct.error, LookupError, AssertionError)  # what torch raises on damaged pickles
@@ -105,7 +105,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read a file of named tensors without executing code from it; a group's name leads those of its tensors."""
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
+            return _sealed_or_foreign(path)
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, SafetensorError) as error:
         raise UserError(f"{path} is not a file of weights: {' '.join(str(error).split())[:120]}") from None
@@ -118,6 +118,15 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise UserError(f"{path} does not hold named tensors; give a state_dict saved with torch.save")
     return content
+
+
+def _sealed_or_foreign(path: Path) -> dict[str, Tensor]:
+    """Read a file of safetensors; one that this project wrote has a checksum, other people's need none."""
+    with safe_open(path, "numpy") as file:
+        own = sealed.SEAL in (file.metadata() or {})
+    if own and not sealed.unbroken(path):
+        raise UserError(f"{path} is damaged (its checksum does not match); make it again")
+    return load_file(path)
 
 
 def check_tensors(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:

@@ -92,13 +92,13 @@ class TrainingBatches:
         """Count the steps of an epoch."""
         return math.ceil(len(self.rows) / self.card.training.batch_size)
 
-    def epoch(self, epoch: int) -> Iterator[Step]:
-        """Yield the steps of an epoch; the last partial batch is kept."""
+    def epoch(self, epoch: int, first: int = 0) -> Iterator[Step]:
+        """Yield the steps of an epoch but the `first` ones; the last partial batch is kept."""
         chance = np.random.default_rng([self.card.seed % 2**32, epoch])
         size = self.card.training.batch_size
         order = np.array_split(chance.permutation(self.rows), range(size, len(self.rows), size))
         chances = chance.random((len(self.prepared.ids), CHANCES), np.float32)
-        generator = torch.Generator(self.device).manual_seed(int(chance.integers(2**63)))
+        generator = torch.Generator(self.device)
         augment = AUGMENTATIONS[self.card.training.augmentation]
         threads = self.card.training.workers
         with Threads(threads) as pool:
@@ -106,7 +106,9 @@ class TrainingBatches:
             def gather(rows: Rows) -> tuple[Rows, Tensor | None, tuple[Tensor, Tensor] | None]:
                 return rows, self.faces.on_host(rows, pool), self.guides.on_host(rows, pool) if self.guides else None
 
-            for rows, gathered, drawn in ahead(gather, order, threaded=threads > 0):
+            prepared = ahead(gather, order[first:], threaded=threads > 0)
+            for number, (rows, gathered, drawn) in enumerate(prepared, start=first + 1):
+                generator.manual_seed(step_seed(self.card, epoch, number))
                 faces = self.faces.on_device(rows, gathered)
                 maps, valid = self.guides.on_device(rows, drawn) if self.guides else (None, None)
                 images, moved = augment(faces, maps, chances[rows], self.size, generator)
@@ -119,6 +121,11 @@ class TrainingBatches:
             maps = images.new_zeros(len(rows), *images.shape[2:])
             valid = torch.zeros(len(rows), dtype=torch.bool, device=self.device)
         return Batch(given, F.one_hot(classes, len(Expression)).float(), maps, valid)
+
+
+def step_seed(card: Card, epoch: int, step: int) -> int:
+    """Return the seed of all that is random in a step of a training, given in its order and its faces."""
+    return int(np.random.SeedSequence([card.seed % 2**32, epoch, step]).generate_state(1, np.uint64)[0] >> 1)
 
 
 class EvaluationBatches:

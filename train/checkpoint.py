@@ -1,7 +1,7 @@
 """Checkpoints: a trained network in one safetensors file with all that using it needs; no code runs on loading.
 
 The file's metadata are JSON texts: card, labels (in the order of the logits), preprocessing, scores, data (digest of
-the shards), machine, versions, commit.
+the shards), machine, versions, commit; and sha256, of the whole file with zeros in the place of this checksum.
 """
 
 import json
@@ -15,13 +15,13 @@ from typing import Any
 
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from pipeline.errors import UserError
 from pipeline.expressions import Expression
-from pipeline.files import whole
 from pipeline.plugins import ROOT
+from train import sealed
 from train.backbone import check_tensors
 from train.config import Card, explain
 from train.data import Prepared
@@ -62,14 +62,20 @@ def load(path: str | Path) -> Loaded:
 
 
 def read_meta(path: Path) -> dict[str, Any]:
-    """Read what a checkpoint says about itself, without its tensors."""
+    """Read what a checkpoint says about itself, without its tensors; UserError as `load` if any byte is another one."""
     try:
         with safe_open(path, "numpy") as file:
-            return {name: json.loads(text) for name, text in (file.metadata() or {}).items()}
+            texts = file.metadata() or {}
+        if sealed.SEAL in texts and not sealed.unbroken(path):
+            raise UserError(f"{path} is damaged (its checksum does not match); delete it and train the run again")
+        meta = {name: json.loads(text) for name, text in texts.items() if name != sealed.SEAL}
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; train the run first") from None
     except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(f"{path} is not a checkpoint: {' '.join(str(error).split())[:100]}") from None
+        raise UserError(f"{path} is not a checkpoint, or a damaged one: {' '.join(str(error).split())[:100]}") from None
+    if sealed.SEAL not in texts:
+        raise UserError(f"{path} is no checkpoint of this project: it has no checksum")
+    return meta
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], card: Card, prepared: Prepared, scores: Mapping[str, Any]) -> None:
@@ -89,9 +95,12 @@ def write(path: Path, tensors: Mapping[str, Tensor], card: Card, scores: Mapping
         "versions": {"python": sys.version.split()[0], **{name: _version(name) for name in PACKAGES}},
         "commit": commit(),
     }
-    stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with whole(path) as temporary:
-        save_file(stored, temporary, {name: json.dumps(value, sort_keys=True) for name, value in meta.items()})
+    store(path, tensors, meta)
+
+
+def store(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    """Write tensors and what is said about them whole or not at all, with a checksum of it all."""
+    sealed.save(path, tensors, meta)
 
 
 def _preprocessing(card: Card, alignment: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,14 +3,15 @@
 from typing import Any
 
 import torch
+from torch import nn
 
-from train.method import Method, Output
+from train.method import Output
 
 
 class Compiled:
     """Calls a method through torch.compile; where that fails, as without a compiler, says so and calls it as it is."""
 
-    def __init__(self, method: Method) -> None:
+    def __init__(self, method: nn.Module) -> None:
         self.method = method
         self.call: Any = torch.compile(method)
 

@@ -7,7 +7,7 @@ import random
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -27,15 +27,35 @@ def claim(folder: Path = SLOTS) -> Iterator[torch.device]:
     lock on a file of `folder`, which the system drops however this process ends. Under SLURM nothing is locked: it has
     already given the job its GPU.
     """
+    with claim_several(1, folder) as devices:
+        yield devices[0]
+
+
+@contextmanager
+def claim_several(number: int, folder: Path = SLOTS) -> Iterator[list[torch.device]]:
+    """Yield different GPUs for the processes of one training, as `claim` does; those who need several queue for them.
+
+    Raises UserError if the machine has fewer.
+    """
     count = torch.cuda.device_count()
+    if count and number > count:
+        raise UserError(f"{number} processes need a GPU each, and this machine shows {count}; start fewer")
     if not count or "SLURM_JOB_ID" in os.environ:
-        yield torch.device("cuda:0" if count else "cpu")
+        yield [torch.device(f"cuda:{index}" if count else "cpu") for index in range(number)]
         return
-    index, descriptor = _wait(folder, _places(_names(count)))
-    try:
-        yield torch.device(f"cuda:{index % count}")
-    finally:
-        os.close(descriptor)
+    with ExitStack() as stack:
+        if number > 1:  # two that each hold some of what the other waits for would wait for ever
+            turn = _lock(folder, "several")
+            assert turn is not None
+            stack.callback(os.close, turn)
+        free = _places(_names(count))
+        taken: list[torch.device] = []
+        while len(taken) < number:
+            index, descriptor = _wait(folder, free)
+            stack.callback(os.close, descriptor)
+            taken.append(torch.device(f"cuda:{index % count}"))
+            free = [name if place % count != index % count else "" for place, name in enumerate(free)]
+        yield taken
 
 
 def precision(amp: str, device: torch.device) -> torch.dtype:
@@ -80,20 +100,28 @@ def _open_to_all(path: Path, mode: int) -> None:
         path.chmod(mode)
 
 
-def _wait(folder: Path, names: list[str]) -> tuple[int, int]:
+def _lock(folder: Path, name: str, *, wait: bool = True) -> int | None:
+    """Lock a file of the folder for this process; without `wait`, return None if another one has it."""
     folder.mkdir(exist_ok=True)
     _open_to_all(folder, 0o777)
+    path = folder / f"{name.replace('/', '_')}.lock"
+    descriptor = os.open(path, os.O_RDONLY | os.O_CREAT, 0o666)
+    _open_to_all(path, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _wait(folder: Path, names: list[str]) -> tuple[int, int]:
+    """Lock the first free one of some places ("" is none), as soon as there is one; return which, and its lock."""
     pause = 0.1
     while True:
         for index, name in enumerate(names):
-            path = folder / f"{name.replace('/', '_')}.lock"
-            descriptor = os.open(path, os.O_RDONLY | os.O_CREAT, 0o666)
-            _open_to_all(path, 0o666)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(descriptor)
-            else:
+            descriptor = _lock(folder, name, wait=False) if name else None
+            if descriptor is not None:
                 return index, descriptor
         if pause < 0.15:
             print("all GPUs are in use by other trainings; waiting for one", flush=True)

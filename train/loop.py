@@ -3,57 +3,75 @@
 import math
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from pipeline.errors import UserError
 from train import checkpoint, state
 from train.average import Average
-from train.batches import EvaluationBatches, TrainingBatches
+from train.batches import EvaluationBatches, TrainingBatches, step_seed
 from train.compiled import Compiled
 from train.config import Card, Training
 from train.data import Prepared, Rows, part_rows
-from train.device import autocast, claim, precision
+from train.device import autocast, claim_several, precision
 from train.losses import au_loss
 from train.method import Batch, Method, build
+from train.processes import Processes
 from train.progress import Progress, Row, write_history
+from train.state import Stop
 
 LOWEST_RATE = 1e-7
+FORMAT = 2  # of the state
 WARM_UP = 0.15  # share of the training
+SAVE_MINUTES = 10.0  # between two states within an epoch
 CHECKED_EVERY = 20  # steps between two looks at the losses: each look makes a GPU wait
 
 
-def train(card: Card, out: Path) -> None:
+def train(card: Card, out: Path, *, stop: Stop | None = None, save_minutes: float = SAVE_MINUTES) -> None:
     """Train a run and write `checkpoint.safetensors` (best epoch), `last.safetensors` and `history.csv` to `out`.
 
-    A run that was killed continues after its last epoch. Raises UserError on missing data or weights, and with the ids
-    of the images when a loss is not finite.
+    A run that was killed continues where it was saved: after every epoch, after `save_minutes` in between, and when
+    `stop` asks for its end. Raises UserError on missing data or weights, and with the ids of the images when a loss is
+    not finite. Under torchrun several processes train together (see `train.processes`).
     """
-    with state.hold(out) as (folder, waited), claim() as device:
+    processes = Processes()
+    with ExitStack() as stack:
+        waited = stack.enter_context(state.hold(out)) if processes.first else False
+        devices = stack.enter_context(claim_several(processes.size)) if processes.first else []
+        device = processes.told(devices)[processes.rank]
         prepared = Prepared(card.data.folder, card.heatmap)
-        if waited and checkpoint.made_by(out / "checkpoint.safetensors", card, prepared):
+        done = waited and checkpoint.made_by(out / "checkpoint.safetensors", card, prepared)
+        if processes.told(done):
             print(f"the other process has finished this run: {out}", flush=True)
             return
-        trainer = Trainer(card, prepared, device, folder)
-        steps = math.ceil(len(trainer.train_rows) / card.training.batch_size)
-        with closing(Progress(card, steps, out, done=len(trainer.history))) as progress:
+        trainer = Trainer(card, prepared, device, out / "state", processes=processes, stop=stop or Stop())
+        trainer.save_seconds = 60 * save_minutes
+        with closing(trainer.progress(out)) as progress:
             trainer.run(progress)
-        write_history(out / "history.csv", trainer.history)
-        last, best = trainer.result.state_dict(), trainer.best
-        checkpoint.save(out / "last.safetensors", last, card, prepared, trainer.scores(len(trainer.history)))
-        checkpoint.save(out / "checkpoint.safetensors", best["tensors"], card, prepared, trainer.scores(best["epoch"]))
+        if processes.first:
+            trainer.write(out)
+        processes.wait()
 
 
 class Trainer:
-    """Network, optimiser and history of one run; `folder` holds its state between epochs."""
+    """Network, optimiser and history of one run; `folder` holds its state while it is not finished."""
 
-    def __init__(self, card: Card, prepared: Prepared, device: torch.device, folder: Path) -> None:
+    def __init__(
+        self,
+        card: Card,
+        prepared: Prepared,
+        device: torch.device,
+        folder: Path,
+        *,
+        processes: Processes | None = None,
+        stop: Stop | None = None,
+    ) -> None:
         self.card, self.prepared, self.device, self.folder = card, prepared, device, folder
+        self.processes, self.stop = processes or Processes(), stop or Stop()
         self.train_rows = part_rows(prepared, card, "train")
         self.validation_rows = part_rows(prepared, card, "validation")
         kind = precision(card.training.amp, device)
@@ -66,39 +84,61 @@ class Trainer:
         )
         torch.manual_seed(card.seed)
         torch.backends.cudnn.benchmark = True
-        saved = state.load(folder, self._key())
+        with self.processes.first_before_others():
+            saved = state.load(folder, self._key())
         self.method = build(card, initialise=saved is None).to(device).to(memory_format=torch.channels_last)
-        self.forward = Compiled(self.method) if card.training.compile else self.method
         self.average = Average(self.method, card.training.averaging) if card.training.averaging else None
         # torch's fused step does not skip what overflowed on a CPU
         self.optimiser = _optimiser(self.method, card, fused=device.type == "cuda" or kind != torch.float16)
         self.scaler = torch.amp.GradScaler(device.type, enabled=kind == torch.float16)
         self.history: list[Row] = []
         self.best: dict[str, Any] = {"accuracy": -1.0, "epoch": 0, "tensors": {}}
+        # Of the running epoch: its steps so far, the sums over them, and its seconds in earlier processes.
+        self.step, self.total, self.spent = 0, torch.zeros(4, dtype=torch.float64), 0.0
+        self.save_seconds, self.saved_at, self.started = 60 * SAVE_MINUTES, time.monotonic(), time.monotonic()
         if saved:
             self._restore(saved)
+        joined = self.processes.join(self.method, device)
+        self.forward = Compiled(joined) if card.training.compile else joined
         self.train_batches = TrainingBatches(prepared, card, self.train_rows, device)
-        self.validation_batches = EvaluationBatches(prepared, card, self.validation_rows, device)
+        self.validation_batches = EvaluationBatches(prepared, card, self.processes.share(self.validation_rows), device)
         print(
             f"training faces {self.train_batches.faces}, validation faces {self.validation_batches.faces}", flush=True
         )
 
+    def progress(self, out: Path) -> Progress:
+        """Make what shows this training to a person."""
+        steps = len(self.train_batches)
+        return Progress(self.card, steps, out, done=len(self.history), step=self.step, silent=not self.processes.first)
+
     def run(self, progress: Progress) -> None:
-        """Train the epochs that are left; save the state after each."""
-        training = self.card.training
+        """Train the epochs that are left; save the state after each, and whenever it is time."""
+        training, self.stop.patient = self.card.training, True
         for epoch in range(len(self.history), training.epochs):
-            started = time.monotonic()
+            self.started = time.monotonic() - self.spent
             means = self._epoch(epoch, progress)
             row = Row(epoch=epoch + 1, learning_rate=self.optimiser.param_groups[0]["lr"], **means)
             row.validation_accuracy = self.validate()
-            row.seconds = time.monotonic() - started
+            row.seconds = time.monotonic() - self.started
             self.history.append(row)
             # Strictly better: of equal epochs the first is kept (the published code kept the last one).
             if row.validation_accuracy > self.best["accuracy"]:
                 tensors = {name: tensor.cpu().clone() for name, tensor in self.result.state_dict().items()}
                 self.best = {"accuracy": row.validation_accuracy, "epoch": epoch + 1, "tensors": tensors}
+            self.step, self.spent = 0, 0.0
+            self.total.zero_()
             self._save()
             progress.epoch(row, best=self.best["epoch"])
+        self.stop.patient = False
+
+    def write(self, out: Path) -> None:
+        """Write what the training gave."""
+        write_history(out / "history.csv", self.history)
+        last, best = self.result.state_dict(), self.best
+        checkpoint.save(out / "last.safetensors", last, self.card, self.prepared, self.scores(len(self.history)))
+        checkpoint.save(
+            out / "checkpoint.safetensors", best["tensors"], self.card, self.prepared, self.scores(best["epoch"])
+        )
 
     def scores(self, epoch: int) -> dict[str, Any]:
         """Return what is known of an epoch."""
@@ -121,48 +161,68 @@ class Trainer:
         result = self.result.eval()
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
         for images, classes in self.validation_batches:
+            if self.stop.asked and self.processes.size == 1:  # several may have different numbers of batches here
+                self._save()
+                self.stop.leave()
             with autocast(self.card.training.amp, self.device):
                 logits = result(images).logits
             correct += (logits.argmax(1) == classes).sum()
-        return correct.item() / len(self.validation_rows)
+        return self.processes.sum(correct.cpu()).item() / len(self.validation_rows)
 
     def _epoch(self, epoch: int, progress: Progress) -> dict[str, float]:
-        """Train one epoch; return the means over its faces: loss, classification_loss, au_loss, train_accuracy."""
-        seed = int(np.random.SeedSequence([self.card.seed % 2**32, epoch]).generate_state(1)[0])
-        torch.manual_seed(seed)  # dropout and the like need no stored state to continue the same way
-        generator = torch.Generator().manual_seed(seed)
+        """Train what is left of an epoch; return the means over its faces, of the two losses, their sum and accuracy.
+
+        The numbers of a step depend on the seed, the epoch and the step only, so that it can continue anywhere.
+        """
         self.method.train()
-        total = torch.zeros(4, dtype=torch.float64)
         waiting: list[tuple[Tensor, Rows]] = []
         steps = len(self.train_batches)
-        for number, (batch, rows) in enumerate(self.train_batches.epoch(epoch), start=1):
+        generator = torch.Generator()
+        for number, (batch, rows) in enumerate(self.train_batches.epoch(epoch, self.step), start=self.step + 1):
             self._set_rates(epoch + (number - 1) / steps)
+            torch.manual_seed(generator.manual_seed(step_seed(self.card, epoch, number)).initial_seed())
             waiting.append((self._step(batch, generator), rows))
             progress.step()
-            if number % CHECKED_EVERY == 0 or number == steps:
-                total += self._sums(waiting)
+            late = time.monotonic() - self.saved_at >= self.save_seconds
+            asked, due = self.processes.any(self.stop.asked, late)
+            if asked or due or number % CHECKED_EVERY == 0 or number == steps:
+                self.total += self._sums(waiting)
+                self._check_weights(rows)
+                self.step = number
                 waiting.clear()
-                progress.show(epoch + 1, self._means(total))
-        return self._means(total)
+                progress.show(epoch + 1, self._means())
+            if asked or due:
+                self._save()
+            if asked:
+                self.stop.leave()
+        return self._means()
 
     def _step(self, batch: Batch, generator: torch.Generator) -> Tensor:
-        """Do one step; return mean classification loss, mean AU loss, correct faces and faces, on the device."""
+        """Do one step; return mean classification loss, mean AU loss, correct faces and faces, on the device.
+
+        Of several processes, each returns what its part adds to these of the whole batch.
+        """
         guidance = self.card.guidance
         truth = batch.target.argmax(1)
         batch = self.method.augment(batch, generator)
+        part = self.processes.part(len(truth))
+        own = Batch(batch.images[part], batch.target[part], batch.heatmaps[part], batch.valid[part])
         with autocast(self.card.training.amp, self.device):
-            output = self.forward(batch.images, batch.target)
-            classification = self.method.classification_loss(output, batch.target)
+            output = self.forward(own.images, own.target)
+            classification = self.method.classification_loss(output, own.target)
+        classification = classification * (len(own.target) / len(truth))
         aligned = torch.zeros_like(classification)
         if guidance.weight > 0:
             aligned = au_loss(
-                output.features, batch, guidance.layers, reduction=guidance.reduction, resize=guidance.resize
+                output.features, own, guidance.layers, reduction=guidance.reduction, resize=guidance.resize
             )
-        self._descend(classification + guidance.weight * aligned)
+            aligned = aligned * (own.valid.sum() / batch.valid.sum().clamp(min=1))
+        # Gradients are averaged over the processes, the parts of a loss are to be added.
+        self._descend(self.processes.size * (classification + guidance.weight * aligned))
         if self.average:
             self.average.follow(self.method)
-        correct = (output.logits.argmax(1) == truth).sum()
-        count = torch.full_like(classification, len(truth))
+        correct = (output.logits.argmax(1) == truth[part]).sum()
+        count = torch.full_like(classification, len(own.target))
         return torch.stack([classification.detach(), aligned.detach(), correct.to(classification), count])
 
     def _descend(self, loss: Tensor) -> None:
@@ -176,15 +236,24 @@ class Trainer:
 
     def _sums(self, steps: Sequence[tuple[Tensor, Rows]]) -> Tensor:
         """Add up steps weighted by their faces; raise with the ids of the first batch whose loss is not finite."""
-        values = torch.stack([step for step, _ in steps]).double().cpu()
+        values = self.processes.sum(torch.stack([step for step, _ in steps]).double().cpu())
         broken = (~torch.isfinite(values).all(1)).nonzero().flatten().tolist()
         if broken:
-            ids = ", ".join(self.prepared.ids[row] for row in steps[broken[0]][1].tolist())
-            raise UserError(f"the loss is not finite: try a lower training.learning_rate; images of this batch: {ids}")
+            raise self._not_finite("loss is", steps[broken[0]][1])
         return torch.cat([(values[:, :2] * values[:, 3:]).sum(0), values[:, 2:].sum(0)])
 
-    def _means(self, total: Tensor) -> dict[str, float]:
-        classification, aligned, accuracy = (total[:3] / total[3]).tolist()
+    def _check_weights(self, rows: Rows) -> None:
+        """Let no state be saved that a step has broken after its loss was still finite."""
+        norms = torch._foreach_norm(list(self.method.parameters()))
+        if not torch.isfinite(torch.stack(norms)).all():
+            raise self._not_finite("weights are", rows)
+
+    def _not_finite(self, what: str, rows: Rows) -> UserError:
+        ids = ", ".join(self.prepared.ids[row] for row in rows.tolist())
+        return UserError(f"the {what} not finite: try a lower training.learning_rate; images of this batch: {ids}")
+
+    def _means(self) -> dict[str, float]:
+        classification, aligned, accuracy = (self.total[:3] / self.total[3]).tolist()
         loss = classification + self.card.guidance.weight * aligned
         return {"loss": loss, "classification_loss": classification, "au_loss": aligned, "train_accuracy": accuracy}
 
@@ -195,9 +264,12 @@ class Trainer:
             group["lr"] = max(group["initial"] * factor, LOWEST_RATE)
 
     def _key(self) -> str:
-        return f"{self.card.digest()}-{self.prepared.digest}"
+        return f"{self.card.digest()}-{self.prepared.digest}-{FORMAT}"
 
     def _save(self) -> None:
+        self.saved_at = time.monotonic()
+        if not self.processes.first:
+            return
         content = {
             "key": self._key(),
             "method": self.method.state_dict(),
@@ -206,6 +278,9 @@ class Trainer:
             "scaler": self.scaler.state_dict(),
             "history": [vars(row) for row in self.history],
             "best": self.best,
+            "step": self.step,
+            "total": self.total,
+            "spent": self.saved_at - self.started if self.step else 0.0,
         }
         state.save(self.folder, content)
         write_history(self.folder / "history.csv", self.history)
@@ -217,8 +292,10 @@ class Trainer:
         self.optimiser.load_state_dict(content["optimiser"])
         self.scaler.load_state_dict(content["scaler"])
         self.history = [Row(**row) for row in content["history"]]
-        self.best = content["best"]
-        print(f"continuing after epoch {len(self.history)}", flush=True)
+        self.best, self.step, self.total = content["best"], content["step"], content["total"]
+        self.spent = content["spent"]
+        within = f", {self.step} steps into the next" if self.step else ""
+        print(f"continuing after epoch {len(self.history)}{within}", flush=True)
 
 
 def rate_factor(training: Training, epoch: float) -> float:

@@ -34,14 +34,16 @@ class Row:
 
 
 class Progress:
-    """Shows the `steps` of every epoch, `done` epochs of which an earlier process made."""
+    """Shows the `steps` of every epoch; `done` epochs and `step` steps were made by an earlier process."""
 
-    def __init__(self, card: Card, steps: int, out: Path, *, done: int) -> None:
-        epochs = card.training.epochs
-        shown = sys.stderr.isatty()
-        self.bar = tqdm(total=epochs * steps, initial=done * steps, unit="step", disable=not shown, dynamic_ncols=True)
-        self.epochs, self.first, self.started = epochs, done, time.monotonic()
-        self.board = _tensorboard(out / "tensorboard") if card.training.tensorboard else None
+    def __init__(
+        self, card: Card, steps: int, out: Path, *, done: int = 0, step: int = 0, silent: bool = False
+    ) -> None:
+        epochs, start = card.training.epochs, done * steps + step
+        shown = sys.stderr.isatty() and not silent
+        self.bar = tqdm(total=epochs * steps, initial=start, unit="step", disable=not shown, dynamic_ncols=True)
+        self.epochs, self.first, self.started, self.silent = epochs, done + step / steps, time.monotonic(), silent
+        self.board = _tensorboard(out / "tensorboard") if card.training.tensorboard and not silent else None
 
     def close(self) -> None:
         """Leave the terminal and the TensorBoard files tidy."""
@@ -61,8 +63,11 @@ class Progress:
 
     def epoch(self, row: Row, best: int) -> None:
         """Tell how an epoch ended."""
+        if self.silent:
+            return
         spent = time.monotonic() - self.started
-        left = spent / (row.epoch - self.first) * (self.epochs - row.epoch)
+        made = row.epoch - self.first  # nothing where the earlier process stopped before it could validate
+        left = spent / made * (self.epochs - row.epoch) if made else 0
         line = (
             f"epoch {row.epoch}/{self.epochs}: loss {row.loss:.4f} (classification {row.classification_loss:.4f}, "
             f"au {row.au_loss:.4f}), train {row.train_accuracy:.4f}, validation {row.validation_accuracy:.4f} "

@@ -1,14 +1,13 @@
 """Methods that read one network in several ways share its training: a run made from another one's files."""
 
-import json
 import shutil
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from pipeline.errors import UserError
 from pipeline.files import whole
-from train import checkpoint
+from train import checkpoint, sealed
 from train.config import Card, training_card
 
 
@@ -22,9 +21,7 @@ def share(card: Card, source: Path, out: Path) -> None:
         if meta.get("card") != training_card(card).model_dump(mode="json"):
             raise UserError(f"{source / name} was trained with other settings than {card.method} needs; train it apart")
         meta["card"] = card.model_dump(mode="json")
-        with whole(out / name) as temporary:
-            texts = {key: json.dumps(meta[key], sort_keys=True) for key in meta}
-            save_file(load_file(source / name), temporary, texts)
+        sealed.save(out / name, load_file(source / name), meta)
     with whole(out / "history.csv") as temporary:
         shutil.copyfile(source / "history.csv", temporary)
     print(f"{card.method} shares the training in {source}", flush=True)

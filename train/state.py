@@ -1,4 +1,4 @@
-"""A training in progress: the folder `state/` of a run, with its lock and its last epoch to continue from.
+"""A training in progress: the folder `state/` of a run, with its lock and the state to continue from; and its end.
 
 Nothing here is an output of a Snakemake rule, because Snakemake deletes the outputs of a job that fails.
 """
@@ -12,47 +12,84 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
-from pipeline.files import whole
+from pipeline.files import seal, sealed, set_aside, whole
 
 LAST = "last.pt"
+PREVIOUS = "previous.pt"
 PR_SET_PDEATHSIG = 1  # of linux/prctl.h
+AGAIN = 75  # EX_TEMPFAIL of sysexits.h: not done, do it again
+
+
+class Stop:
+    """Whether somebody asked this training to end: SIGTERM (pre-emption, time limit), SIGUSR1, Ctrl-C.
+
+    While `patient`, the training itself ends as soon as it can continue later; else, or when asked twice, at once.
+    """
+
+    def __init__(self) -> None:
+        self.asked = self.patient = False
+
+    def listen(self) -> "Stop":
+        """Heed the signals from now on."""
+        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
+            signal.signal(number, self._heed)
+        return self
+
+    def leave(self) -> NoReturn:
+        """End the process with the code that says that the work is to be continued."""
+        print("asked to stop: the same command continues this training", flush=True)
+        sys.exit(AGAIN)
+
+    def _heed(self, number: int, frame: Any) -> None:
+        del number, frame
+        again, self.asked = self.asked, True
+        if again or not self.patient:
+            self.leave()
 
 
 @contextmanager
-def hold(out: Path) -> Iterator[tuple[Path, bool]]:
-    """Yield `out/state` while this process alone trains in `out`, and whether it had to wait for another one.
+def hold(out: Path) -> Iterator[bool]:
+    """Keep `out/state` for this process, which alone trains in `out`; yield whether it had to wait for another one.
 
     The folder is deleted after success and kept after any failure.
     """
     folder = out / "state"
     descriptor, waited = _lock(folder)
     try:
-        yield folder, waited
+        yield waited
         shutil.rmtree(folder)
     finally:
         os.close(descriptor)
 
 
 def save(folder: Path, content: dict[str, Any]) -> None:
-    """Write the state after an epoch, whole or not at all: tensors and plain values."""
-    with whole(folder / LAST) as temporary:
-        torch.save(content, temporary)
+    """Write a state, whole or not at all: tensors and plain values; the one before it stays as a second way out."""
+    path = folder / LAST
+    with whole(path) as temporary:
+        with temporary.open("wb") as file:
+            torch.save(content, file)
+        seal(temporary)
+        if path.exists():
+            path.replace(folder / PREVIOUS)
 
 
 def load(folder: Path, key: str) -> dict[str, Any] | None:
-    """Read the last state if it was saved under `key`; a state of another card or of other data is set aside."""
-    path = folder / LAST
-    if not path.exists():
-        return None
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    if content["key"] == key:
-        return content
-    path.replace(folder / f"{content['key'][:12]}.pt")
-    print(f"{path} belongs to another card or to other data: set aside, training starts anew", flush=True)
+    """Read the newest undamaged state that was saved under `key`; what is damaged or of another key is set aside."""
+    for path in (folder / LAST, folder / PREVIOUS):
+        if not path.exists():
+            continue
+        if sealed(path) is None:
+            print(f"{path} is damaged: set aside as {set_aside(path).name}, an earlier state is used", flush=True)
+            continue
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        if content["key"] == key:
+            return content
+        path.replace(folder / f"{content['key'][:12]}.pt")
+        print(f"{path} belongs to another card or to other data: set aside, training starts anew", flush=True)
     return None
 
 

@@ -163,7 +163,7 @@ class Plan:
 
     def training_gpus(self, wildcards: Any) -> int:
         """Say how many GPUs the training of a run claims: none if it is taken over."""
-        return 0 if self.shared(wildcards) else 1
+        return 0 if self.shared(wildcards) else self.config.gpus
 
     def weights(self, wildcards: Any) -> list[str]:
         """Say whether a run starts from pretrained weights that `snakemake weights` brings."""

@@ -134,6 +134,8 @@ class Config(Settings):
     independent: bool = Field(
         False, description="train gradcam, gradcampp and layercam apart, even where the training of cam serves them"
     )
+    gpus: int = Field(1, ge=1, description="GPUs of one training, which computes the same on any number of them")
+    save_minutes: int = Field(10, ge=1, description="a killed training loses no more than this; nothing retrains")
     validation: Validation = Field(Validation(), description="the held-out part")
     heatmap: Heatmap = Field(Heatmap(), description="which AU map is drawn")
     datasets: dict[Name, Dataset] = Field(min_length=1, description="by the name that results show")

@@ -28,7 +28,7 @@ rule weights:
 # A run is trained again when its card or its data change. The card counts through `params` and is no job of its own:
 # Snakemake would train again after any job that writes it, changed or not. `ancient` because weights that were only
 # checked again must not do that either. Work in progress lies in state/, which no rule declares, so that a killed
-# training continues. `exec` and --end-with-parent let the trainer see that Snakemake died.
+# training continues. On how many GPUs and how often it is saved are resources, as they change no result. `exec` and --end-with-parent let the trainer see that Snakemake died.
 rule train_run:
     input:
         weights=ancient(plan.weights),
@@ -50,6 +50,7 @@ rule train_run:
     resources:
         gpu=plan.training_gpus,
         mem_mb=16000,
+        save_minutes=plan.config.save_minutes,
     params:
         card=plan.card,
         codebook=plan.codebook,
@@ -60,6 +61,7 @@ rule train_run:
     shell:
         "python -m workflow.card {params.card:q} --out {output.card:q} > {log:q} 2>&1"
         " && exec python -m train {output.card:q} {params.sharing} --out {params.folder:q} --end-with-parent"
+        " --gpus {resources.gpu} --save-minutes {resources.save_minutes}"
         " >> {log:q} 2>&1"
 
 
