@@ -60,6 +60,8 @@ def card(config: Config, one: Run) -> Card:
     sections = {part: _merged(config, one, part) for part in ("model", "training", "guidance")}
     sections["model"].setdefault("weights", config.weights)
     sections["guidance"].update(_guided(one.variant))
+    if "init" in sections["model"]:  # so that a run without AU starts from one without AU
+        sections["model"]["init"] = sections["model"]["init"].replace("{variant}", one.variant)
     data = Data(
         folder=config.results / "data" / one.dataset,
         validation_fraction=config.validation.fraction,

@@ -67,10 +67,13 @@ class Plan:
         """Folder of what the authors' checkpoints give."""
         return f"{self.config.results}/published"
 
-    def grid(self) -> dict[str, str]:
-        """Give the config as JSON, and a digest of what `workflow.config --grid` makes of it with all defaults."""
-        text = json.dumps(self.asked.model_dump(mode="json", exclude_unset=True))
-        return {"config": text, "digest": hashlib.sha256(described(self.asked).encode()).hexdigest()}
+    def described(self, wildcards: Any) -> str:
+        """Give the config as JSON; a function, because {variant} in it is no wildcard of Snakemake's."""
+        return json.dumps(self.asked.model_dump(mode="json", exclude_unset=True))
+
+    def digest(self) -> str:
+        """Return a digest of what `workflow.config --grid` makes of the config with all defaults."""
+        return hashlib.sha256(described(self.asked).encode()).hexdigest()
 
     def methods(self) -> str:
         """Regular expression of all methods."""

@@ -19,7 +19,8 @@ rule grid:
     conda:
         "../../environment.yml"
     params:
-        **plan.grid(),
+        config=plan.described,
+        digest=plan.digest(),
     message:
         "List the runs of the config"
     shell:
