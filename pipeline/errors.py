@@ -1,19 +1,38 @@
-"""The one error that a user's input can cause, and how a command shows it."""
+"""The one error that a user's input can cause, and how a command shows it and what the system refuses."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable
+
+# What a disk or its owner can refuse; libraries wrap these in errors of their own.
+REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
 
 class UserError(Exception):
     """Something the user can mend; the message is one line that names the file or key and what to do."""
 
 
+def refusal(error: BaseException | None) -> str | None:
+    """Say why the system refused to read or write, if that is what an error or one behind it comes from."""
+    while error is not None:
+        number = getattr(error, "errno", None)
+        for code in REFUSALS:
+            if number == code or (not isinstance(error, OSError) and os.strerror(code) in str(error)):
+                return os.strerror(code)
+        error = error.__context__
+    return None
+
+
 def run(main: Callable[[], None]) -> None:
-    """Call a command's `main`; print a UserError as one line on stderr and exit with 1."""
+    """Call a command's `main`; print a UserError, or a refusal of the system, as one line on stderr and exit with 1."""
     try:
         main()
     except UserError as error:
         sys.exit(f"error: {error}")
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if refusal(error) is None or not error.filename:
+            raise
+        sys.exit(f"error: {error.filename} cannot be read or written ({refusal(error)}); free or open its place")

@@ -8,11 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, refusal
 
 DIGEST = hashlib.sha256().digest_size
-# What the disk or its owner can refuse; libraries wrap these in errors of their own.
-REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
 
 @contextmanager
@@ -51,15 +49,17 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="")
 
 
-def refusal(error: BaseException | None) -> str | None:
-    """Say why the system refused to write, if that is what an error or one behind it comes from."""
-    while error is not None:
-        number = getattr(error, "errno", None)
-        for code in REFUSALS:
-            if number == code or (not isinstance(error, OSError) and os.strerror(code) in str(error)):
-                return os.strerror(code)
-        error = error.__context__
-    return None
+def reserve(path: Path, size: int) -> None:
+    """Raise OSError if the disk has no room for `size` bytes beside `path`: HDF5 can crash when it finds that out."""
+    if not size or not hasattr(os, "posix_fallocate"):
+        return
+    room = path.with_name(f"{path.name}.room")
+    descriptor = os.open(room, os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    finally:
+        os.close(descriptor)
+        room.unlink()
 
 
 def seal(path: Path) -> None:

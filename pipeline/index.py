@@ -181,6 +181,8 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
             yield from reader
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; build it with `python -m pipeline.index`") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} is damaged ({error}); build it again with `python -m pipeline.index`") from None
 
 
 def _sample(row: Mapping[str, str], path: Path) -> Sample:

@@ -4,8 +4,9 @@ The SHA-256 of the file stands behind its last HDF5 byte, where HDF5 does not lo
 reads it, because broken metadata can make HDF5 hang.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import UserError
-from pipeline.files import seal, sealed, set_aside, whole
+from pipeline.files import reserve, seal, sealed, set_aside, whole
 
 Columns = dict[str, NDArray[Any]]
+HEADERS = 1 << 16  # bytes that HDF5 adds, at the most
 OF = "of"  # the attribute that says how many shards belong together
 
 
@@ -37,11 +39,14 @@ def write(
     """
     stored = {name: _stored(values) for name, values in columns.items()}
     with whole(path) as temporary:
+        rest = iter(blocks)
+        first = next(rest, {})
+        reserve(temporary, _size(stored, first))
         with h5py.File(temporary, "w") as file:
             for name, values in stored.items():
                 _create(file, name, values)
             start = 0
-            for block in blocks:
+            for block in chain([first] if first else [], rest):
                 rows = len(next(iter(block.values())))
                 for name, values in block.items():
                     shape = (len(columns["id"]), *values.shape[1:])
@@ -131,6 +136,13 @@ def concatenate(parts: Sequence[Columns]) -> Columns:
         steps = np.concatenate([np.diff(part["offset"]) for part in parts])
         joined["offset"] = np.concatenate([[0], np.cumsum(steps)])
     return joined
+
+
+def _size(columns: Mapping[str, NDArray[Any]], block: Mapping[str, NDArray[Any]]) -> int:
+    """Count the bytes of a file of these columns, with the first rows of further ones."""
+    rows = max((len(values) for values in block.values()), default=1)
+    each = sum(values.nbytes for values in block.values()) / rows
+    return HEADERS + sum(values.nbytes for values in columns.values()) + math.ceil(each * len(columns.get("id", ())))
 
 
 def _create(file: h5py.File, name: str, values: NDArray[Any]) -> None:

@@ -73,7 +73,7 @@ class Model(Strict):
     backbone: str = Field("resnet50", description=f"{', '.join(BACKBONES)} or {TIMM}")
     init: str = Field(
         "imagenet",
-        description="imagenet, none, ms1m (ir50), or the path of a file with weights or of a run's checkpoint, in which "
+        description="imagenet, none, ms1m (ir50), or the path of a file with weights or of a run's checkpoint, where "
         "{variant} stands for the run's own",
     )
     weights: Path = Field(Path("weights"), description="folder that `snakemake weights` fills")
