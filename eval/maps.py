@@ -132,7 +132,7 @@ def read_averages(path: Path) -> tuple[Maps, dict[str, Any]]:
             return {name: stored[name] for name in stored.files if name != "about"}, about
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; make it with python -m eval.maps") from None
-    except (ValueError, KeyError, OSError):
+    except Exception:  # numpy and zipfile raise whatever damaged bytes lead them to
         raise UserError(f"{path} holds no average maps; make them with python -m eval.maps") from None
 
 

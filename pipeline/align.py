@@ -61,20 +61,31 @@ class Crop:
 
 
 def build(
-    index: Path, root: Path, shard: int, out: Path, *, detector: str, size: int, quality: int | None, mode: str
+    index: Path,
+    root: Path,
+    shard: int,
+    out: Path,
+    *,
+    detector: str,
+    size: int,
+    quality: int | None,
+    mode: str,
+    max_megapixels: float = images.MAX_PIXELS / 1e6,
 ) -> Counter[str]:
     """Write the faces of one shard of an index; return how many have each status.
 
-    `quality` is that of JPEG; None stores pixels as they are, in thirteen times the room. Raises UserError on a value
-    out of range, a damaged index and a missing folder.
+    `quality` is that of JPEG; None stores pixels as they are, in thirteen times the room. Pictures of more than
+    `max_megapixels` count as unreadable. Raises UserError on a value out of range, a damaged
+    index and a missing folder.
     """
     count = shard_count(index)
     _check(root, shard, count, size=size, quality=quality, mode=mode)
     cv2.setNumThreads(1)  # shards are what runs in parallel
     plugin = plugins.load("pipeline.detectors", detector)
     rows = samples(index, shard)
+    limit = int(max_megapixels * 1e6)
     crops = [
-        _pack(_read_and_align(root, sample, plugin, size=size, mode=mode), quality)
+        _pack(_read_and_align(root, sample, plugin, limit, size=size, mode=mode), quality)
         for sample in tqdm(rows, desc=f"shard {shard}", unit="face", disable=None)
     ]
     columns = _columns(rows, crops, _attribute_names(index))
@@ -147,9 +158,9 @@ def _usable(box: Points, image: Image) -> Points | None:
     return box if np.isfinite(box).all() and seen[2] > seen[0] and seen[3] > seen[1] else None
 
 
-def _read_and_align(root: Path, sample: Sample, detector: Detector, *, size: int, mode: str) -> Crop:
+def _read_and_align(root: Path, sample: Sample, detector: Detector, limit: int, *, size: int, mode: str) -> Crop:
     try:
-        image = images.read(root / sample.path)
+        image = images.read(root / sample.path, limit)
     except images.Unreadable as error:
         log.warning("unreadable: %s: %s", sample.path, error)
         return Crop("unreadable")
@@ -214,6 +225,9 @@ def main() -> None:
     parser.add_argument("--detector", required=True, help=f"one of: {', '.join(plugins.names('pipeline.detectors'))}")
     parser.add_argument("--size", type=int, default=256, help="side of a crop, pixels")
     parser.add_argument("--quality", type=_quality, default=95, help="JPEG quality of the stored crops, or raw")
+    parser.add_argument(
+        "--max-megapixels", type=float, default=images.MAX_PIXELS / 1e6, help="larger pictures are not decoded (100)"
+    )
     parser.add_argument("--mode", choices=MODES, default="corrected", help="rules of the crop")
     arguments = vars(parser.parse_args())
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -23,20 +23,19 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# Pillow warns above this and refuses above twice this by itself.
-Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+Image.MAX_IMAGE_PIXELS = None  # the limit of `read` is looked at before a pixel is decoded
 
 
 class Unreadable(Exception):  # noqa: N818 (a state of the file, reported as status "unreadable")
     """An image file without usable pixels; the message is the reason, without the file's name."""
 
 
-def read(path: Path) -> Picture:
+def read(path: Path, max_pixels: int = MAX_PIXELS) -> Picture:
     """Read an image file as upright RGB (h, w, 3).
 
     Grey, palette, CMYK and 16-bit images become 8-bit RGB, transparent pixels lie on white, the EXIF orientation is
     applied, animations give their first frame, and colour profiles are not applied. Raises Unreadable if the file is
-    missing, empty, no image, cut short or larger than MAX_PIXELS.
+    missing, empty, no image, cut short or larger than `max_pixels`.
     """
     try:
         data = path.read_bytes()
@@ -47,13 +46,11 @@ def read(path: Path) -> Picture:
     try:
         # Pillow for every format: cv2 drops transparency, and some of its versions fill what is cut off with grey.
         with Image.open(BytesIO(data), formats=FORMATS) as image:
-            return _pixels(image)
+            return _pixels(image, max_pixels)
     except Unreadable:
         raise
     except Image.UnidentifiedImageError:
         raise Unreadable(f"no image ({', '.join(FORMATS)})") from None
-    except Image.DecompressionBombError:
-        raise Unreadable(_too_large()) from None
     except Exception as error:  # the decoders raise whatever damaged bytes lead them to, not only OSError
         raise Unreadable(f"damaged ({str(error) or type(error).__name__})") from None
 
@@ -73,9 +70,9 @@ def decode(data: NDArray[np.uint8]) -> Picture:
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image), np.uint8)
 
 
-def _pixels(image: Image.Image) -> Picture:
-    if image.width * image.height > MAX_PIXELS:
-        raise Unreadable(f"{_too_large()}: {image.width} x {image.height}")
+def _pixels(image: Image.Image, max_pixels: int) -> Picture:
+    if image.width * image.height > max_pixels:
+        raise Unreadable(f"larger than {max_pixels / 1e6:g} megapixels: {image.width} x {image.height}")
     image.load()
     rgb = _rgb(image)
     # Asked only after loading: TIFF files are turned by Pillow itself, which then removes the tag.
@@ -92,7 +89,3 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         image = Image.alpha_composite(Image.new("RGBA", image.size, WHITE), image.convert("RGBA"))
     return image.convert("RGB")
-
-
-def _too_large() -> str:
-    return f"larger than {MAX_PIXELS / 1e6:g} megapixels"

@@ -77,7 +77,7 @@ STAGES = (
     ),
     Stage("pipeline.landmarks", "data/landmarks/0.h5", ("data/faces/0.h5", "--extractor", "dlib")),
     Stage("pipeline.heatmaps", "data/heatmaps/0.h5", ("data/landmarks/0.h5", "--geometry", "published")),
-    Stage("pipeline.status", "data/status", ("data", "--source", "synthetic")),
+    Stage("pipeline.status", "data/status", ("data", "--source", "synthetic"), ("data/status.csv", "data/status.md")),
     Stage("train.__main__", "run", ("run.yaml", "--save-minutes", "0"), ("run/checkpoint.safetensors", *RUN)),
     Stage("eval.predict", "run/predictions.h5", ("run/checkpoint.safetensors",)),
     Stage("eval.means", "data/means.npz", ("data", "--codebook", "paper_code", "--geometry", "published")),
@@ -118,7 +118,7 @@ def card(folder: Path) -> None:
 
 
 def start(stage: Stage, folder: Path, *, out: str | None = None, limit: int | None = None) -> multiprocessing.Process:
-    """Begin a stage in `folder`; what it says on stderr goes to `said.txt` there."""
+    """Begin a stage in `folder`; what it says goes to `printed.txt` and `said.txt` there."""
     process = FORKED.Process(
         target=_work, args=(stage.module, [*stage.arguments, "--out", out or stage.out], folder, limit)
     )
@@ -138,7 +138,7 @@ def _work(module: str, arguments: list[str], folder: Path, limit: int | None) ->
     sys.argv = [module, *arguments]
     said = Path("said.txt").open("w")  # noqa: SIM115  (until the process ends)
     os.dup2(said.fileno(), 2)
-    sys.stderr, sys.stdout = said, Path(os.devnull).open("w")  # noqa: SIM115
+    sys.stderr, sys.stdout = said, Path("printed.txt").open("w")  # noqa: SIM115
     import torch
 
     from pipeline.errors import run as command
@@ -157,4 +157,5 @@ def _work(module: str, arguments: list[str], folder: Path, limit: int | None) ->
         traceback.print_exc(file=said)
         code = 2
     said.flush()
+    sys.stdout.flush()
     os._exit(code)

@@ -36,6 +36,7 @@ def unbroken(tmp_path_factory):
     folder = tmp_path_factory.mktemp("unbroken")
     card(folder)
     took = {}
+    run(STAGES[1], folder)  # fails, and has imported everything
     for stage in STAGES:
         begun = time.monotonic()
         code, said = run(stage, folder)
@@ -80,8 +81,6 @@ def test_a_stage_may_be_killed_at_any_moment(name, unbroken, before):
         if name != "generate":  # many files: the folder is an output only when the command has ended
             found = outputs(stage, before)
             assert found == {path: expected[path] for path in found}
-        elif process.exitcode:
-            remove(stage, before)  # as Snakemake does with the folder of a job that was killed
     assert killed >= KILLS // 4
     code, said = run(stage, before)
     assert code == 0, said

@@ -68,7 +68,8 @@ def config(tmp_path_factory):
     return folder / "demo.yaml"
 
 
-HUNGRY = ("train_run", "predict", "predict_untrained", "faithfulness", "score", "landmarks_shard", "faces_shard")
+ALONE = ("train_run", "predict", "predict_untrained", "faithfulness")
+HUNGRY = (*ALONE, "score", "landmarks_shard", "faces_shard")
 
 
 def snakemake(folder, config, profile, environment):
@@ -78,6 +79,10 @@ def snakemake(folder, config, profile, environment):
     command += ["--workflow-profile", ROOT / "profiles" / profile, "--cores", "2"]
     if profile != "cpu":
         command += ["--set-resources", *(f"{rule}:mem_mb=600 * attempt" for rule in HUNGRY)]
+        # As in profiles/cpu: other numbers of threads round otherwise.
+        command += ["--set-threads", *(f"{rule}=1" for rule in ALONE)]
+    if profile == "slurm":
+        command += ["--slurm-init-seconds-before-status-checks", "3"]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 

@@ -1,11 +1,13 @@
 """The DAG on a tiny synthetic dataset: it makes every table, and afterwards only what changed is made again."""
 
+import contextlib
 import itertools
 import json
 import os
 import re
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pandas as pd
@@ -16,7 +18,7 @@ from safetensors.torch import load_file
 from eval.predictions import read
 from pipeline import shards
 from pipeline.errors import UserError
-from tests.tiny import CONFIG, ROOT, planned, snakemake
+from tests.tiny import CONFIG, ROOT, begin, planned, snakemake
 from train import checkpoint
 from train.share import share
 from workflow.config import RESERVED, parse
@@ -166,6 +168,42 @@ class TestFinished:
         assert done.returncode == 0, done.stdout + done.stderr
         assert "pending" in (finished / "out" / "report-so-far.html").read_text()
         assert planned(finished, "report_so_far", config=config) == {"report_so_far": 1}
+
+
+@pytest.mark.slow
+class TestKilled:
+    def test_the_next_call_ends_like_an_unbroken_one(self, finished, tmp_path):
+        """Snakemake is killed seven times at random moments, its jobs as it happens: some live on for a while."""
+        chance = np.random.default_rng(7)
+        folder = tmp_path / "killed"
+        for _ in range(7):
+            process = begin(folder)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(chance.uniform(4, 16))
+            process.kill()
+            process.wait()
+        done = snakemake(folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+        tables = sorted((finished / "out" / "tables").glob("*.csv"))
+        assert tables
+        for path in tables:
+            if "time" not in path.name:
+                assert (folder / "out" / "tables" / path.name).read_bytes() == path.read_bytes(), path.name
+        assert planned(folder) == {}
+
+    def test_of_two_workflows_in_one_folder_the_second_says_so(self, tmp_path):
+        first = begin(tmp_path)
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob(".snakemake/*.lock")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        second = snakemake(tmp_path)
+        text = second.stdout + second.stderr
+        assert second.returncode != 0
+        assert re.search(r"error: another snakemake \(process \d+\) works on out; wait for its end", text), text
+        assert "Traceback" not in text
+        assert planned(tmp_path)  # a dry run may look at any time
+        first.terminate()
+        first.wait()
 
 
 READINGS = json.loads(json.dumps(CONFIG))

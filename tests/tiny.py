@@ -31,17 +31,29 @@ CONFIG = {
 }
 
 
-def snakemake(folder, *arguments, config=CONFIG):
-    """Run snakemake in `folder`; return the finished process."""
+def command(folder, *arguments, config=CONFIG):
+    """Write the config to `folder`; return the call of snakemake there and its environment."""
     folder.mkdir(exist_ok=True)
     (folder / "tiny.yaml").write_text(yaml.safe_dump(config))
-    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", folder]
-    command += ["--configfile", folder / "tiny.yaml", "--cores", "2", *arguments]
+    call = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", folder]
+    call += ["--configfile", folder / "tiny.yaml", "--cores", "2", *arguments]
     hidden = {"PYTHONDONTWRITEBYTECODE", "PYTHONPATH"}
     environment = {key: value for key, value in os.environ.items() if key not in hidden}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    environment |= {"OMP_WAIT_POLICY": "passive"}
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=ROOT)
+    return call, environment | {"OMP_WAIT_POLICY": "passive"}
+
+
+def snakemake(folder, *arguments, config=CONFIG):
+    """Run snakemake in `folder`; return the finished process."""
+    call, environment = command(folder, *arguments, config=config)
+    return subprocess.run(call, capture_output=True, text=True, check=False, env=environment, cwd=ROOT)
+
+
+def begin(folder, *arguments, config=CONFIG):
+    """Start snakemake in `folder`."""
+    call, environment = command(folder, *arguments, config=config)
+    said = (folder / "said.txt").open("w")
+    return subprocess.Popen(call, stdout=said, stderr=said, env=environment, cwd=ROOT)
 
 
 def planned(folder, *arguments, config=CONFIG):

@@ -56,6 +56,9 @@ class Dataset(Settings):
     quality: Annotated[int, Field(ge=1, le=100)] | Literal["raw"] = Field(
         95, description="JPEG quality of stored faces; raw: pixels as they are, in thirteen times the room"
     )
+    max_megapixels: float = Field(
+        100, gt=0, le=10_000, description="larger pictures are not decoded, and count as unreadable"
+    )
     shards: int = Field(16, ge=1, description="files per stage, built in parallel")
     methods: dict[str, Settings] = Field(default_factory=dict, description="settings of one method on this dataset")
 

@@ -15,6 +15,7 @@ from pipeline.geometry import complete, rescale
 from pipeline.types import Faces, Landmarks
 
 CANVAS = 224  # side of the authors' crops, pixels
+FAR = 1e6  # pixels; no landmark lies there
 
 
 def extract(faces: Faces, file: str = "") -> Landmarks:
@@ -67,7 +68,7 @@ def _points(numbers: str, path: Path, line: int) -> NDArray[np.float64]:
         values = np.array([float(number) for number in numbers.split(",")])
     except ValueError:
         raise _malformed(path, line) from None
-    if values.size != 2 * 68:
+    if values.size != 2 * 68 or (np.abs(values[np.isfinite(values)]) > FAR).any():
         raise _malformed(path, line)
     return values.reshape(2, 68).T
 

@@ -86,7 +86,11 @@ def _number(stem: str) -> tuple[int, str]:
 def _label(path: Path) -> int:
     """Read an id; releases store it as a number or as text."""
     array = _load(path)
-    return expression_id(str(array.reshape(-1)[0]) if array.size == 1 else "", str(path))
+    try:
+        word = str(array.reshape(-1)[0]) if array.size == 1 else ""
+    except Exception:  # damaged text holds what are no characters
+        word = ""
+    return expression_id(word, str(path))
 
 
 def _landmarks(path: Path) -> NDArray[np.float64] | None:
@@ -105,5 +109,6 @@ def _landmarks(path: Path) -> NDArray[np.float64] | None:
 def _load(path: Path) -> NDArray[np.generic]:
     try:
         return np.asarray(np.load(path, allow_pickle=False))
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path} cannot be read ({str(error).splitlines()[0]}); unpack it again") from None
+    except Exception as error:  # numpy raises whatever damaged bytes lead it to, SyntaxError and SystemError among it
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(f"{path} cannot be read ({reason}); unpack it again") from None

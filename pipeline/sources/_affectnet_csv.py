@@ -5,7 +5,8 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,7 +92,7 @@ def _rows(path: Path) -> Iterator[tuple[str, Row]]:
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         reader = csv.reader(file)
         columns: list[str] = list(COLUMNS)
-        for values in reader:
+        for values in _values(reader, path):
             where = f"{path}, line {reader.line_num}"
             if values and values[0].strip() == COLUMNS[0]:
                 columns = [value.strip() for value in values]
@@ -102,7 +103,22 @@ def _rows(path: Path) -> Iterator[tuple[str, Row]]:
                 if len(values) != len(columns):
                     raise UserError(f"{where}: expected {len(columns)} columns, found {len(values)}")
                 row = dict(zip(columns, values, strict=True))
-                yield where, row | {COLUMNS[0]: row[COLUMNS[0]].strip().replace("\\", "/")}
+                yield where, row | {COLUMNS[0]: _inside(row[COLUMNS[0]].strip().replace("\\", "/"), where)}
+
+
+def _values(reader: Any, path: Path) -> Iterator[list[str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise UserError(f"{path}, line {reader.line_num}: {error}; use the list of the release") from None
+
+
+def _inside(file: str, where: str) -> str:
+    """Return the path of an image below the images' folder; raise UserError if it leads out of there."""
+    path = PurePosixPath(file)
+    if path.is_absolute() or ".." in path.parts or "\0" in file:
+        raise UserError(f"{where}: the path {file!r} leads out of the dataset; use the list of the release")
+    return file
 
 
 def _image_folder(root: Path, path: Path) -> Path:

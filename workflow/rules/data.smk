@@ -62,6 +62,7 @@ rule faces_shard:
         size=plan.setting("crop"),
         quality=plan.setting("quality"),
         mode=plan.setting("alignment"),
+        limit=plan.setting("max_megapixels"),
         code=plan.code(
             "pipeline/align.py",
             "pipeline/geometry.py",
@@ -73,6 +74,7 @@ rule faces_shard:
     shell:
         "python -m pipeline.align {input.index:q} --root {params.root:q} --shard {wildcards.shard} --out {output:q}"
         " --detector {params.detector} --size {params.size} --quality {params.quality} --mode {params.mode}"
+        " --max-megapixels {params.limit}"
         " > {log:q} 2>&1"
 
 
