@@ -9,15 +9,17 @@ export UV_PYTHON_DOWNLOADS = never
 export OMP_WAIT_POLICY = passive
 unexport PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
 
-.PHONY: help setup demo demo-all test bench lint format clean
+.PHONY: help setup demo demo-all test test-slurm bench lint format audit clean
 
 help:
 	@echo "make demo      faces drawn by the project -> results/demo/report.html"
 	@echo "make demo-all  goes on with the other ten methods"
 	@echo "make test      all tests"
+	@echo "make test-slurm  the workflow on a small SLURM that it starts (root, Debian)"
 	@echo "make bench     how fast every stage is here -> results/benchmarks.csv"
 	@echo "make lint      formatters, linters, types"
 	@echo "make format    apply the formatters"
+	@echo "make audit     known vulnerabilities of the locked packages"
 	@echo "make setup     only bring the locked environment into .venv"
 	@echo "make clean     remove the demo's results"
 
@@ -26,7 +28,7 @@ setup: .venv/.synced
 $(UV):
 	@test -n "$(PYTHON)" || { echo "error: no Python >= 3.11 found; install one or run make PYTHON=/path/to/python" >&2; exit 1; }
 	$(PYTHON) -m venv .uv
-	.uv/bin/python -m pip install --quiet --disable-pip-version-check uv
+	.uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .ci/uv.txt
 
 .venv/.synced: pyproject.toml uv.lock | $(UV)
 	$(UV) sync --locked --quiet --python .uv/bin/python
@@ -39,6 +41,11 @@ demo demo-all: setup
 # One thread each: tests side by side are what uses the cores.
 test: setup
 	OMP_NUM_THREADS=1 python -m pytest -n $(CORES) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+
+test-slurm: setup
+	tests/slurm/packages.sh
+	$(UV) sync --locked --quiet --inexact --group cluster --python .uv/bin/python
+	AU_TEST_SLURM=1 python -m pytest tests/test_slurm.py
 
 bench: setup
 	python -m benchmarks --out results/benchmarks.csv
@@ -54,6 +61,10 @@ format: setup
 	ruff format .
 	ruff check --fix .
 	snakefmt Snakefile workflow
+
+audit: setup
+	$(UV) export --quiet --locked --all-groups --no-emit-project --output-file .uv/locked.txt
+	$(UV) tool run pip-audit --disable-pip --require-hashes --requirement .uv/locked.txt
 
 clean:
 	rm -rf results/demo

@@ -7,6 +7,7 @@ import importlib
 import multiprocessing
 import os
 import resource
+import socket
 import sys
 import traceback
 from dataclasses import dataclass, field
@@ -133,6 +134,10 @@ def run(stage: Stage, folder: Path, **options) -> tuple[int, str]:
     return process.exitcode, (folder / "said.txt").read_text()
 
 
+def _no_network(own: socket.socket, address: object) -> None:
+    raise AssertionError(f"a stage calls {address}")
+
+
 def _work(module: str, arguments: list[str], folder: Path, limit: int | None) -> None:
     os.chdir(folder)
     sys.argv = [module, *arguments]
@@ -146,6 +151,7 @@ def _work(module: str, arguments: list[str], folder: Path, limit: int | None) ->
     torch.set_num_threads(1)
     if limit is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    socket.socket.connect = _no_network
     code = 0
     try:
         command(importlib.import_module(module).main)

@@ -138,8 +138,11 @@ def test_a_killed_job_changes_nothing(alone, cluster, config, tmp_path):
 
 def test_each_training_has_a_gpu_of_its_own(cluster, tmp_path):
     """What a job sees of the two, with the arguments that the profile's resource `gpu: 1` becomes."""
-    script = f"echo $CUDA_VISIBLE_DEVICES >> {tmp_path}/seen; sleep 1"
-    jobs = [subprocess.Popen(["srun", "--gpus=1", "--quiet", "sh", "-c", script], env=cluster) for _ in range(2)]
+    script = f"echo $CUDA_VISIBLE_DEVICES >> {tmp_path}/seen; sleep 3"
+    jobs = [
+        subprocess.Popen(["srun", "--gpus=1", "--mem=100", "--quiet", "sh", "-c", script], env=cluster)
+        for _ in range(2)
+    ]
     assert [job.wait(60) for job in jobs] == [0, 0]
     assert sorted((tmp_path / "seen").read_text().split()) == ["0", "1"]
 
