@@ -9,11 +9,14 @@ export UV_PYTHON_DOWNLOADS = never
 export OMP_WAIT_POLICY = passive
 unexport PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
 
-.PHONY: help setup demo demo-all test test-slurm bench lint format audit clean
+.PHONY: help setup demo demo-all explain app docs test test-slurm bench lint format audit clean
 
 help:
 	@echo "make demo      faces drawn by the project -> results/demo/report.html"
 	@echo "make demo-all  goes on with the other ten methods"
+	@echo "make explain   why the demo's network says what it says: pictures, words, JSON -> results/explained"
+	@echo "make app       the same for your pictures or webcam, in a browser"
+	@echo "make docs      the documentation -> results/site"
 	@echo "make test      all tests"
 	@echo "make test-slurm  the workflow on a small SLURM that it starts (root, Debian)"
 	@echo "make bench     how fast every stage is here -> results/benchmarks.csv"
@@ -37,6 +40,20 @@ $(UV):
 demo demo-all: setup
 	snakemake --cores $(CORES) --workflow-profile profiles/cpu --configfile workflow/$@.yaml
 	@python -m eval.summary results/demo
+
+DEMO = results/demo/runs/heldout/synthetic/cam/au-w5-l5/seed0/checkpoint.safetensors
+
+# A picture of each expression of a person whom the demo's network has never seen.
+explain app: setup
+	@test -f $(DEMO) || $(MAKE) demo
+explain:
+	python -m eval.explain "results/demo/generated/synthetic/images/p0220_*.jpg" --checkpoint $(DEMO) --out results/explained
+app:
+	python -m eval.app --checkpoint $(DEMO)
+
+docs: setup
+	mkdocs build --strict --quiet --site-dir results/site
+	@echo "results/site/index.html"
 
 # One thread each: tests side by side are what uses the cores.
 test: setup

@@ -21,9 +21,10 @@ if not workflow.overwrite_configfiles:
 plan = Plan.parse(config)
 results = Results(plan.asked)
 
-# Not for the jobs of a cluster, which read this file as well, nor for a dry run.
-if workflow.is_main_process and not workflow.dryrun:
-    lock = hold(plan.config.results)
+
+# A dry run does not start, nor do the jobs of a cluster, which read this file as well.
+onstart:
+    hold(plan.config.results)
 
 
 wildcard_constraints:

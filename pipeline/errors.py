@@ -1,12 +1,16 @@
-"""The one error that a user's input can cause, and how a command shows it and what the system refuses."""
+"""How a command begins and ends: the one error that a user's input can cause, and what the system refuses."""
 
+import ctypes
 import errno
 import os
+import signal
 import sys
 from collections.abc import Callable
 
 # What a disk or its owner can refuse; libraries wrap these in errors of their own.
 REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+END_WITH_PARENT = "END_WITH_PARENT"
+PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
 
 class UserError(Exception):
@@ -25,7 +29,12 @@ def refusal(error: BaseException | None) -> str | None:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call a command's `main`; print a UserError, or a refusal of the system, as one line on stderr and exit with 1."""
+    """Call a command's `main`; print a UserError, or a refusal of the system, as one line on stderr and exit with 1.
+
+    A job of the workflow (END_WITH_PARENT in the environment) gets SIGTERM when Snakemake dies, on Linux.
+    """
+    if os.environ.pop(END_WITH_PARENT, "") and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     try:
         main()
     except UserError as error:

@@ -41,6 +41,11 @@ def read(path: Path, max_pixels: int = MAX_PIXELS) -> Picture:
         data = path.read_bytes()
     except OSError as error:
         raise Unreadable(f"cannot be opened ({error.strerror})") from None
+    return read_bytes(data, max_pixels)
+
+
+def read_bytes(data: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Read the bytes of an image file as `read` reads the file."""
     if not data:
         raise Unreadable("empty file")
     try:

@@ -105,7 +105,7 @@ def prepare(folder, source, root, limit="100"):
     assert list(faces["id"]) == list(landmarks["id"]) == list(drawn["id"])
     known = np.isfinite(landmarks["points"]).all((1, 2))
     assert (known == np.isfinite(drawn["shapes"]).all((1, 2))).all()
-    assert (known == np.isin(landmarks["status"], ["ok", "outside"])).all()
+    assert (known == np.isin(landmarks["status"], ["ok", "outside", "redetected"])).all()
     return dict(zip(faces["id"], faces["status"], strict=True)), told
 
 

@@ -116,7 +116,7 @@ def test_the_grid_as_json(paper):
 def test_the_grid_of_a_config_on_standard_input(values):
     values["training"]["weight_decay"] = 1e-05  # which YAML would read as a word
     config = parse(values)
-    text = Plan(config, config).grid()["config"]
+    text = Plan(config, config).described(None)
     assert run_command("-", "--grid", given=text) == described(config)
 
 

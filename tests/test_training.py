@@ -327,17 +327,21 @@ def test_the_second_process_waits_and_does_not_train_again(make_card, tmp_path):
 
 
 def test_a_run_ends_with_its_parent(tmp_path):
-    """`--end-with-parent`: killing the process that started it ends it (no orphan keeps a GPU)."""
+    """Of a job of the workflow: killing the process that started it ends it (no orphan keeps a GPU)."""
     if sys.platform != "linux":
         pytest.skip("Linux only")
-    child = "from time import sleep; from train.state import *; end_with_parent(); print(1, flush=True); sleep(60)"
+    child = "from time import sleep; from pipeline.errors import run; run(lambda: (print(1, flush=True), sleep(60)))"
     parent = (
         "import subprocess, sys\n"
         f"child = subprocess.Popen([sys.executable, '-c', {child!r}], stdout=subprocess.PIPE)\n"
         "child.stdout.readline()\nprint(child.pid, flush=True)\nchild.wait()"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", parent], cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", parent],
+        cwd=ROOT,
+        env=ENVIRONMENT | {"END_WITH_PARENT": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
     )
     pid = int(process.stdout.readline())
     process.kill()

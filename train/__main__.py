@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.errors import run
 from train.config import read_card
-from train.state import Stop, end_with_parent
+from train.state import Stop
 
 
 def main() -> None:
@@ -18,9 +18,6 @@ def main() -> None:
         "--out", type=Path, required=True, help="folder for checkpoint.safetensors, last.safetensors and history.csv"
     )
     parser.add_argument(
-        "--end-with-parent", action="store_true", help="stop when the process that started this one dies (Linux)"
-    )
-    parser.add_argument(
         "--from", type=Path, dest="source", help="folder of a finished run with the same training, to take it over"
     )
     parser.add_argument(
@@ -29,8 +26,6 @@ def main() -> None:
     parser.add_argument("--gpus", type=int, default=1, help="train in as many processes, a GPU each (default: 1)")
     arguments = parser.parse_args()
     stop = Stop().listen()
-    if arguments.end_with_parent:
-        end_with_parent()
     card = read_card(arguments.card)
     # A wrong card is refused before torch is imported.
     if arguments.source:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pipeline.errors import UserError
-from train import checkpoint, state
+from train import checkpoint, state, temperature
 from train.average import Average
 from train.batches import EvaluationBatches, TrainingBatches, step_seed
 from train.compiled import Compiled
@@ -134,11 +134,11 @@ class Trainer:
     def write(self, out: Path) -> None:
         """Write what the training gave."""
         write_history(out / "history.csv", self.history)
-        last, best = self.result.state_dict(), self.best
-        checkpoint.save(out / "last.safetensors", last, self.card, self.prepared, self.scores(len(self.history)))
-        checkpoint.save(
-            out / "checkpoint.safetensors", best["tensors"], self.card, self.prepared, self.scores(best["epoch"])
-        )
+        last = {name: tensor.cpu().clone() for name, tensor in self.result.state_dict().items()}
+        kept = ((last, len(self.history), "last"), (self.best["tensors"], self.best["epoch"], "checkpoint"))
+        for tensors, epoch, name in kept:
+            scores = self.scores(epoch) | {"temperature": self.temperature(tensors)}
+            checkpoint.save(out / f"{name}.safetensors", tensors, self.card, self.prepared, scores)
 
     def scores(self, epoch: int) -> dict[str, Any]:
         """Return what is known of an epoch."""
@@ -168,6 +168,18 @@ class Trainer:
                 logits = result(images).logits
             correct += (logits.argmax(1) == classes).sum()
         return self.processes.sum(correct.cpu()).item() / len(self.validation_rows)
+
+    @torch.no_grad()
+    def temperature(self, tensors: dict[str, Tensor]) -> float:
+        """Return the temperature that calibrates the network with these tensors, fitted to all validation faces."""
+        result = self.result.eval()
+        result.load_state_dict(tensors)
+        batches = self.validation_batches
+        if self.processes.size > 1:  # those of this process are a part of them
+            batches = EvaluationBatches(self.prepared, self.card, self.validation_rows, self.device)
+        found = [(result(images).logits.float().cpu(), classes.cpu()) for images, classes in batches]
+        logits, classes = (torch.cat(parts).numpy() for parts in zip(*found, strict=True))
+        return temperature.fit(logits, classes)
 
     def _epoch(self, epoch: int, progress: Progress) -> dict[str, float]:
         """Train what is left of an epoch; return the means over its faces, of the two losses, their sum and accuracy.

@@ -3,7 +3,6 @@
 Nothing here is an output of a Snakemake rule, because Snakemake deletes the outputs of a job that fails.
 """
 
-import ctypes
 import fcntl
 import os
 import shutil
@@ -20,7 +19,6 @@ from pipeline.files import seal, sealed, set_aside, whole
 
 LAST = "last.pt"
 PREVIOUS = "previous.pt"
-PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 AGAIN = 75  # EX_TEMPFAIL of sysexits.h: not done, do it again
 
 
@@ -91,12 +89,6 @@ def load(folder: Path, key: str) -> dict[str, Any] | None:
         path.replace(folder / f"{content['key'][:12]}.pt")
         print(f"{path} belongs to another card or to other data: set aside, training starts anew", flush=True)
     return None
-
-
-def end_with_parent() -> None:
-    """Ask Linux to end this process when the one that started it dies, so that no training outlives Snakemake."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _lock(folder: Path) -> tuple[int, bool]:

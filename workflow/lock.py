@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 
-def hold(results: Path) -> int:
+def hold(results: Path) -> None:
     """Keep a results folder for this process until it ends, however it ends; end with one line if another one has it.
 
     Snakemake's own lock outlives a call that was killed, and then refuses the next one; the profiles turn it off.
@@ -22,5 +22,4 @@ def hold(results: Path) -> int:
         other = os.read(descriptor, 20).decode() or "?"
         sys.exit(f"error: another snakemake (process {other}) works on {results}; wait for its end, or end it")
     os.truncate(descriptor, 0)
-    os.write(descriptor, str(os.getpid()).encode())
-    return descriptor
+    os.write(descriptor, str(os.getpid()).encode())  # and stays open until the process ends

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import UserError
+from pipeline.errors import END_WITH_PARENT, UserError
 from pipeline.index import missing_root_message
 from pipeline.plugins import ROOT, names
 from train.config import Card, given_weights, needed_weights
@@ -38,9 +38,10 @@ class Plan:
     def parse(cls, values: Mapping[str, Any]) -> "Plan":
         """Check the values of a config file; end the program with one line if they are wrong.
 
-        The commands of the jobs will find this project's modules wherever the jobs start (`snakemake --directory`).
+        The commands of the jobs will find this project's modules wherever the jobs start (`snakemake --directory`), and
+        end when Snakemake is killed.
         """
-        os.environ["PYTHONPATH"] = str(ROOT)
+        os.environ |= {"PYTHONPATH": str(ROOT), END_WITH_PARENT: "1"}
         try:
             asked = parse(values, "config")
             return cls(with_twins(asked), asked)

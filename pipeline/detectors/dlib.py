@@ -64,6 +64,17 @@ def detect(image: Image, sample: Sample) -> Detection | None:
     return Detection(face.box, five_points(predict(image, face.box)), status, step)
 
 
+def detect_all(image: Image) -> list[Detection]:
+    """Return all faces that the first successful step sees, the surest first; none where there is none."""
+    for step in STEPS[1:]:  # the small picture would hide small faces beside a large one
+        seen = [face for face in look(image, step) if _fits(face, None, image, step)]
+        if seen:
+            status = "several" if len(seen) > 1 else "ok"
+            ordered = sorted(seen, key=lambda face: -face.score)
+            return [Detection(face.box, five_points(predict(image, face.box)), status, step.name) for face in ordered]
+    return []
+
+
 def find(image: Image, known: NDArray[np.float64] | None = None) -> tuple[Candidate, str, int] | None:
     """Look for a face step by step; return it with the step's name and how many others were seen, or None.
 

@@ -16,7 +16,7 @@ rule generate:
     message:
         "Draw the faces of {wildcards.dataset}"
     shell:
-        "python -m pipeline.sources.synthetic.generate --out {output:q} {params.options} --workers {threads} > {log:q} 2>&1"
+        "exec python -m pipeline.sources.synthetic.generate --out {output:q} {params.options} --workers {threads} > {log:q} 2>&1"
 
 
 rule index_dataset:
@@ -72,7 +72,7 @@ rule faces_shard:
     message:
         "Align the faces of {wildcards.dataset}, shard {wildcards.shard}"
     shell:
-        "python -m pipeline.align {input.index:q} --root {params.root:q} --shard {wildcards.shard} --out {output:q}"
+        "exec python -m pipeline.align {input.index:q} --root {params.root:q} --shard {wildcards.shard} --out {output:q}"
         " --detector {params.detector} --size {params.size} --quality {params.quality} --mode {params.mode}"
         " --max-megapixels {params.limit}"
         " > {log:q} 2>&1"
@@ -102,7 +102,7 @@ rule landmarks_shard:
     message:
         "Find the landmarks of {wildcards.dataset}, shard {wildcards.shard}"
     shell:
-        "python -m pipeline.landmarks {input.faces:q} --out {output:q} --extractor {params.extractor} {params.options}"
+        "exec python -m pipeline.landmarks {input.faces:q} --out {output:q} --extractor {params.extractor} {params.options}"
         " > {log:q} 2>&1"
 
 
@@ -126,7 +126,7 @@ rule heatmaps_shard:
     message:
         "Place the action units of {wildcards.dataset}, shard {wildcards.shard}"
     shell:
-        "python -m pipeline.heatmaps {input:q} --out {output:q} --geometry {params.geometry} > {log:q} 2>&1"
+        "exec python -m pipeline.heatmaps {input:q} --out {output:q} --geometry {params.geometry} > {log:q} 2>&1"
 
 
 rule status:

@@ -31,7 +31,7 @@ rule predict:
     message:
         "Predict the test faces of {wildcards.dataset}: {wildcards.method}, {wildcards.variant}, seed {wildcards.seed}"
     shell:
-        "python -m eval.predict {input.checkpoint:q} --out {output:q} > {log:q} 2>&1"
+        "exec python -m eval.predict {input.checkpoint:q} --out {output:q} > {log:q} 2>&1"
 
 
 # The card is an input, as a changed parameter would not be seen behind the training that writes it: a killed call may have
@@ -53,7 +53,7 @@ rule predict_untrained:
     message:
         "Ask the untrained {wildcards.method} about the test faces of {wildcards.dataset}: {wildcards.variant}, seed {wildcards.seed}"
     shell:
-        "python -m eval.predict {input.card:q} --untrained --out {output:q} > {log:q} 2>&1"
+        "exec python -m eval.predict {input.card:q} --untrained --out {output:q} > {log:q} 2>&1"
 
 
 rule means:
@@ -76,7 +76,7 @@ rule means:
     message:
         "Average the AU maps of the training faces of {wildcards.dataset}"
     shell:
-        "python -m eval.means {params.folder:q} {params.drawing} --out {output:q} > {log:q} 2>&1"
+        "exec python -m eval.means {params.folder:q} {params.drawing} --out {output:q} > {log:q} 2>&1"
 
 
 rule score:
@@ -99,7 +99,7 @@ rule score:
     message:
         "Score {wildcards.method} on {wildcards.dataset}: {wildcards.variant}, seed {wildcards.seed}"
     shell:
-        "python -m eval.score {input.predictions:q} --means {input.means:q} {params.untrained} --out {output.scores:q}"
+        "exec python -m eval.score {input.predictions:q} --means {input.means:q} {params.untrained} --out {output.scores:q}"
         " > {log:q} 2>&1"
 
 
@@ -127,5 +127,5 @@ rule faithfulness:
     message:
         "Take from and add to faces of {wildcards.dataset} what the maps show: {wildcards.method}, {wildcards.variant}, seed {wildcards.seed}"
     shell:
-        "python -m eval.faithfulness {input.checkpoint:q} --images {params.images} --seed {params.seed} --out {output.json:q}"
+        "exec python -m eval.faithfulness {input.checkpoint:q} --images {params.images} --seed {params.seed} --out {output.json:q}"
         " > {log:q} 2>&1"

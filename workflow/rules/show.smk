@@ -55,7 +55,7 @@ rule table:
     message:
         "Write {wildcards.table}"
     shell:
-        "python -m eval.table {params.kind} --scores {input.scores:q} {params.expected} --out {params.out:q} > {log:q} 2>&1"
+        "exec python -m eval.table {params.kind} --scores {input.scores:q} {params.expected} --out {params.out:q} > {log:q} 2>&1"
 
 
 rule guidance:
@@ -82,7 +82,7 @@ rule guidance:
     message:
         "Compare the runs of {wildcards.experiment} without and with AU, with intervals"
     shell:
-        "python -m eval.compare --scores {input.scores:q} --out {params.out:q} > {log:q} 2>&1"
+        "exec python -m eval.compare --scores {input.scores:q} --out {params.out:q} > {log:q} 2>&1"
 
 
 rule figure:
@@ -112,7 +112,7 @@ rule figure:
     message:
         "Draw the figure {wildcards.figure} of {wildcards.experiment}"
     shell:
-        "python -m eval.figures {wildcards.figure} --scores {input.scores:q} --out {params.out:q} > {log:q} 2>&1"
+        "exec python -m eval.figures {wildcards.figure} --scores {input.scores:q} --out {params.out:q} > {log:q} 2>&1"
 
 
 rule run_figure:
@@ -140,7 +140,7 @@ rule run_figure:
     message:
         "Draw {wildcards.figure} of {wildcards.method} on {wildcards.dataset}: {wildcards.variant}, seed {wildcards.seed}"
     shell:
-        "python -m eval.figures {wildcards.figure} --scores {input:q} --out {params.out:q} > {log:q} 2>&1"
+        "exec python -m eval.figures {wildcards.figure} --scores {input:q} --out {params.out:q} > {log:q} 2>&1"
 
 
 rule panels_pair:
@@ -167,7 +167,7 @@ rule panels_pair:
     message:
         "Draw maps of {wildcards.method} over faces of {wildcards.dataset} without and with AU, seed {wildcards.seed}"
     shell:
-        "python -m eval.figures panels {input.plain:q} {input.guided:q} --seed {params.seed} --out {params.out:q}"
+        "exec python -m eval.figures panels {input.plain:q} {input.guided:q} --seed {params.seed} --out {params.out:q}"
         " > {log:q} 2>&1"
 
 
@@ -188,7 +188,7 @@ rule gallery_pair:
     message:
         "Draw faces of {wildcards.dataset} for the gallery: {wildcards.method}, {wildcards.variant}"
     shell:
-        "python -m eval.gallery {input.plain:q} {input.guided:q} --faces {params.faces} --seed {params.seed}"
+        "exec python -m eval.gallery {input.plain:q} {input.guided:q} --faces {params.faces} --seed {params.seed}"
         " --out {output:q} > {log:q} 2>&1"
 
 
@@ -212,7 +212,7 @@ rule average_maps:
     message:
         "Average the maps of {wildcards.method} on {wildcards.dataset}: {wildcards.variant}, seed {wildcards.seed}"
     shell:
-        "python -m eval.maps {input:q} --out {params.out:q} > {log:q} 2>&1"
+        "exec python -m eval.maps {input:q} --out {params.out:q} > {log:q} 2>&1"
 
 
 rule compare_maps:
@@ -239,7 +239,7 @@ rule compare_maps:
     message:
         "Draw the average maps of {wildcards.method} on {wildcards.dataset} without and with AU, seed {wildcards.seed}"
     shell:
-        "python -m eval.maps compare {input.plain:q} {input.guided:q} --out {params.out:q} > {log:q} 2>&1"
+        "exec python -m eval.maps compare {input.plain:q} {input.guided:q} --out {params.out:q} > {log:q} 2>&1"
 
 
 rule report:
@@ -260,7 +260,7 @@ rule report:
     message:
         "Write the report, {output}"
     shell:
-        "python -m eval.report --grid {input.grid:q} --results {params.folder:q} --out {output:q} > {log:q} 2>&1"
+        "exec python -m eval.report --grid {input.grid:q} --results {params.folder:q} --out {output:q} > {log:q} 2>&1"
 
 
 # Needs no run, and has no output that Snakemake knows of: it reports what there is whenever it is asked for.
@@ -278,7 +278,7 @@ rule report_so_far:
     message:
         "Write the report of what is done, {params.out}"
     shell:
-        "python -m eval.report --grid {input.grid:q} --results {params.folder:q} --out {params.out:q} > {log:q} 2>&1"
+        "exec python -m eval.report --grid {input.grid:q} --results {params.folder:q} --out {params.out:q} > {log:q} 2>&1"
 
 
 rule tables:

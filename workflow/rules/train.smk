@@ -22,13 +22,14 @@ rule weights:
     message:
         "Fetch and check the pretrained weights"
     shell:
-        "python -m train.weights {params.needs} --out {params.folder:q} > {log:q} 2>&1"
+        "exec python -m train.weights {params.needs} --out {params.folder:q} > {log:q} 2>&1"
 
 
 # A run is trained again when its card or its data change. The card counts through `params` and is no job of its own:
 # Snakemake would train again after any job that writes it, changed or not. `ancient` because weights that were only
 # checked again must not do that either. Work in progress lies in state/, which no rule declares, so that a killed
-# training continues. On how many GPUs and how often it is saved are resources, as they change no result. `exec` and --end-with-parent let the trainer see that Snakemake died.
+# training continues. On how many GPUs and how often it is saved are resources, as they change no result. `exec`, here and in
+# all rules of one command, lets the command see that Snakemake died, and end.
 rule train_run:
     input:
         weights=ancient(plan.weights),
@@ -60,7 +61,7 @@ rule train_run:
         "Train {wildcards.method} on {wildcards.dataset}: {wildcards.variant}, seed {wildcards.seed} {params.sharing}"
     shell:
         "python -m workflow.card {params.card:q} --out {output.card:q} > {log:q} 2>&1"
-        " && exec python -m train {output.card:q} {params.sharing} --out {params.folder:q} --end-with-parent"
+        " && exec python -m train {output.card:q} {params.sharing} --out {params.folder:q}"
         " --gpus {resources.gpu} --save-minutes {resources.save_minutes}"
         " >> {log:q} 2>&1"
 

@@ -1,0 +1,71 @@
+"""What other people's code may use: the AU loss on anybody's network, and a checkpoint that explains."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from explained import trained  # noqa: F401  (a fixture)
+
+from eval.library import attention, au_loss, load, render
+from pipeline import action_units, images
+from pipeline.expressions import Expression
+from tests.conftest import mean_face
+
+ROOT = Path(__file__).parents[1]
+NAMES = ["happiness", "neutral", "fear"]
+
+
+def test_render_draws_what_the_paper_draws():
+    points = np.stack([mean_face(), mean_face(), np.full((68, 2), np.nan)])
+    maps, valid = render(points, NAMES, 224)
+    assert valid.tolist() == [True, False, False]
+    expected = action_units.render(mean_face(), Expression.HAPPINESS, 224, geometry="symmetric")
+    np.testing.assert_array_equal(maps[0].numpy(), expected)
+    assert not maps[1:].any()
+    again, _ = render(points, [int(Expression.parse(name)) for name in NAMES], 224)
+    assert torch.equal(maps, again)
+    with pytest.raises(ValueError, match="3 expressions need landmarks"):
+        render(points[:2], NAMES, 224)
+    with pytest.raises(ValueError, match="unknown expression 'joy'"):
+        render(points[:1], ["joy"], 224)
+    assert render(np.zeros((0, 68, 2)), [], 32)[0].shape == (0, 32, 32)
+
+
+def test_the_loss_by_hand():
+    """1 - <A, M> / (|A| |M|), over the valid faces; layers are added."""
+    chance = np.random.default_rng(0)
+    features, maps = chance.random((3, 4, 8, 8)), chance.random((3, 8, 8))
+    valid = torch.tensor([True, False, True])
+    terms = []
+    for face in (0, 2):
+        looked = features[face].mean(0).ravel()
+        terms.append(1 - looked @ maps[face].ravel() / np.linalg.norm(looked) / np.linalg.norm(maps[face]))
+    given = torch.from_numpy(features).float().requires_grad_()
+    heatmaps = torch.from_numpy(maps).float()
+    loss = au_loss(given, heatmaps, valid)
+    assert loss.item() == pytest.approx(np.mean(terms), rel=1e-5)
+    assert au_loss({1: given, 4: given}, heatmaps, valid).item() == pytest.approx(2 * np.mean(terms), rel=1e-5)
+    loss.backward()
+    assert given.grad[0].abs().sum() > 0
+    assert given.grad[1].abs().sum() == 0
+    np.testing.assert_allclose(attention(given.detach()), features.mean(1), rtol=1e-5)
+
+
+def test_a_checkpoint_explains_an_array(trained):  # noqa: F811
+    explainer = load(trained / "run" / "checkpoint.safetensors")
+    picture = images.read(next((trained / "generated").rglob("*_happiness_0.jpg")))
+    (face,) = explainer.explain(picture)
+    assert face.label in face.words[0]
+
+
+@pytest.mark.slow
+def test_the_example_runs_and_guidance_works():
+    call = [sys.executable, "-m", "docs.examples.own_network", "--steps", "40", "--people", "3"]
+    done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    plain, guided = map(float, re.findall(r"heatmap (\d\.\d+)", done.stdout))
+    assert guided > plain + 0.05, done.stdout
