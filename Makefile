@@ -44,11 +44,13 @@ demo demo-all: setup
 DEMO = results/demo/runs/heldout/synthetic/cam/au-w5-l5/seed0/checkpoint.safetensors
 
 # A picture of each expression of a person whom the demo's network has never seen.
-explain app: setup
-	@test -f $(DEMO) || $(MAKE) demo
-explain:
+$(DEMO):
+	$(MAKE) demo
+
+explain: setup | $(DEMO)
 	python -m eval.explain "results/demo/generated/synthetic/images/p0220_*.jpg" --checkpoint $(DEMO) --out results/explained
-app:
+
+app: setup | $(DEMO)
 	python -m eval.app --checkpoint $(DEMO)
 
 docs: setup

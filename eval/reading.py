@@ -22,6 +22,7 @@ from train.config import Heatmap
 
 ON = 1.3  # lift from which a map is said to lie on a region; ours
 LITTLE = 0.8  # lift below which it is said to lie little on it; ours
+MOST = 3  # regions that are named of a face without expression
 FOREHEAD = 0.35  # of the way from chin to brows that a face goes on above the brows
 UNSURE = 0.5  # probability below which an answer is called unsure
 
@@ -82,6 +83,9 @@ def read(values: Map, expression: Expression, shapes: NDArray[Any], points: NDAr
     if expression != Expression.NEUTRAL:
         alike = _alike(values, expression, shapes, heatmap)
     words = _words(expression, regions)
+    if expression == Expression.NEUTRAL:
+        most = [row for row in _all_regions(values, shapes, heatmap) if row.lift >= ON]
+        words += f"; the map lies most on {', '.join(_named(row) for row in most[:MOST])}" if most else ""
     return Reading(
         expression.label, tuple(regions), **alike, inside=inside, words=words,
         warnings=tuple(_warnings(expression, alike, inside)),
@@ -89,13 +93,12 @@ def read(values: Map, expression: Expression, shapes: NDArray[Any], points: NDAr
 
 
 def au_table(values: Map, shapes: NDArray[Any], heatmap: Heatmap) -> list[dict[str, Any]]:
-    """Measure a map on every AU of the codebook; `expressions` names those that an AU belongs to."""
-    members: dict[int, list[str]] = {}
-    for expression, aus in codebook(heatmap.codebook).items():
-        for au in aus:
-            members.setdefault(au, []).append(expression.label)
-    found = _regions(values, sorted(members), shapes, heatmap.geometry)
-    return [_rounded(asdict(region) | {"expressions": members[region.au]}) for region in found]
+    """Measure a map on every AU of the codebook, highest lift first; `expressions` are those that an AU belongs to."""
+    book = codebook(heatmap.codebook).items()
+    return [
+        _rounded(asdict(row) | {"expressions": [one.label for one, aus in book if row.au in aus]})
+        for row in _all_regions(values, shapes, heatmap)
+    ]
 
 
 def ellipses(shapes: NDArray[Any], au: int, geometry: str) -> list[NDArray[np.float64]]:
@@ -129,6 +132,11 @@ def _regions(values: Map, aus: Iterable[int], shapes: NDArray[Any], geometry: st
             share, uniform = _share(values, whole), float(whole.mean())
             found.append(Region(au, AU_NAMES.get(au, f"AU{au}"), share, uniform, share / uniform, *sides))
     return found
+
+
+def _all_regions(values: Map, shapes: NDArray[Any], heatmap: Heatmap) -> list[Region]:
+    aus = sorted({au for aus in codebook(heatmap.codebook).values() for au in aus})
+    return sorted(_regions(values, aus, shapes, heatmap.geometry), key=lambda region: -region.lift)
 
 
 @lru_cache(maxsize=256)

@@ -106,6 +106,9 @@ def test_a_map_of_zeros_and_a_neutral_face():
     neutral = reading(np.ones((CANVAS, CANVAS)), Expression.NEUTRAL)
     assert neutral.regions == ()
     assert neutral.words == "no action units belong to it"
+    brows = reading(draw_units(SHAPES, [1, 2], geometry="symmetric"), Expression.NEUTRAL)
+    assert brows.words.startswith("no action units belong to it; the map lies most on ")
+    assert {"AU1", "AU2"} <= set(brows.words.replace(",", "").split())
     assert neutral.cosine is neutral.skill is neutral.retrieved is None
 
 
