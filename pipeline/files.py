@@ -90,6 +90,8 @@ def _make(folder: Path, path: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise UserError(f"{error.filename} is a file, so that {path} cannot be written below it") from None
+    except FileNotFoundError as error:  # below /proc and the like
+        raise UserError(f"{error.filename} cannot be made; name another folder than that of {path}") from None
 
 
 def _flush_folder(folder: Path) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from pipeline.errors import UserError
 from pipeline.plugins import names
@@ -328,3 +330,33 @@ def test_the_config_refuses_an_empty_file(tmp_path):
     (tmp_path / "empty.yaml").write_text("")
     with pytest.raises(UserError, match="holds no keys"):
         read(tmp_path / "empty.yaml")
+
+
+KEYS = st.sampled_from(
+    ["training", "datasets", "rafdb", "shards", "epochs", "guidance", "layers", "experiments", "methods"]
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS | st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(path=st.lists(KEYS, max_size=3), value=VALUES)
+def test_any_value_at_any_key_is_taken_or_refused_in_one_line(values, path, value):
+    """Somebody's mistake: a value of any kind in any place of a good config."""
+    changed = copy.deepcopy(values)
+    place = changed
+    for key in path[:-1]:
+        place = place.setdefault(key, {}) if isinstance(place, dict) else {}
+    if path and isinstance(place, dict):
+        place[path[-1]] = value
+    try:
+        config = parse(changed)
+    except UserError as error:
+        lines = str(error).splitlines()
+        if len(lines) != 1:
+            pytest.fail(f"not one line: {lines}")
+    else:
+        assert parse(json.loads(config.model_dump_json(exclude_none=True))) == config

@@ -1,9 +1,12 @@
 """Files appear whole or not at all."""
 
+import errno
+from pathlib import Path
+
 import pytest
 
-from pipeline.errors import UserError
-from pipeline.files import whole, write_text
+from pipeline.errors import UserError, refusal
+from pipeline.files import seal, sealed, whole, write_text
 
 
 def test_a_file_is_written_with_its_own_line_ends_into_a_new_folder(tmp_path):
@@ -38,3 +41,34 @@ def test_a_folder_in_the_place_of_the_file_and_a_file_in_that_of_its_folder_are_
         with pytest.raises(UserError, match=rf"^{tmp_path}/table(/b)? is a file, so that {below} cannot be written"):
             write_text(below, "new")
     assert (tmp_path / "table").read_text() == "old"
+
+
+def test_a_place_without_folders_is_one_line():
+    with pytest.raises(
+        UserError, match=r"^/proc/nowhere cannot be made; name another folder than that of /proc/nowhere/a$"
+    ):
+        write_text(Path("/proc/nowhere/a"), "new")
+
+
+def test_what_the_system_refuses_is_found_behind_other_errors():
+    assert refusal(OSError(errno.ENOSPC, "full")) == "No space left on device"
+    assert refusal(RuntimeError("write failed: errno = 28, error message = 'No space left on device'")) is not None
+    wrapped = RuntimeError("torch knows no reason")
+    wrapped.__context__ = OSError(errno.EROFS, "closed")
+    assert refusal(wrapped) == "Read-only file system"
+    assert refusal(OSError(errno.ENOENT, "absent")) is None
+    assert refusal(ValueError("no disk")) is None
+
+
+def test_a_seal_is_broken_by_any_byte(tmp_path):
+    path = tmp_path / "sealed"
+    path.write_bytes(b"some bytes")
+    seal(path)
+    good = path.read_bytes()
+    assert sealed(path)
+    for place in range(len(good)):
+        path.write_bytes(good[:place] + bytes([good[place] ^ 4]) + good[place + 1 :])
+        assert sealed(path) is None
+    for content in (b"", good[:-1], good + b"x"):
+        path.write_bytes(content)
+        assert sealed(path) is None

@@ -4,6 +4,8 @@ import cv2
 import numpy as np
 import pytest
 from conftest import mean_face
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from pipeline.geometry import (
     MIRROR_68,
@@ -154,3 +156,27 @@ def test_warp_without_reduction_is_opencvs() -> None:
     matrix = turned(-0.2, 0.9, (-4, 9))
     assert (warp(noise, matrix, 64) == cv2.warpAffine(noise, matrix, (64, 64))).all()
     assert (warp(noise, turned(0, 1, (500, 500)), 64) == 0).all()
+
+
+NUMBERS = st.floats(-500, 500, allow_nan=False, width=32)
+TURNS = st.tuples(st.floats(0.2, 5), st.floats(-3.1, 3.1), NUMBERS, NUMBERS)
+
+
+@settings(deadline=None)
+@given(turn=TURNS, points=st.lists(st.tuples(NUMBERS, NUMBERS), min_size=2, max_size=8, unique=True))
+def test_any_similarity_is_found_again_and_undone(turn, points):
+    points, matrix = np.array(points, float), turned(turn[1], turn[0], turn[2:])
+    assume(np.ptp(points, axis=0).max() > 1)
+    moved = transform(matrix, points)
+    np.testing.assert_allclose(similarity(points, moved), matrix, rtol=1e-6, atol=1e-4)
+    np.testing.assert_allclose(transform(invert(matrix), moved), points, rtol=1e-6, atol=1e-4)
+    assert scale_of(matrix) == pytest.approx(turn[0])
+
+
+@settings(deadline=None)
+@given(
+    points=st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1, max_size=5), sizes=st.tuples(*[st.integers(1, 600)] * 2)
+)
+def test_rescaling_there_and_back_changes_nothing(points, sizes):
+    there = rescale(np.array(points, float), *sizes)
+    np.testing.assert_allclose(rescale(there, *reversed(sizes)), points, rtol=1e-6, atol=1e-3)
