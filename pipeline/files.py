@@ -10,6 +10,8 @@ from pathlib import Path
 
 from pipeline.errors import UserError, refusal
 
+UMASK = os.umask(0o022)  # it can only be read by setting it
+os.umask(UMASK)
 DIGEST = hashlib.sha256().digest_size
 
 
@@ -26,6 +28,7 @@ def whole(path: Path) -> Iterator[Path]:
     try:
         _make(path.parent, path)
         yield temporary
+        temporary.chmod(0o666 & ~UMASK)  # some libraries make files that only their owner can read
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)

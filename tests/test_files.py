@@ -1,12 +1,13 @@
 """Files appear whole or not at all."""
 
 import errno
+import stat
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import UserError, refusal
-from pipeline.files import seal, sealed, whole, write_text
+from pipeline.files import UMASK, seal, sealed, whole, write_text
 
 
 def test_a_file_is_written_with_its_own_line_ends_into_a_new_folder(tmp_path):
@@ -41,6 +42,12 @@ def test_a_folder_in_the_place_of_the_file_and_a_file_in_that_of_its_folder_are_
         with pytest.raises(UserError, match=rf"^{tmp_path}/table(/b)? is a file, so that {below} cannot be written"):
             write_text(below, "new")
     assert (tmp_path / "table").read_text() == "old"
+
+
+def test_a_file_may_be_read_by_whom_the_umask_lets(tmp_path):
+    with whole(tmp_path / "private") as temporary:
+        temporary.touch(0o600)
+    assert stat.S_IMODE((tmp_path / "private").stat().st_mode) == 0o666 & ~UMASK
 
 
 def test_a_place_without_folders_is_one_line():
