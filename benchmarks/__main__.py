@@ -16,7 +16,7 @@ import cv2
 import pandas as pd
 import torch
 
-from benchmarks import device, evaluation, faces, loading, preparation, training
+from benchmarks import device, evaluation, explaining, faces, loading, preparation, training
 from benchmarks.timing import Row
 from pipeline.errors import UserError, run
 from pipeline.files import write_text
@@ -24,7 +24,7 @@ from train.device import precision
 from train.machine import machine
 
 PEOPLE = 32
-STAGES = ("preparation", "loading", "training", "evaluation", "device")
+STAGES = ("preparation", "loading", "training", "evaluation", "explaining", "device")
 TRAINED = "resnet50 at 224 px"
 
 
@@ -54,6 +54,7 @@ def measure(on: torch.device, stages: Iterable[str], out: Path) -> None:
             "loading": lambda: loading.measure(made),
             "training": lambda: training.measure(made, on),
             "evaluation": lambda: evaluation.measure(made),
+            "explaining": lambda: explaining.measure(made),
             "device": lambda: device.measure(on, _trained(found)),
         }
         for stage in stages:
