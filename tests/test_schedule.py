@@ -6,8 +6,9 @@ import torch
 from tests.test_training import assert_same_run, tensors
 from train.average import Average
 from train.config import Training
-from train.loop import Trainer, rate_factor, train
+from train.loop import Trainer, train
 from train.method import build
+from train.optimiser import rate_factor
 
 
 def test_a_cosine_warms_up_and_falls_to_nothing():

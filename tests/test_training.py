@@ -24,6 +24,7 @@ from train.data import Prepared
 from train.loop import Trainer, train
 from train.losses import attention, cosine, resize
 from train.method import Batch
+from train.optimiser import set_rates
 from train.transforms import evaluation
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -221,7 +222,7 @@ def test_learning_rates_follow_the_schedule(make_card, tmp_path):
     trainer = trainer_of(card, tmp_path)
     body, head = trainer.optimiser.param_groups
     for epoch, rate in ((0, 1e-2), (2, 1e-2), (3, 1e-3), (9, 1e-5), (30, 1e-7)):
-        trainer._set_rates(epoch)
+        set_rates(trainer.optimiser, card.training, epoch)
         assert body["lr"] == pytest.approx(rate)
         assert head["lr"] == pytest.approx(max(10 * 0.01 * 0.1 ** (epoch // 3), 1e-7))
     assert len(body["params"]) + len(head["params"]) == len(list(trainer.method.parameters()))

@@ -1,6 +1,5 @@
 """The training of one run: epochs of stochastic gradient descent, validation, the best epoch kept."""
 
-import math
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
@@ -15,18 +14,17 @@ from train import checkpoint, state, temperature
 from train.average import Average
 from train.batches import EvaluationBatches, TrainingBatches, step_seed
 from train.compiled import Compiled
-from train.config import Card, Training
+from train.config import Card
 from train.data import Prepared, Rows, part_rows
 from train.device import autocast, claim_several, precision
 from train.losses import au_loss
 from train.method import Batch, Method, build
+from train.optimiser import make, set_rates
 from train.processes import Processes
 from train.progress import Progress, Row, write_history
 from train.state import Stop
 
-LOWEST_RATE = 1e-7
 FORMAT = 2  # of the state
-WARM_UP = 0.15  # share of the training
 SAVE_MINUTES = 10.0  # between two states within an epoch
 CHECKED_EVERY = 20  # steps between two looks at the losses: each look makes a GPU wait
 
@@ -89,7 +87,7 @@ class Trainer:
         self.method = build(card, initialise=saved is None).to(device).to(memory_format=torch.channels_last)
         self.average = Average(self.method, card.training.averaging) if card.training.averaging else None
         # torch's fused step does not skip what overflowed on a CPU
-        self.optimiser = _optimiser(self.method, card, fused=device.type == "cuda" or kind != torch.float16)
+        self.optimiser = make(self.method, card, fused=device.type == "cuda" or kind != torch.float16)
         self.scaler = torch.amp.GradScaler(device.type, enabled=kind == torch.float16)
         self.history: list[Row] = []
         self.best: dict[str, Any] = {"accuracy": -1.0, "epoch": 0, "tensors": {}}
@@ -191,7 +189,7 @@ class Trainer:
         steps = len(self.train_batches)
         generator = torch.Generator()
         for number, (batch, rows) in enumerate(self.train_batches.epoch(epoch, self.step), start=self.step + 1):
-            self._set_rates(epoch + (number - 1) / steps)
+            set_rates(self.optimiser, self.card.training, epoch + (number - 1) / steps)
             torch.manual_seed(generator.manual_seed(step_seed(self.card, epoch, number)).initial_seed())
             waiting.append((self._step(batch, generator), rows))
             progress.step()
@@ -269,12 +267,6 @@ class Trainer:
         loss = classification + self.card.guidance.weight * aligned
         return {"loss": loss, "classification_loss": classification, "au_loss": aligned, "train_accuracy": accuracy}
 
-    def _set_rates(self, epoch: float) -> None:
-        """Set the learning rates at a time of the training, in epochs: lr = max(lr0 * factor, 1e-7)."""
-        factor = rate_factor(self.card.training, epoch)
-        for group in self.optimiser.param_groups:
-            group["lr"] = max(group["initial"] * factor, LOWEST_RATE)
-
     def _key(self) -> str:
         return f"{self.card.digest()}-{self.prepared.digest}-{FORMAT}"
 
@@ -308,33 +300,3 @@ class Trainer:
         self.spent = content["spent"]
         within = f", {self.step} steps into the next" if self.step else ""
         print(f"continuing after epoch {len(self.history)}{within}", flush=True)
-
-
-def rate_factor(training: Training, epoch: float) -> float:
-    """Return the learning rate at a time in epochs, relative to the initial one.
-
-    step: gamma^(epoch // step_size). cosine: t / 0.15 up to t = epoch / epochs = 0.15, then half a cosine down to 0.
-    """
-    if training.schedule == "step":
-        return training.gamma ** (int(epoch) // training.step_size)
-    share = epoch / training.epochs
-    if share < WARM_UP:
-        return share / WARM_UP
-    return (1 + math.cos(math.pi * (share - WARM_UP) / (1 - WARM_UP))) / 2
-
-
-def _optimiser(method: Method, card: Card, *, fused: bool) -> torch.optim.SGD:
-    training = card.training
-    head = method.head_parameters()
-    known = {id(parameter) for parameter in head}
-    body = [parameter for parameter in method.parameters() if id(parameter) not in known]
-    rate = training.learning_rate
-    groups = [{"params": body, "initial": rate}, {"params": head, "initial": rate * training.head_lr_ratio}]
-    return torch.optim.SGD(
-        groups,
-        lr=rate,
-        momentum=training.momentum,
-        nesterov=training.nesterov and training.momentum > 0,
-        weight_decay=training.weight_decay,
-        fused=fused,
-    )
