@@ -45,6 +45,8 @@ joined = processes.join(network, torch.device("cpu"))
 logits = joined(images[part])
 loss = nn.functional.cross_entropy(logits, classes[part]) * len(classes[part]) / 9
 (processes.size * loss).backward()
+processes.wait()
+processes.close()
 if processes.first:
     print(json.dumps([value.tolist() for p in network.parameters() for value in (p.grad.flatten(),)]
                      + [value.double().flatten().tolist() for value in network.buffers()]))

@@ -38,6 +38,7 @@ def train(card: Card, out: Path, *, stop: Stop | None = None, save_minutes: floa
     """
     processes = Processes()
     with ExitStack() as stack:
+        stack.callback(processes.close)
         waited = stack.enter_context(state.hold(out)) if processes.first else False
         devices = stack.enter_context(claim_several(processes.size)) if processes.first else []
         device = processes.told(devices)[processes.rank]
