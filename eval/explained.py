@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from eval.drawing.style import FAINT, INK, MAP
 from eval.explainer import Explanation
-from eval.faces import overlay
+from eval.faces import overlay, shown
 from eval.reading import ON, ellipses
 from pipeline.action_units import CANVAS
 from pipeline.expressions import Expression, codebook
@@ -57,12 +57,6 @@ def arrays(faces: Sequence[Explanation]) -> dict[str, NDArray[Any]]:
 def panel(faces: Sequence[Explanation], heatmap: Heatmap) -> Picture:
     """Draw the faces below each other: face with the expected AU regions, CAM, attention, probabilities, words."""
     return np.concatenate([_row(number, face, heatmap, many=len(faces) > 1) for number, face in enumerate(faces)])
-
-
-def shown(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Divide a map by its largest value, as pictures show it."""
-    top = float(values.max())
-    return values / top if top > 0 else values
 
 
 def regions(face: Explanation, label: str, heatmap: Heatmap) -> list[tuple[int, NDArray[np.float64]]]:

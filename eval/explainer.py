@@ -10,13 +10,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from eval import metrics, reading
+from eval.faces import on_canvas
 from eval.reading import Reading
 from pipeline import plugins
 from pipeline.action_units import CANVAS, shapes
@@ -26,11 +26,11 @@ from pipeline.expressions import Expression
 from pipeline.geometry import complete, rescale
 from pipeline.types import Detection, Faces, Sample
 from train import checkpoint
+from train.checkpoint import LABELS
 from train.losses import attention
 from train.method import Output
 from train.transforms import normalise, resize, unit
 
-LABELS = [expression.label for expression in Expression]
 BATCH = 16
 Picture = NDArray[np.uint8]
 Map = NDArray[np.float32]
@@ -95,8 +95,6 @@ class Explainer:
 
     def __init__(self, path: str | Path, device: torch.device | str = "cpu") -> None:
         self.loaded = checkpoint.load(path)
-        if list(self.loaded.labels) != LABELS:
-            raise UserError(f"{path}: labels are {', '.join(self.loaded.labels)}; expected {', '.join(LABELS)}")
         self.card, self.device = self.loaded.card, torch.device(device)
         self.method = self.loaded.method.to(self.device).to(memory_format=torch.channels_last)
         self.alignment = self.loaded.meta["preprocessing"]["alignment"]
@@ -200,7 +198,7 @@ class Explainer:
         return Explanation(
             box=face.box,
             matrix=_to_canvas(face.crop.matrix, int(self.alignment["size"])),
-            face=_shown(face.crop.image),
+            face=on_canvas(face.crop.image),
             status=face.crop.status,
             probabilities=probabilities,
             calibrated="temperature" in self.loaded.scores,
@@ -248,11 +246,6 @@ def _warnings(
         yield "no landmarks were found, so that the map cannot be read in action units"
     for found in list(readings.values())[:1]:
         yield from found[0].warnings
-
-
-def _shown(crop: Picture) -> Picture:
-    way = cv2.INTER_AREA if crop.shape[0] > CANVAS else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(crop, (CANVAS, CANVAS), interpolation=way), np.uint8)
 
 
 def _to_canvas(matrix: NDArray[np.float64], size: int) -> NDArray[np.float64]:

@@ -9,7 +9,6 @@ checkpoint unless given) and no others. Nothing that is written names a place on
 """
 
 import argparse
-import hashlib
 import json
 import os
 import shutil
@@ -25,7 +24,7 @@ from eval.export_onnx import write_onnx
 from eval.export_scores import Evaluated, evaluated
 from eval.model_card import card_text
 from pipeline.errors import UserError, run
-from pipeline.files import whole, write_text
+from pipeline.files import digest, whole, write_text
 from train import checkpoint
 from train.backbone import check_tensors
 from train.checkpoint import Loaded
@@ -114,7 +113,7 @@ def hub_config(loaded: Loaded, model: Path) -> dict[str, Any]:
         "label2id": {label: number for number, label in enumerate(labels)},
         **told,
         "training_faces": training_faces(loaded),
-        "sha256": _digest(model),
+        "sha256": digest(model),
     }
 
 
@@ -134,7 +133,7 @@ def load_hub(folder: str | Path) -> Method:
     """
     config, model = _read_config(Path(folder)), Path(folder) / MODEL
     try:
-        if _digest(model) != config["sha256"]:
+        if digest(model) != config["sha256"]:
             raise UserError(f"{model} is damaged (its checksum does not match); download or export it again")
         card, tensors = Card.model_validate(config["card"]), load_file(model)
     except KeyError as error:
@@ -187,11 +186,6 @@ def _put(building: Path, folder: Path, old: Path) -> None:
         old.replace(folder)
         raise
     shutil.rmtree(old)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def main() -> None:

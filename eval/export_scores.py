@@ -1,7 +1,5 @@
 """What a model card may say about a checkpoint: its scores, and bootstrap intervals from the faces behind them."""
 
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +9,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from eval.measure import CAM
+from eval.results import read_json
 from eval.statistics import Interval, mean_interval
 from pipeline.errors import UserError
 from pipeline.expressions import SIX, Expression
+from pipeline.files import digest
 
 NEEDED = {"checkpoint", "images", "images_with_map", "accuracy", "balanced_accuracy", "macro_f1", "cam_cosine",
           "attention_cosine", "maps", "labels", "confusion", "calibration", "groups", "protocol"}  # fmt: skip
@@ -44,9 +44,7 @@ def evaluated(path: Path, checkpoint: Path, layer: int) -> Evaluated:
     Raises UserError if the scores are those of another checkpoint or the faces those of other scores.
     """
     scores = _read(path)
-    with checkpoint.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if scores["checkpoint"] != digest:
+    if scores["checkpoint"] != digest(checkpoint):
         raise UserError(f"{path} holds the scores of another checkpoint; run eval.predict and eval.score on this one")
     values = {
         "accuracy": scores["accuracy"],
@@ -64,13 +62,8 @@ def evaluated(path: Path, checkpoint: Path, layer: int) -> Evaluated:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        scores = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist; make it with python -m eval.score") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is no scores.json: {' '.join(str(error).split())[:100]}") from None
-    missing = sorted(NEEDED - set(scores)) if isinstance(scores, dict) else sorted(NEEDED)
+    scores = read_json(path, "scores.json", "python -m eval.score")
+    missing = sorted(NEEDED - set(scores))
     if missing:
         raise UserError(f"{path} holds no {missing[0]}; make it again with python -m eval.score")
     return scores

@@ -92,8 +92,7 @@ class Twins:
             return metrics.cam_canvas(stored, CANVAS)[0].numpy()
         stored = torch.from_numpy(run.attention[self.layer][row : row + 1].astype(np.float32))
         values = metrics.attention_canvas(stored, CANVAS, run.card.guidance.resize)[0].numpy()
-        top = float(values.max())
-        return np.asarray(values / top if top > 0 else values, np.float32)
+        return shown(values)
 
 
 def twins(plain: Path, au: Path) -> Twins:
@@ -123,17 +122,23 @@ def aligned(predictions: Predictions, rows: Sequence[int]) -> list[Image]:
             start, end = stored["offset"][number : number + 2]
             image = cv2.imdecode(stored["jpeg"][start:end], cv2.IMREAD_COLOR) if end > start else None
             if image is not None:
-                found[stored["id"][number]] = _on_canvas(np.asarray(image, np.uint8))
+                found[stored["id"][number]] = on_canvas(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8))
     missing = sorted(wanted - found.keys())
     if missing:
         raise UserError(f"{folder} no longer has {missing[0]}; run eval.predict again")
     return [found[predictions.ids[row]] for row in rows]
 
 
-def _on_canvas(image: Image) -> Image:
-    smaller = image.shape[0] > CANVAS
-    resized = cv2.resize(image, (CANVAS, CANVAS), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
-    return np.asarray(cv2.cvtColor(resized, cv2.COLOR_BGR2RGB), np.uint8)
+def on_canvas(image: Image) -> Image:
+    """Resize an aligned face (s, s, 3) for people to look at: (224, 224, 3)."""
+    way = cv2.INTER_AREA if image.shape[0] > CANVAS else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, (CANVAS, CANVAS), interpolation=way), np.uint8)
+
+
+def shown(values: Map) -> Map:
+    """Divide a map by its largest value, as pictures show it; a map of zeros stays."""
+    top = float(values.max())
+    return np.asarray(values / top if top > 0 else values, np.float32)
 
 
 def overlay(image: Image, values: Map, colours: str) -> Image:

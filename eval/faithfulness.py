@@ -11,7 +11,6 @@ ROAD is 0 in expectation. What happens to a face depends on the seed and its row
 """
 
 import argparse
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,12 +26,12 @@ from tqdm import tqdm
 from eval import removal
 from eval.network import Network
 from eval.perturbation import relevance_order
-from eval.predict import LABELS, moved
+from eval.predict import moved
 from eval.randomisation import cascade, rank_correlation
 from eval.sampled import Faces, load
 from eval.statistics import mean_interval
 from pipeline.errors import UserError, run
-from pipeline.files import write_text
+from pipeline.files import digest, write_text
 from train import checkpoint
 from train.device import claim
 from train.losses import resize
@@ -48,14 +47,12 @@ def faithfulness(
 ) -> None:
     """Measure a checkpoint on a sample of its test faces; write `out` and, beside it, the curves as .csv.
 
-    `data` is the folder of the prepared dataset where it is not the one that the card names. Raises UserError if the
-    labels are not ours, no sampled face has an AU region, or an answer or map is not finite.
+    `data` is the folder of the prepared dataset where it is not the one that the card names. Raises UserError as
+    `train.checkpoint.load` does, if no sampled face has an AU region, and if an answer or map is not finite.
     """
     if images < 1 or seed < 0 or batch_size < 1:
         raise UserError("--images and --batch-size must be at least 1, and --seed at least 0")
     loaded = checkpoint.load(path)
-    if list(loaded.labels) != LABELS:
-        raise UserError(f"{path}: labels are {', '.join(loaded.labels)}; expected {', '.join(LABELS)}")
     faces = load(moved(loaded.card, data), images=images, seed=seed)
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     with claim() as device:
@@ -223,7 +220,7 @@ def _origin(path: Path, loaded: checkpoint.Loaded) -> dict[str, Any]:
         "seed": card.seed,
         "protocol": card.protocol,
         "card": card.digest(),
-        "checkpoint": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "checkpoint": digest(path),
         "commit": str(loaded.meta.get("commit", "")),
     }
 

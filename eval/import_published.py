@@ -9,7 +9,6 @@ of them: imported, missing, or failed and why.
 """
 
 import argparse
-import hashlib
 import itertools
 import json
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from tqdm import tqdm
 
 from eval.published import DATASETS, METHODS, Arguments, Release, card, release, tensor_name
 from pipeline.errors import UserError, run
-from pipeline.files import write_text
+from pipeline.files import digest, write_text
 from train import checkpoint
 from train.backbone import check_tensors, read_tensors
 from train.config import Card
@@ -79,7 +78,7 @@ def import_folder(folder: Path, out: Path, data: Path = DATA, place: Place | Non
         {name: value for name, value in arguments.values.items() if name == "best_epoch"},
         alignment={"size": 224, "detector": DETECTORS[made.dataset], "mode": "published"},
         published={
-            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "sha256": digest(path),
             "config": json.loads(json.dumps(arguments.values, default=str)),
         },
     )

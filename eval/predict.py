@@ -10,7 +10,6 @@ at most 0.00024. Cosines change by less than 0.001. A method without CAM has no 
 """
 
 import argparse
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from tqdm import tqdm
 from eval import metrics
 from pipeline import shards
 from pipeline.errors import UserError, run
-from pipeline.expressions import Expression
+from pipeline.files import digest
 from train import checkpoint
 from train.config import SUFFIXES, Card, read_card
 from train.data import Prepared, Rows, part_rows
@@ -35,7 +34,6 @@ from train.losses import attention
 from train.method import Method, build
 from train.transforms import normalise, unit
 
-LABELS = [expression.label for expression in Expression]
 UNTRAINED = "untrained"  # stands where the SHA-256 of the checkpoint would
 
 
@@ -43,14 +41,12 @@ def predict(path: Path, out: Path, batch_size: int = 64, data: Path | None = Non
     """Write what the network of a checkpoint says about the readable test faces of its dataset.
 
     `data` is the folder of the prepared dataset where it is not the one that the card names. Rows are in the dataset's
-    order and depend on the checkpoint and the data only. Raises UserError if the labels are not ours or an output is
-    not finite.
+    order and depend on the checkpoint and the data only. Raises UserError as `train.checkpoint.load` does, and if an
+    output is not finite.
     """
     loaded = checkpoint.load(path)
-    if list(loaded.labels) != LABELS:
-        raise UserError(f"{path}: labels are {', '.join(loaded.labels)}; expected {', '.join(LABELS)}")
     said = {
-        "checkpoint": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "checkpoint": digest(path),
         "commit": str(loaded.meta.get("commit", "")),
     }
     _write(out, loaded.method, moved(loaded.card, data), batch_size=batch_size, of=path, **said)

@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from eval.drawing.style import MAP
-from eval.explained import shown
-from eval.explainer import LABELS, Explainer, Explanation
+from eval.explainer import Explainer, Explanation
+from eval.faces import shown
 from pipeline.action_units import CANVAS
 from pipeline.errors import UserError
 from pipeline.files import whole
-from pipeline.geometry import invert
+from pipeline.geometry import invert, overlap
+from train.checkpoint import LABELS
 
 SAME = 0.3  # overlap (IoU) of two boxes that are one face
 FORGET = 15  # frames without a face after which its number is not used again
@@ -52,14 +53,6 @@ class Tracks:
                 given[place], self.next = self.next, self.next + 1
         self.known |= {given[place]: (frame, box) for place, box in enumerate(boxes)}
         return [given[place] for place in range(len(boxes))]
-
-
-def overlap(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    """Intersection over union of two boxes x0, y0, x1, y1."""
-    sides = np.maximum(np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2]), 0)
-    common = float(np.prod(sides))
-    union = sum(float(np.prod(box[2:] - box[:2])) for box in (first, second)) - common
-    return common / union if union > 0 else 0.0
 
 
 def explain(explainer: Explainer, path: Path, out: Path, *, batch: int) -> str:

@@ -75,8 +75,8 @@ def build(
     """Write the faces of one shard of an index; return how many have each status.
 
     `quality` is that of JPEG; None stores pixels as they are, in thirteen times the room. Pictures of more than
-    `max_megapixels` count as unreadable. Raises UserError on a value out of range, a damaged
-    index and a missing folder.
+    `max_megapixels` count as unreadable. Raises UserError on a value out of range, a damaged index
+    and a missing folder.
     """
     count = shard_count(index)
     _check(root, shard, count, size=size, quality=quality, mode=mode)

@@ -109,6 +109,14 @@ def transform_box(matrix: ArrayLike, box: ArrayLike) -> Points:
     return np.concatenate([centre - half, centre + half])
 
 
+def overlap(first: Points, second: Points) -> float:
+    """Intersection over union of two boxes; both edges belong to a box, as the published code counts."""
+    sides = np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2]) + 1
+    common = float(np.prod(np.maximum(sides, 0)))
+    areas = [float(np.prod(np.maximum(box[2:] - box[:2] + 1, 0))) for box in (first, second)]
+    return common / (sum(areas) - common) if common else 0.0
+
+
 def warp(image: Image, matrix: ArrayLike, size: int, *, antialias: bool = True) -> Image:
     """Draw the image through `matrix` (image to crop) on a black square of `size`, bilinear.
 

@@ -1,6 +1,7 @@
 """Fixtures that several concerns share: a small prepared dataset and the card of a small run."""
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -14,6 +15,7 @@ from pipeline import shards
 from pipeline.action_units import shapes
 from pipeline.expressions import Expression
 from train.config import Card
+from train.loop import train
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 CROP = 96
@@ -156,3 +158,52 @@ def make_card(prepared_folder: Path) -> Callable[..., Card]:
         return Card.model_validate(card)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder after the preparation of drawn faces, a short training and its predictions: generated/, data/, run/."""
+    from stages import STAGES, card, run
+
+    folder = tmp_path_factory.mktemp("trained")
+    card(folder)
+    for stage in STAGES[:8]:
+        code, said = run(stage, folder)
+        assert code == 0, said
+    return folder
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A headless Chromium; tests that need it skip where it is not installed."""
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    service = shutil.which("chromedriver")
+    if not (browser and service):
+        pytest.skip("needs Chromium and its driver (Debian: chromium-driver)")
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser
+    profile = tmp_path_factory.mktemp("profile")
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", f"--user-data-dir={profile}"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    found = webdriver.Chrome(options=options, service=Service(service))
+    yield found
+    found.quit()
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Room for the run that a module's tests compare with, made by the first that asks for it."""
+    return tmp_path_factory.mktemp("unbroken")
+
+
+@pytest.fixture
+def four_epochs(make_card: Callable[..., Card], unbroken: Path) -> tuple[Card, Path]:
+    """A card and the folder of its finished training."""
+    card = make_card(training__epochs=4, training__augmentation="published")
+    if not (unbroken / "checkpoint.safetensors").exists():
+        train(card, unbroken)
+    return card, unbroken

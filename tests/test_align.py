@@ -11,7 +11,7 @@ from pipeline import align, images, plugins, shards
 from pipeline.detectors import dataset as dataset_detector
 from pipeline.errors import UserError
 from pipeline.expressions import Expression
-from pipeline.geometry import TEMPLATE_112, face_box, five_points, rescale, similarity, template, transform
+from pipeline.geometry import TEMPLATE_112, face_box, five_points, overlap, rescale, similarity, template, transform
 from pipeline.types import Sample
 
 SIZE = 256
@@ -246,7 +246,6 @@ def known_box(faces: Path, name: str) -> np.ndarray:
 
 
 def test_overlap_by_hand() -> None:
-    overlap = plugins.load("pipeline.detectors", "dlib").overlap
     # Inclusive pixels: 10 x 10 and 10 x 10 with 5 x 5 in common.
     assert overlap(np.array([0, 0, 9, 9]), np.array([5, 5, 14, 14])) == pytest.approx(25 / 175)
     assert overlap(np.array([0, 0, 9, 9]), np.array([20, 0, 29, 9])) == 0

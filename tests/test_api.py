@@ -1,58 +1,109 @@
-"""The README's promise: the AU loss works on anybody's network, with a few lines around it."""
+"""What other people's code may use: the AU loss on anybody's network, and a checkpoint that explains."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
+import pytest
 import timm
 import torch
 import torchvision
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from pipeline.action_units import render
+from eval.api import attention, au_loss, load, render
+from pipeline import action_units, images
 from pipeline.expressions import Expression
 from tests.conftest import mean_face
-from train.losses import attention, au_loss, cosine, resize
-from train.method import Batch
+from train.losses import cosine, resize
 
-EXPRESSIONS = [Expression.HAPPINESS, Expression.NEUTRAL, Expression.FEAR, Expression.SADNESS]
+ROOT = Path(__file__).parents[1]
+NAMES = ["happiness", "neutral", "fear"]
 SIZE = 64
 
 
-def batch_of_one_user() -> Batch:
-    """Four noise images with the heatmaps of their expressions; Neutral has none."""
-    points = (mean_face() + 0.5) * SIZE / 224 - 0.5
-    drawn = [render(points, expression, SIZE) for expression in EXPRESSIONS]
-    empty = np.zeros((SIZE, SIZE), np.float32)
-    heatmaps = torch.from_numpy(np.stack([empty if heatmap is None else heatmap for heatmap in drawn]))
+def test_render_draws_what_the_paper_draws():
+    points = np.stack([mean_face(), mean_face(), np.full((68, 2), np.nan)])
+    maps, valid = render(points, NAMES, 224)
+    assert valid.tolist() == [True, False, False]
+    expected = action_units.render(mean_face(), Expression.HAPPINESS, 224, geometry="symmetric")
+    np.testing.assert_array_equal(maps[0].numpy(), expected)
+    assert not maps[1:].any()
+    again, _ = render(points, [int(Expression.parse(name)) for name in NAMES], 224)
+    assert torch.equal(maps, again)
+    with pytest.raises(ValueError, match="3 expressions need landmarks"):
+        render(points[:2], NAMES, 224)
+    with pytest.raises(ValueError, match="unknown expression 'joy'"):
+        render(points[:1], ["joy"], 224)
+    assert render(np.zeros((0, 68, 2)), [], 32)[0].shape == (0, 32, 32)
+
+
+def test_the_loss_by_hand():
+    """1 - <A, M> / (|A| |M|), over the valid faces; layers are added."""
+    chance = np.random.default_rng(0)
+    features, maps = chance.random((3, 4, 8, 8)), chance.random((3, 8, 8))
+    valid = torch.tensor([True, False, True])
+    terms = []
+    for face in (0, 2):
+        looked = features[face].mean(0).ravel()
+        terms.append(1 - looked @ maps[face].ravel() / np.linalg.norm(looked) / np.linalg.norm(maps[face]))
+    given = torch.from_numpy(features).float().requires_grad_()
+    heatmaps = torch.from_numpy(maps).float()
+    loss = au_loss(given, heatmaps, valid)
+    assert loss.item() == pytest.approx(np.mean(terms), rel=1e-5)
+    assert au_loss({1: given, 4: given}, heatmaps, valid).item() == pytest.approx(2 * np.mean(terms), rel=1e-5)
+    loss.backward()
+    assert given.grad[0].abs().sum() > 0
+    assert given.grad[1].abs().sum() == 0
+    np.testing.assert_allclose(attention(given.detach()), features.mean(1), rtol=1e-5)
+
+
+def test_a_checkpoint_explains_an_array(trained):
+    explainer = load(trained / "run" / "checkpoint.safetensors")
+    picture = images.read(next((trained / "generated").rglob("*_happiness_0.jpg")))
+    (face,) = explainer.explain(picture)
+    assert face.label in face.words[0]
+
+
+@pytest.mark.slow
+def test_the_example_runs_and_guidance_works():
+    call = [sys.executable, "-m", "docs.examples.own_network", "--steps", "40", "--people", "3"]
+    done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    plain, guided = map(float, re.findall(r"heatmap (\d\.\d+)", done.stdout))
+    assert guided > plain + 0.05, done.stdout
+
+
+def losses_of(network, features_of, steps):
+    """Losses of a network that learns the maps of four faces on noise, and how alike its attention is afterwards."""
+    names = ["happiness", "neutral", "fear", "sadness"]
+    heatmaps, valid = render(np.stack([(mean_face() + 0.5) * SIZE / 224 - 0.5] * 4), names, SIZE, geometry="published")
+    assert valid.tolist() == [True, False, True, True]
     images = torch.randn(4, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
-    return Batch(images, torch.eye(7)[EXPRESSIONS], heatmaps, torch.tensor([h is not None for h in drawn]))
-
-
-def losses_of(network: torch.nn.Module, features_of, steps: int) -> list[float]:
-    batch, optimiser = batch_of_one_user(), torch.optim.SGD(network.parameters(), lr=0.02, momentum=0.9)
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.02, momentum=0.9)
     values = []
     for _ in range(steps):
         optimiser.zero_grad()
-        loss = au_loss({5: features_of(batch.images)}, batch, layers=[5])
+        loss = au_loss(features_of(images), heatmaps, valid)
         loss.backward()
         optimiser.step()
         values.append(loss.item())
-    return values
+    with torch.no_grad():
+        maps = attention(features_of(images))
+    return values, cosine(maps, resize(heatmaps, maps.shape[-1]))[valid].mean().item()
 
 
 def test_a_torchvision_network_learns_where_to_look():
     torch.manual_seed(0)
     network = create_feature_extractor(torchvision.models.resnet18(), {"layer2": "last"})
-    values = losses_of(network, lambda images: network(images)["last"], steps=8)
+    values, alike = losses_of(network, lambda images: network(images)["last"], steps=8)
     assert values[-1] < 0.75 * values[0], values
-    batch = batch_of_one_user()
-    with torch.no_grad():
-        maps = attention(network(batch.images)["last"])
-    found = cosine(maps, resize(batch.heatmaps, maps.shape[-1]))[batch.valid]
-    assert batch.valid.tolist() == [True, False, True, True]
-    assert 1 - found.mean().item() < 0.75 * values[0]
+    assert 1 - alike < 0.75 * values[0]
 
 
 def test_a_timm_network_learns_where_to_look():
     torch.manual_seed(0)
     network = timm.create_model("resnet10t", features_only=True, out_indices=(2,))
-    values = losses_of(network, lambda images: network(images)[0], steps=8)
+    values, _ = losses_of(network, lambda images: network(images)[0], steps=8)
     assert values[-1] < 0.75 * values[0], values

@@ -5,13 +5,10 @@ import threading
 
 import numpy as np
 import pytest
-from explained import trained  # noqa: F401  (a fixture)
 from PIL import Image
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.ui import WebDriverWait
-from test_report_browser import driver  # noqa: F401
-from test_report_browser import pytestmark as needs_browser
 from werkzeug.serving import make_server
 
 from eval.app import server
@@ -21,12 +18,12 @@ WAIT = 60
 
 
 @pytest.fixture(scope="module")
-def app(trained):  # noqa: F811
+def app(trained):
     return server.make(Explainer(trained / "run" / "checkpoint.safetensors"), megabytes=1)
 
 
 @pytest.fixture(scope="module")
-def face(trained):  # noqa: F811
+def face(trained):
     """A picture of a test face."""
     return next((trained / "generated").rglob("p0003_happiness_0.jpg"))
 
@@ -91,7 +88,7 @@ def address(app):
 
 
 @pytest.fixture
-def opened(driver, address):  # noqa: F811
+def opened(driver, address):
     driver.get_log("performance")
     driver.get(address)
     return driver
@@ -109,9 +106,8 @@ def units(browser):
     return [row.text for row in browser.find_elements(By.CSS_SELECTOR, "#units tbody tr")]
 
 
+@pytest.mark.slow
 class TestBrowser:
-    pytestmark = needs_browser
-
     def test_upload_read_and_switch(self, opened, face):
         give(opened, face)
         until(opened, lambda page: page.find_element(By.ID, "result").is_displayed())

@@ -109,6 +109,12 @@ def test_plain_tensors_are_no_checkpoint(tmp_path):
         checkpoint.load(tmp_path / "plain.safetensors")
 
 
+def test_other_labels_are_refused_wherever_a_checkpoint_is_used(saved):
+    rewrite(saved[0], lambda meta, tensors: meta["labels"].reverse())
+    with pytest.raises(UserError, match=r"labels are sadness, disgust, .* expected neutral, happiness"):
+        checkpoint.load(saved[0])
+
+
 def test_a_network_that_does_not_fit_is_named_by_tensor(saved):
     path = saved[0]
     rewrite(path, lambda meta, tensors: tensors.pop("fc.bias"))

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from explained import trained  # noqa: F401  (a fixture)
 from PIL import Image
 from released import write_config, write_model
 
@@ -27,12 +26,12 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
-def explainer(trained):  # noqa: F811
+def explainer(trained):
     return Explainer(trained / "run" / "checkpoint.safetensors")
 
 
 @pytest.fixture(scope="module")
-def pictures(trained):  # noqa: F811
+def pictures(trained):
     """The test faces: path by id."""
     found = read_predictions(trained)
     return {name: next((trained / "generated").rglob(f"{name}.jpg")) for name in found.ids}
@@ -43,11 +42,11 @@ def read_predictions(folder):
     return read(path)
 
 
-def checkpoint_of(trained):  # noqa: F811
+def checkpoint_of(trained):
     return trained / "run" / "checkpoint.safetensors"
 
 
-def test_it_is_the_answer_of_the_evaluation(trained, explainer, pictures, monkeypatch):  # noqa: F811
+def test_it_is_the_answer_of_the_evaluation(trained, explainer, pictures, monkeypatch):
     """Crops of the evaluation went through JPEG once more, hence the tolerance."""
     monkeypatch.chdir(trained)
     predictions = read_predictions(trained)
@@ -124,7 +123,7 @@ def run(*arguments):
 
 
 @pytest.mark.slow
-def test_the_command_on_a_folder(trained, pictures, tmp_path):  # noqa: F811
+def test_the_command_on_a_folder(trained, pictures, tmp_path):
     folder = tmp_path / "in" / "deep <b>"
     folder.mkdir(parents=True)
     for number, path in enumerate(list(pictures.values())[:2]):
@@ -149,7 +148,7 @@ def test_the_command_on_a_folder(trained, pictures, tmp_path):  # noqa: F811
 
 
 @pytest.mark.slow
-def test_the_command_as_json_on_a_pattern(trained, pictures):  # noqa: F811
+def test_the_command_as_json_on_a_pattern(trained, pictures):
     folder = next(iter(pictures.values())).parent
     pattern = f"{folder}/{next(iter(pictures)).split('_')[0]}_*.jpg"
     done = run(pattern, "--checkpoint", checkpoint_of(trained), "--json")
@@ -163,7 +162,7 @@ def test_the_command_as_json_on_a_pattern(trained, pictures):  # noqa: F811
         assert f"`{key}`" in described, key
 
 
-def test_wrong_calls_are_one_line(trained, tmp_path):  # noqa: F811
+def test_wrong_calls_are_one_line(trained, tmp_path):
     with pytest.raises(UserError, match="nowhere is no image, folder, video or pattern"):
         command.items([str(tmp_path / "nowhere")])
     with pytest.raises(UserError, match="holds no images or videos"):
@@ -178,7 +177,7 @@ def test_wrong_calls_are_one_line(trained, tmp_path):  # noqa: F811
         command.explain([str(tmp_path / "film.mp4")], tmp_path / "film.mp4", None)
 
 
-def test_a_video_frame_by_frame(trained, pictures, tmp_path, capsys):  # noqa: F811
+def test_a_video_frame_by_frame(trained, pictures, tmp_path, capsys):
     """Two people side by side for ten frames; one leaves after six."""
     one, other = (cv2.resize(cv2.imread(str(path)), (160, 160)) for path in list(pictures.values())[:8:7])
     film = cv2.VideoWriter(str(tmp_path / "film.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 10, (320, 160))

@@ -8,7 +8,6 @@ import torch
 
 from eval import faithfulness as module
 from eval.faithfulness import Network, faithfulness, map_curves, map_scores, randomisation, region_scores
-from eval.predict import LABELS
 from eval.sampled import load, sample
 from pipeline.errors import UserError
 from tests.test_contract import FAMILY, MODES, RUNS, noisy
@@ -255,7 +254,3 @@ def test_what_cannot_be_measured_is_said(trained, tmp_path, monkeypatch):
     monkeypatch.setattr(Prepared, "heatmap", lambda self, row: None)
     with pytest.raises(UserError, match="no sampled test face has an AU heatmap"):
         faithfulness(path, tmp_path / "f.json", images=4)
-    loaded = checkpoint.load(path)
-    monkeypatch.setattr(module.checkpoint, "load", lambda path: SimpleNamespace(labels=LABELS[::-1], card=loaded.card))
-    with pytest.raises(UserError, match="labels are"):
-        faithfulness(path, tmp_path / "f.json")

@@ -10,12 +10,12 @@ import pytest
 
 from eval.means import read_means, write_means
 from eval.measure import MEASURES, measure
-from eval.predict import LABELS
 from eval.predictions import ORDERED, Predictions, read
 from eval.score import score, write_scores
 from pipeline.errors import UserError
 from pipeline.expressions import Expression
 from tests.constructed import Constructed
+from train.checkpoint import LABELS
 from train.config import Card, Heatmap
 
 MakeCard = Callable[..., Card]

@@ -9,8 +9,8 @@ import sys
 import pytest
 import torch
 import yaml
+from runs import ENVIRONMENT, ROOT
 from safetensors.torch import load_file
-from test_training import ENVIRONMENT, ROOT
 
 from pipeline.errors import UserError
 from train.processes import Processes

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
+from runs import assert_same_run, tensors
 
-from tests.test_training import assert_same_run, tensors
 from train.average import Average
 from train.config import Training
 from train.loop import Trainer, train

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 
 from eval.measure import measure
-from eval.predict import LABELS
 from eval.predictions import read
 from eval.score import score, write_scores
 from pipeline.errors import UserError
 from pipeline.expressions import SIX, Expression
 from tests.constructed import Constructed
+from train.checkpoint import LABELS
 from train.config import Card
 
 MakeCard = Callable[..., Card]

@@ -29,6 +29,7 @@ from train.machine import machine
 from train.method import Method, build
 from train.transforms import NORMALISATIONS
 
+LABELS = [expression.label for expression in Expression]  # in the order of the logits
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "opencv-python-headless")
 
 
@@ -44,7 +45,7 @@ class Loaded:
 
 
 def load(path: str | Path) -> Loaded:
-    """Load a checkpoint; raise UserError if the file is missing, damaged or does not fit the network of its card."""
+    """Load a checkpoint; UserError if it is missing, damaged, of other labels or not of its card's network."""
     path = Path(path)
     meta = read_meta(path)
     try:
@@ -54,6 +55,8 @@ def load(path: str | Path) -> Loaded:
         raise UserError(f"{path} is no checkpoint of this project: it does not hold {error}") from None
     except ValidationError as error:
         raise UserError(f"{path} was made by another version: {explain(error)}") from None
+    if labels != LABELS:
+        raise UserError(f"{path}: labels are {', '.join(labels)}; expected {', '.join(LABELS)}")
     method = build(card, initialise=False)
     tensors = load_file(path)
     check_tensors(tensors, method.state_dict(), path)
@@ -89,7 +92,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], card: Card, scores: Mapping
     meta = {
         **said,
         "card": card.model_dump(mode="json"),
-        "labels": [expression.label for expression in Expression],
+        "labels": LABELS,
         "preprocessing": _preprocessing(card, alignment),
         "scores": dict(scores),
         "versions": {"python": sys.version.split()[0], **{name: _version(name) for name in PACKAGES}},

@@ -1,6 +1,5 @@
 """Which device a training uses, one GPU for itself or the CPU, and in which precision it computes there."""
 
-import fcntl
 import os
 import platform
 import random
@@ -13,6 +12,7 @@ from pathlib import Path
 import torch
 
 from pipeline.errors import UserError
+from pipeline.files import lock
 
 PRECISION = {"off": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 FASTER = {"bf16": ("amx_bf16", "avx512_bf16"), "fp16": ("amx_fp16", "avx512_fp16")}  # of x86 processors
@@ -105,13 +105,8 @@ def _lock(folder: Path, name: str, *, wait: bool = True) -> int | None:
     folder.mkdir(exist_ok=True)
     _open_to_all(folder, 0o777)
     path = folder / f"{name.replace('/', '_')}.lock"
-    descriptor = os.open(path, os.O_RDONLY | os.O_CREAT, 0o666)
+    descriptor = lock(path, wait=wait)
     _open_to_all(path, 0o666)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
     return descriptor
 
 

@@ -43,8 +43,7 @@ def train(card: Card, out: Path, *, stop: Stop | None = None, save_minutes: floa
         devices = stack.enter_context(claim_several(processes.size)) if processes.first else []
         device = processes.told(devices)[processes.rank]
         prepared = Prepared(card.data.folder, card.heatmap)
-        done = waited and checkpoint.made_by(out / "checkpoint.safetensors", card, prepared)
-        if processes.told(done):
+        if processes.told(waited and checkpoint.made_by(out / "checkpoint.safetensors", card, prepared)):
             print(f"the other process has finished this run: {out}", flush=True)
             return
         trainer = Trainer(card, prepared, device, out / "state", processes=processes, stop=stop or Stop())
@@ -107,8 +106,8 @@ class Trainer:
 
     def progress(self, out: Path) -> Progress:
         """Make what shows this training to a person."""
-        steps = len(self.train_batches)
-        return Progress(self.card, steps, out, done=len(self.history), step=self.step, silent=not self.processes.first)
+        steps, silent = len(self.train_batches), not self.processes.first
+        return Progress(self.card, steps, out, done=len(self.history), step=self.step, silent=silent)
 
     def run(self, progress: Progress) -> None:
         """Train the epochs that are left; save the state after each, and whenever it is time."""

@@ -3,7 +3,6 @@
 Nothing here is an output of a Snakemake rule, because Snakemake deletes the outputs of a job that fails.
 """
 
-import fcntl
 import os
 import shutil
 import signal
@@ -15,7 +14,7 @@ from typing import Any, NoReturn
 
 import torch
 
-from pipeline.files import seal, sealed, set_aside, whole
+from pipeline.files import lock, seal, sealed, set_aside, whole
 
 LAST = "last.pt"
 PREVIOUS = "previous.pt"
@@ -96,13 +95,12 @@ def _lock(folder: Path) -> tuple[int, bool]:
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "lock"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        descriptor = lock(path)
+        if descriptor is None:
             waited = True
             print(f"another process trains in {folder.parent}; waiting for its end", flush=True)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            descriptor = lock(path, wait=True)
+        assert descriptor is not None
         if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
             return descriptor, waited
         os.close(descriptor)  # the other process finished and took the folder away

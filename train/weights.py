@@ -11,7 +11,6 @@ Files that are in the folder already are checked by the digits in their names, t
 
 import argparse
 import csv
-import hashlib
 import re
 import shutil
 import urllib.error
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.errors import UserError, run
-from pipeline.files import whole
+from pipeline.files import digest, whole
 from pipeline.plugins import suggestion
 from train.config import known_weights
 
@@ -75,12 +74,10 @@ def fetch(needs: Iterable[str], folder: Path) -> None:
     ]
     if failed:
         raise UserError(f"weights could not be downloaded; put these files in place by hand: {'; '.join(failed)}")
-    rows = [(item.need, item.name, _sha256(folder / item.name), item.url) for item in map(find, needs)]
-    for _, name, digest, _ in rows:
-        if not digest.startswith(_stated(name)):
-            raise UserError(
-                f"{folder / name} is damaged: its SHA-256 begins with {digest[:8]}; delete it and try again"
-            )
+    rows = [(item.need, item.name, digest(folder / item.name), item.url) for item in map(find, needs)]
+    for _, name, found, _ in rows:
+        if not found.startswith(_stated(name)):
+            raise UserError(f"{folder / name} is damaged: its SHA-256 begins with {found[:8]}; delete it and try again")
     with whole(folder / MANIFEST) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([("need", "file", "sha256", "url"), *rows])
 
@@ -92,7 +89,7 @@ def _get(weights: Weights, folder: Path) -> str:
     stated, cached = _stated(weights.name), Path(get_dir(), "checkpoints", weights.name)
     try:
         with whole(folder / weights.name) as temporary:
-            if stated and cached.is_file() and _sha256(cached).startswith(stated):
+            if stated and cached.is_file() and digest(cached).startswith(stated):
                 print(f"copying {cached}", flush=True)
                 shutil.copyfile(cached, temporary)
             else:
@@ -144,11 +141,6 @@ class _UpToTheHash(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *answer: Any) -> Any:
         *_, headers, _ = answer
         return None if HASH in headers else super().redirect_request(*answer)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def main() -> None:

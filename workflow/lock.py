@@ -1,10 +1,11 @@
 """One workflow at a time writes to a results folder."""
 
-import fcntl
 import hashlib
 import os
 import sys
 from pathlib import Path
+
+from pipeline.files import lock
 
 
 def hold(results: Path) -> None:
@@ -15,11 +16,7 @@ def hold(results: Path) -> None:
     name = hashlib.sha256(str(results.resolve()).encode()).hexdigest()[:16]
     path = Path(".snakemake", f"{name}.lock")
     path.parent.mkdir(exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        other = os.read(descriptor, 20).decode() or "?"
+    if lock(path) is None:
+        other = path.read_text() or "?"
         sys.exit(f"error: another snakemake (process {other}) works on {results}; wait for its end, or end it")
-    os.truncate(descriptor, 0)
-    os.write(descriptor, str(os.getpid()).encode())  # and stays open until the process ends
+    path.write_text(str(os.getpid()))

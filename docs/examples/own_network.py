@@ -15,7 +15,7 @@ import timm
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from eval.library import attention, au_loss, render
+from eval.api import attention, au_loss, render
 from pipeline.geometry import rescale
 from pipeline.sources import synthetic
 from pipeline.sources.synthetic.generate import generate

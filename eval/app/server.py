@@ -14,8 +14,8 @@ from PIL import Image
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from eval.drawing.style import MAP
-from eval.explained import shown
 from eval.explainer import Explainer, Explanation
+from eval.faces import shown
 from eval.reading import au_table, ellipses
 from pipeline import images
 from pipeline.action_units import geometry_table

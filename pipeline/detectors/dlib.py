@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import UserError
-from pipeline.geometry import Image, Points, five_points, invert, rescale, transform, transform_box, warp
+from pipeline.geometry import Image, Points, five_points, invert, overlap, rescale, transform, transform_box, warp
 from pipeline.types import Detection, Sample
 
 WEIGHTS = "shape_predictor_68_face_landmarks.dat"
@@ -129,14 +129,6 @@ def predict(image: Image, box: Points) -> Points:
     left, top, right, bottom = np.rint(transform_box(matrix, box)).astype(int).tolist()
     shape = _predictor()(warp(image, matrix, window), dlib.rectangle(left, top, right, bottom))
     return transform(invert(matrix), [(part.x, part.y) for part in shape.parts()])
-
-
-def overlap(first: Points, second: Points) -> float:
-    """Intersection over union of two boxes; both edges belong to a box, as the published code counts."""
-    sides = np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2]) + 1
-    common = float(np.prod(np.maximum(sides, 0)))
-    areas = [float(np.prod(np.maximum(box[2:] - box[:2] + 1, 0))) for box in (first, second)]
-    return common / (sum(areas) - common) if common else 0.0
 
 
 def _fits(face: Candidate, known: NDArray[np.float64] | None, image: Image, step: Step) -> bool:

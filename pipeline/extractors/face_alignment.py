@@ -6,7 +6,6 @@ sees the box as it was trained to, and each landmark is the peak of a 64x64 map,
 higher neighbour.
 """
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.detectors.dlib import redetect
 from pipeline.errors import UserError
+from pipeline.files import digest
 from pipeline.geometry import Points, face_box, invert, rescale, transform, warp
 from pipeline.types import Faces, Landmarks
 
@@ -146,8 +146,7 @@ def _batch_size(text: str) -> int | None:
 def _check(path: Path) -> None:
     """Compare the file with the digits in its name: truncated downloads are common."""
     wanted = FILE.partition("-")[2].partition(".")[0]
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = digest(path)
     if not found.startswith(wanted):
         raise UserError(
             f"{path} is damaged: its SHA-256 is {found[:10]}..., not {wanted}...; fetch it again from {URL}"

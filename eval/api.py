@@ -1,6 +1,6 @@
 """What other people's code may use of this project, without its trainer.
 
-    from eval.library import attention, au_loss, load, render
+    from eval.api import attention, au_loss, load, render
 
 The paper's term fits any network with feature maps: draw the AU heatmaps of the training faces once from 68 landmarks
 and labels (`render`), and add `weight * au_loss(features, heatmaps, valid)` to the loss. `load` gives a trained
