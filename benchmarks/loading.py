@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from au_guidance.expressions import Expression
+from au_guidance.heatmap import draw
 from benchmarks.faces import Prepared
 from benchmarks.published_way import PublishedWay, full_size_map
 from benchmarks.timing import Row, interleaved, row
 from pipeline import images, shards
-from pipeline.action_units import draw
-from pipeline.expressions import Expression
 from pipeline.geometry import rescale
 from train import data
 from train.batches import TrainingBatches

@@ -17,9 +17,9 @@ from torch.utils.data import Dataset
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
-from pipeline.action_units import geometry_table, shapes
-from pipeline.expressions import Expression, codebook
-from pipeline.raster import BACKGROUND, GRID
+from au_guidance.expressions import Expression, codebook
+from au_guidance.heatmap import geometry_table, shapes
+from au_guidance.raster import BACKGROUND, GRID
 
 SIZE = 224
 

@@ -7,13 +7,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 
+from au_guidance.loss import au_loss
 from benchmarks.faces import Prepared
 from benchmarks.loading import card
 from benchmarks.timing import Row, interleaved, row
 from train import data
 from train.config import Card, Heatmap
 from train.loop import Trainer
-from train.losses import au_loss
 from train.method import Batch
 from train.progress import Progress
 
@@ -81,7 +81,7 @@ def _loss_alone(name: str, trainer: Trainer, batch: Batch, step: float, repeats:
     with torch.no_grad(), torch.autocast(batch.images.device.type, torch.bfloat16):
         features = trainer.method(batch.images, batch.target).features[layer]
     features = features.detach().requires_grad_()
-    works = {"loss": lambda: au_loss({layer: features}, batch, [layer]).backward()}
+    works = {"loss": lambda: au_loss({layer: features}, batch.heatmaps, batch.valid, layers=[layer]).backward()}
     seconds = interleaved(works, repeats, batch.images.device)["loss"]
     yield row(STAGE, f"{name}, AU loss alone against a step", 100 * seconds / step, "%", "<= 2")
 

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from au_guidance.expressions import SIX
 from eval import layout
 from eval.files import beside
 from eval.kinds import MAPS
@@ -25,7 +26,6 @@ from eval.pairs import Judged, Pair, check, judge, pairs
 from eval.results import Run, add_selection, selected
 from eval.statistics import Interval, holm, mean, paired_differences, paired_permutations
 from pipeline.errors import UserError, run
-from pipeline.expressions import SIX
 from pipeline.files import write_text
 
 MEAN = "mean"

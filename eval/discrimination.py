@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from au_guidance.expressions import Expression
 from eval.predictions import ORDERED, Predictions
-from pipeline.expressions import Expression
 
 OTHERS = 20  # faces of the same expression that a face is compared with, at most
 NOTHING = -1  # what a map of zeros retrieves

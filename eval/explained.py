@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from au_guidance.expressions import Expression, codebook
+from au_guidance.heatmap import CANVAS
 from eval.drawing.style import FAINT, INK, MAP
 from eval.explainer import Explanation
 from eval.faces import overlay, shown
 from eval.reading import ON, ellipses
-from pipeline.action_units import CANVAS
-from pipeline.expressions import Expression, codebook
 from pipeline.files import whole, write_text
 from train.config import Heatmap
 

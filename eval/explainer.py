@@ -15,19 +15,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from au_guidance.expressions import Expression
+from au_guidance.heatmap import CANVAS, shapes
+from au_guidance.loss import attention
 from eval import metrics, reading
 from eval.faces import on_canvas
 from eval.reading import Reading
 from pipeline import plugins
-from pipeline.action_units import CANVAS, shapes
 from pipeline.align import Crop, align
 from pipeline.errors import UserError
-from pipeline.expressions import Expression
 from pipeline.geometry import complete, rescale
 from pipeline.types import Detection, Faces, Sample
 from train import checkpoint
 from train.checkpoint import LABELS
-from train.losses import attention
 from train.method import Output
 from train.transforms import normalise, resize, unit
 

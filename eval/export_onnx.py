@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from au_guidance.loss import attention
 from pipeline.errors import UserError
 from pipeline.files import whole
 from train.checkpoint import Loaded
-from train.losses import attention
 from train.method import Method
 from train.transforms import normalise
 

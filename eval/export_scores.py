@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from au_guidance.expressions import SIX, Expression
 from eval.measure import CAM
 from eval.results import read_json
 from eval.statistics import Interval, mean_interval
 from pipeline.errors import UserError
-from pipeline.expressions import SIX, Expression
 from pipeline.files import digest
 
 NEEDED = {"checkpoint", "images", "images_with_map", "accuracy", "balanced_accuracy", "macro_f1", "cam_cosine",

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from au_guidance.expressions import Expression
+from au_guidance.heatmap import CANVAS
+from au_guidance.loss import cosine
 from eval import metrics
 from eval.predictions import Predictions, read
 from pipeline import shards
-from pipeline.action_units import CANVAS
 from pipeline.errors import UserError
-from pipeline.expressions import Expression
-from train.losses import cosine
 
 Image = NDArray[np.uint8]
 Map = NDArray[np.float32]

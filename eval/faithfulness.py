@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from au_guidance.loss import resize
 from eval import removal
 from eval.network import Network
 from eval.perturbation import relevance_order
@@ -34,7 +35,6 @@ from pipeline.errors import UserError, run
 from pipeline.files import digest, write_text
 from train import checkpoint
 from train.device import claim
-from train.losses import resize
 
 REGIONS = ("full", "au_kept", "au_removed", "random_kept", "random_removed")
 PLACES = 3  # random places of a face's AU region

@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from au_guidance.heatmap import CANVAS
+from au_guidance.loss import resize
 from eval.discrimination import unit
 from eval.means import Means
 from eval.predictions import ORDERED
-from pipeline.action_units import CANVAS
-from train.losses import resize
 
 SPREAD = CANVAS / 4  # standard deviation of the centred Gaussian, pixels: the best of those tried on real faces
 

@@ -17,10 +17,10 @@ from typing import Any
 import cv2
 import numpy as np
 
+from au_guidance.expressions import Expression
 from eval.drawing.style import MAP
 from eval.faces import SIDES, Face, Image, Twins, overlay, twins
 from pipeline.errors import UserError, run
-from pipeline.expressions import Expression
 
 QUALITY = 85
 

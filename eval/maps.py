@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from au_guidance.expressions import SIX
+from au_guidance.heatmap import CANVAS
 from eval import metrics, pictures
 from eval.files import beside
 from eval.layout import guidance_name, method_name
 from eval.predictions import Predictions, read
-from pipeline.action_units import CANVAS
 from pipeline.errors import UserError, run
-from pipeline.expressions import SIX
 from pipeline.files import whole
 
 BATCH = 64

@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from au_guidance.expressions import Expression
+from au_guidance.heatmap import CANVAS, draw
 from eval.predictions import ORDERED
 from pipeline import shards
-from pipeline.action_units import CANVAS, draw
 from pipeline.errors import UserError, run
-from pipeline.expressions import Expression
 from pipeline.files import whole
 from pipeline.geometry import rescale
 from train.config import Heatmap
@@ -157,8 +157,8 @@ def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Average the AU heatmaps of a dataset's training faces.")
     parser.add_argument("folder", type=Path, help="prepared dataset, with faces/, landmarks/ and heatmaps/ shards")
-    parser.add_argument("--codebook", required=True, help="expression -> AUs, a file in pipeline/codebooks")
-    parser.add_argument("--geometry", required=True, help="AU -> shapes, a file in pipeline/geometries")
+    parser.add_argument("--codebook", required=True, help="expression -> AUs, a file in au_guidance/codebooks")
+    parser.add_argument("--geometry", required=True, help="AU -> shapes, a file in au_guidance/geometries")
     parser.add_argument("--seed", type=int, default=0, help="draws the faces where there are more than 1,000")
     parser.add_argument("--out", type=Path, required=True, help="means.npz to write")
     arguments = parser.parse_args()

@@ -9,13 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from au_guidance.heatmap import CANVAS
 from eval import discrimination, metrics
 from eval.discrimination import Gallery, unit
 from eval.floors import Painted, through_grid
 from eval.localisation import localisation
 from eval.means import Means
 from eval.predictions import ORDERED, Predictions
-from pipeline.action_units import CANVAS
 from pipeline.errors import UserError
 from pipeline.types import ACTIVE_AUS
 

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.expressions import SIX, Expression
-from train.losses import cosine, resize
+from au_guidance.expressions import SIX, Expression
+from au_guidance.loss import cosine, resize
 
 CLASSES = len(Expression)
 

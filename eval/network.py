@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
+from au_guidance.loss import attention
 from pipeline.errors import UserError
 from train.checkpoint import Loaded
 from train.device import autocast
-from train.losses import attention
 from train.transforms import normalise
 
 

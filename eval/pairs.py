@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from au_guidance.expressions import Expression
 from eval import layout
 from eval.kinds import MAPS
 from eval.results import OWN, Run
 from pipeline.errors import UserError
-from pipeline.expressions import Expression
 
 SAME = ("backbone", "image_size", "resize", "codebook", "geometry")  # of two runs that are compared
 

@@ -10,11 +10,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from au_guidance.expressions import SIX
+from au_guidance.heatmap import CANVAS
+from au_guidance.raster import GRID
 from eval.drawing import style as house
-from pipeline.action_units import CANVAS
-from pipeline.expressions import SIX
 from pipeline.geometry import template
-from pipeline.raster import GRID
 
 COLOURS = house.MAP
 NOTE = (

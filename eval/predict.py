@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from au_guidance.loss import attention
 from eval import metrics
 from pipeline import shards
 from pipeline.errors import UserError, run
@@ -30,7 +31,6 @@ from train.config import SUFFIXES, Card, read_card
 from train.data import Prepared, Rows, part_rows
 from train.device import claim
 from train.faces import Faces
-from train.losses import attention
 from train.method import Method, build
 from train.transforms import normalise, unit
 

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from au_guidance.expressions import SIX, Expression
+from au_guidance.heatmap import CANVAS, Heatmap, draw, draw_units
 from pipeline import shards
-from pipeline.action_units import CANVAS, Heatmap, draw, draw_units
 from pipeline.errors import UserError
-from pipeline.expressions import SIX, Expression
 from pipeline.types import ACTIVE_AUS
 from train.config import Card, explain
 from train.data import described

@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from au_guidance.tables import suggestion
 from pipeline.errors import UserError
-from pipeline.plugins import suggestion
 from train.config import Card, check_model, explain
 
 DATASETS = {"RAF-DB": "rafdb", "AffectNet": "affectnet"}

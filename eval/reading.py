@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from au_guidance.expressions import AU_NAMES, Expression, codebook
+from au_guidance.heatmap import CANVAS, draw, geometry_table
 from eval.discrimination import NOTHING, best_match, class_cosines, unit
 from eval.predictions import ORDERED
-from pipeline.action_units import CANVAS, draw, geometry_table
-from pipeline.expressions import AU_NAMES, Expression, codebook
 from train.config import Heatmap
 
 ON = 1.3  # lift from which a map is said to lie on a region; ours
@@ -74,7 +74,7 @@ class Reading:
 def read(values: Map, expression: Expression, shapes: NDArray[Any], points: NDArray[Any], heatmap: Heatmap) -> Reading:
     """Read a map (224, 224) without negative values on a face with AU `shapes` (s, 5) and landmarks (68, 2) there.
 
-    `heatmap` names codebook and geometry. Raises UserError as `pipeline.action_units.draw` does.
+    `heatmap` names codebook and geometry. Raises UserError as `au_guidance.heatmap.draw` does.
     """
     aus = codebook(heatmap.codebook)[expression]
     regions = sorted(_regions(values, aus, shapes, heatmap.geometry), key=lambda region: -region.lift)

@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from au_guidance.loss import resize
 from pipeline.errors import UserError
 from train.config import Card
 from train.data import Prepared, part_rows
-from train.losses import resize
 from train.transforms import evaluation
 
 

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from au_guidance.expressions import Expression
 from eval import discrimination, floors, metrics
 from eval.calibration import calibration, confidences
 from eval.groups import groups
@@ -28,7 +29,6 @@ from eval.means import Means, read_means
 from eval.measure import CAM, FLOOR, MEASURES, Measured, attention_name, measure
 from eval.predictions import ORDERED, Predictions, read
 from pipeline.errors import run
-from pipeline.expressions import Expression
 from pipeline.files import write_text
 from train.config import Card
 

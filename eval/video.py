@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from au_guidance.heatmap import CANVAS
 from eval.drawing.style import MAP
 from eval.explainer import Explainer, Explanation
 from eval.faces import shown
-from pipeline.action_units import CANVAS
 from pipeline.errors import UserError
 from pipeline.files import whole
 from pipeline.geometry import invert, overlap

@@ -7,6 +7,8 @@ import signal
 import sys
 from collections.abc import Callable
 
+from au_guidance.tables import TableError
+
 # What a disk or its owner can refuse; libraries wrap these in errors of their own.
 REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 END_WITH_PARENT = "END_WITH_PARENT"
@@ -37,7 +39,7 @@ def run(main: Callable[[], None]) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     try:
         main()
-    except UserError as error:
+    except (UserError, TableError) as error:
         sys.exit(f"error: {error}")
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

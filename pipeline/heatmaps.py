@@ -1,7 +1,7 @@
 """Landmarks in, AU shapes out: the small form in which every heatmap of a face is stored.
 
 A row holds the ellipses of all AUs on the 224-px canvas (under 1 kB per face, any expression, any codebook);
-`pipeline.action_units.draw` turns it into the map that `render` gives for the same landmarks.
+`au_guidance.heatmap.draw` turns it into the map that `render` gives for the same landmarks.
 """
 
 import argparse
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from au_guidance.heatmap import CANVAS, shapes
 from pipeline import shards
-from pipeline.action_units import CANVAS, shapes
 from pipeline.errors import run
 from pipeline.geometry import rescale
 
@@ -30,7 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("landmarks", type=Path, help="landmark shard, landmarks/<k>.h5")
     parser.add_argument("--out", type=Path, required=True, help="heatmap shard to write, heatmaps/<k>.h5")
-    parser.add_argument("--geometry", default="published", help="a file in pipeline/geometries")
+    parser.add_argument("--geometry", default="published", help="a file in au_guidance/geometries")
     arguments = parser.parse_args()
     build(arguments.landmarks, arguments.out, arguments.geometry)
 

@@ -19,9 +19,9 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from au_guidance.expressions import Expression
 from pipeline import plugins
 from pipeline.errors import UserError, run
-from pipeline.expressions import Expression
 from pipeline.files import whole
 from pipeline.types import Count, Sample
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pandas
 
+from au_guidance.expressions import Expression
 from pipeline import plugins, shards
 from pipeline.errors import UserError, run
-from pipeline.expressions import Expression
 from pipeline.files import write_text
 from pipeline.geometry import complete
 from pipeline.index import SPLITS, counts, differences

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.expressions import Expression
+from au_guidance.expressions import Expression
 
 ACTIVE_AUS = "active_aus"  # the attribute of the AUs that a face truly shows, numbers such as "6;12"
 

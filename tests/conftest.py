@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
+from au_guidance.expressions import Expression
+from au_guidance.heatmap import shapes
 from pipeline import shards
-from pipeline.action_units import shapes
-from pipeline.expressions import Expression
 from train.config import Card
 from train.loop import train
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from au_guidance.expressions import Expression
 from pipeline import shards
-from pipeline.expressions import Expression
 from train.config import Card
 from train.data import Prepared
 

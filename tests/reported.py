@@ -11,7 +11,7 @@ import scored
 import torch
 from PIL import Image
 
-from pipeline.expressions import SIX, Expression
+from au_guidance.expressions import SIX, Expression
 from train import sealed
 
 EVIL = "<script>alert(1)</script>"  # a name that must stay a name

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from au_guidance.expressions import SIX, Expression
 from eval.kinds import DISCRIMINATION, FLOORS, LOCALISATION
-from pipeline.expressions import SIX, Expression
 
 FLOOR = {"uniform": 0.44, "class_agnostic": 0.76, "class_mean": 0.97, "untrained": None}
 

@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.action_units import draw, draw_units, geometry_table, render, shapes
-from pipeline.errors import UserError
-from pipeline.expressions import SIX, Expression, codebook
+from au_guidance.expressions import SIX, Expression, codebook
+from au_guidance.heatmap import draw, draw_units, geometry_table, render, shapes
+from au_guidance.raster import GRID, raster_published
+from au_guidance.tables import TableError
 from pipeline.geometry import MIRROR_68, rescale
-from pipeline.raster import GRID, raster_published
 
 GOLDEN = Path(__file__).parent / "golden" / "au_maps.npz"
 ORACLE = Path(__file__).parents[2] / "shared" / "oracle" / "au_maps.npz"
@@ -89,7 +89,7 @@ def test_any_set_of_aus_can_be_drawn(golden):
     assert (both[left > 0.9] > 0.5).all()
     assert (both[left == 0] > 0.5).any()
     assert draw_units(stored, ()) is None
-    with pytest.raises(UserError, match="draws no AU99"):
+    with pytest.raises(TableError, match="draws no AU99"):
         draw_units(stored, (12, 99))
 
 
@@ -157,7 +157,7 @@ def test_codebooks():
 
 
 def test_an_unknown_codebook_is_named():
-    with pytest.raises(UserError, match=r"no codebook 'paper_cod' \(did you mean 'paper_code'\?\).*emfacs"):
+    with pytest.raises(TableError, match=r"no codebook 'paper_cod' \(did you mean 'paper_code'\?\).*emfacs"):
         codebook("paper_cod")
 
 
@@ -186,7 +186,7 @@ def test_drawing_only_where_shapes_are_equals_drawing_everything(golden, geometr
     rng = np.random.default_rng(0)
     faces = [*golden["landmarks"][:3] * 224 / 256, rng.uniform(-100, 300, (68, 2)), rng.uniform(-3e4, 4e4, (68, 2))]
     parts = [render(points, expression, 224, geometry=geometry) for points in faces for expression in SIX]
-    monkeypatch.setattr("pipeline.action_units.touched", lambda ellipses, size: (slice(0, GRID), slice(0, GRID)))
+    monkeypatch.setattr("au_guidance.heatmap.touched", lambda ellipses, size: (slice(0, GRID), slice(0, GRID)))
     wholes = [render(points, expression, 224, geometry=geometry) for points in faces for expression in SIX]
     for part, whole in zip(parts, wholes, strict=True):
         assert (part is None) == (whole is None)

@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
+from au_guidance.expressions import Expression
 from pipeline import align, images, plugins, shards
 from pipeline.detectors import dataset as dataset_detector
 from pipeline.errors import UserError
-from pipeline.expressions import Expression
 from pipeline.geometry import TEMPLATE_112, face_box, five_points, overlap, rescale, similarity, template, transform
 from pipeline.types import Sample
 

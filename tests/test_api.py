@@ -12,11 +12,10 @@ import torch
 import torchvision
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from eval.api import attention, au_loss, load, render
-from pipeline import action_units, images
-from pipeline.expressions import Expression
+from au_guidance import Expression, attention, au_loss, cosine, render, render_batch, resize
+from eval.api import load
+from pipeline import images
 from tests.conftest import mean_face
-from train.losses import cosine, resize
 
 ROOT = Path(__file__).parents[1]
 NAMES = ["happiness", "neutral", "fear"]
@@ -25,18 +24,18 @@ SIZE = 64
 
 def test_render_draws_what_the_paper_draws():
     points = np.stack([mean_face(), mean_face(), np.full((68, 2), np.nan)])
-    maps, valid = render(points, NAMES, 224)
+    maps, valid = render_batch(points, NAMES, 224, geometry="symmetric")
     assert valid.tolist() == [True, False, False]
-    expected = action_units.render(mean_face(), Expression.HAPPINESS, 224, geometry="symmetric")
-    np.testing.assert_array_equal(maps[0].numpy(), expected)
+    expected = render(mean_face(), Expression.HAPPINESS, 224, geometry="symmetric")
+    np.testing.assert_array_equal(maps[0], expected)
     assert not maps[1:].any()
-    again, _ = render(points, [int(Expression.parse(name)) for name in NAMES], 224)
-    assert torch.equal(maps, again)
+    again, _ = render_batch(points, [int(Expression.parse(name)) for name in NAMES], 224, geometry="symmetric")
+    np.testing.assert_array_equal(maps, again)
     with pytest.raises(ValueError, match="3 expressions need landmarks"):
-        render(points[:2], NAMES, 224)
+        render_batch(points[:2], NAMES, 224)
     with pytest.raises(ValueError, match="unknown expression 'joy'"):
-        render(points[:1], ["joy"], 224)
-    assert render(np.zeros((0, 68, 2)), [], 32)[0].shape == (0, 32, 32)
+        render_batch(points[:1], ["joy"], 224)
+    assert render_batch(np.zeros((0, 68, 2)), [], 32)[0].shape == (0, 32, 32)
 
 
 def test_the_loss_by_hand():
@@ -78,7 +77,8 @@ def test_the_example_runs_and_guidance_works():
 def losses_of(network, features_of, steps):
     """Losses of a network that learns the maps of four faces on noise, and how alike its attention is afterwards."""
     names = ["happiness", "neutral", "fear", "sadness"]
-    heatmaps, valid = render(np.stack([(mean_face() + 0.5) * SIZE / 224 - 0.5] * 4), names, SIZE, geometry="published")
+    points = np.stack([(mean_face() + 0.5) * SIZE / 224 - 0.5] * 4)
+    heatmaps, valid = map(torch.from_numpy, render_batch(points, names, SIZE))
     assert valid.tolist() == [True, False, True, True]
     images = torch.randn(4, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     optimiser = torch.optim.SGD(network.parameters(), lr=0.02, momentum=0.9)

@@ -17,7 +17,7 @@ from stages import STAGES, Stage, run
 from pipeline import shards
 from pipeline.sources import rafdb
 
-LIST = f"RAF/basic/{rafdb.LABELS.as_posix()}"
+LIST = f"RAF/basic/{rafdb.LABEL_LIST.as_posix()}"
 IMAGES = "RAF/basic/Image/original"
 BOXES, MANUAL = "RAF/basic/Annotation/boundingbox", "RAF/basic/Annotation/manual"
 NAMES = [f"train_{number:05d}" for number in range(1, 5)] + ["test_0001", "test_0002"]

@@ -8,14 +8,14 @@ import pytest
 import torch
 import yaml
 
+from au_guidance.expressions import Expression
+from au_guidance.heatmap import render
 from benchmarks import __main__ as command
 from benchmarks import loading
 from benchmarks.published_way import PublishedWay, full_size_map
 from benchmarks.timing import interleaved, row
 from pipeline import images
-from pipeline.action_units import render
 from pipeline.errors import UserError
-from pipeline.expressions import Expression
 from tests.conftest import mean_face
 from workflow.config import parse
 from workflow.cost import estimate

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from au_guidance.expressions import SIX, Expression
 from eval import compare, summary
 from eval.pairs import judge, pairs
 from eval.results import gather
 from pipeline.errors import UserError, run
-from pipeline.expressions import SIX, Expression
 from tests.scored import grid, images, maps, scores
 from tests.test_tables import rows_of
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from au_guidance.loss import attention, au_loss
 from pipeline.plugins import names
 from train import checkpoint
 from train.data import Prepared
-from train.losses import attention, au_loss
 from train.method import Batch, build
 from train.options import method_options
 
@@ -67,7 +67,9 @@ def noisy(method):
 
 def loss(method, batch, card):
     output = method(batch.images, batch.target)
-    return method.classification_loss(output, batch.target) + au_loss(output.features, batch, card.guidance.layers)
+    return method.classification_loss(output, batch.target) + au_loss(
+        output.features, batch.heatmaps, batch.valid, layers=card.guidance.layers
+    )
 
 
 @pytest.mark.parametrize(("name", "mode"), RUNS)
@@ -88,7 +90,9 @@ class TestContract:
         values = []
         for _ in range(12):
             optimiser.zero_grad()
-            value = au_loss(method(batch.images, batch.target).features, batch, card.guidance.layers)
+            value = au_loss(
+                method(batch.images, batch.target).features, batch.heatmaps, batch.valid, layers=card.guidance.layers
+            )
             value.backward()
             optimiser.step()
             values.append(value.item())
@@ -142,7 +146,7 @@ class TestContract:
         with torch.autocast("cpu", torch.bfloat16):
             output = method(batch.images, batch.target)
             value = method.classification_loss(output, batch.target)
-        (value + au_loss(output.features, batch, card.guidance.layers)).backward()
+        (value + au_loss(output.features, batch.heatmaps, batch.valid, layers=card.guidance.layers)).backward()
         assert all(torch.isfinite(parameter.grad).all() for parameter in method.parameters())
 
     def test_head_is_a_part_without_repeats(self, name, mode, run):

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from au_guidance.expressions import SIX, Expression
+from au_guidance.heatmap import render
 from pipeline import shards
-from pipeline.action_units import render
 from pipeline.errors import UserError
-from pipeline.expressions import SIX, Expression
 from tests.conftest import CROP, mean_face
 from train.batches import TrainingBatches
 from train.config import Card, Guidance, Heatmap

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from au_guidance.expressions import Expression
+from au_guidance.heatmap import render
 from pipeline import shards
-from pipeline.action_units import render
 from pipeline.errors import UserError
-from pipeline.expressions import Expression
 from tests.conftest import CROP
 from train.config import Heatmap
 from train.data import Prepared, held_out, part_rows

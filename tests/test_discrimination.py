@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 
+from au_guidance.expressions import Expression
 from eval import discrimination
 from eval.discrimination import NOTHING, Gallery, best_match, class_cosines, own_minus_other, retrieval, unit
 from eval.predictions import ORDERED, read
-from pipeline.expressions import Expression
 from tests.constructed import Constructed
 from train.config import Card
 

@@ -11,15 +11,17 @@ import torch
 import yaml
 from pages import PAGES, ROOT, blocks, folded, page, rows
 
+from au_guidance.expressions import Expression
+from au_guidance.heatmap import geometry_table
 from eval.floors import FLOORS
 from eval.kinds import HEADINGS, KINDS
 from eval.localisation import localisation
 from eval.removal import FRACTIONS
-from pipeline.action_units import geometry_table
-from pipeline.expressions import AFFECTNET, RAFDB, Expression
+from pipeline.sources._affectnet_labels import EXPRESSIONS as AFFECTNET
 from pipeline.sources._affectnet_labels import OTHERS
 from pipeline.sources.affectnet import EXPECTED as AFFECTNET_COUNTS
 from pipeline.sources.rafdb import EXPECTED as RAFDB_COUNTS
+from pipeline.sources.rafdb import EXPRESSIONS as RAFDB
 from pipeline.status import FACES, LANDMARKS
 from workflow.config import parse
 from workflow.schema import keys

@@ -17,7 +17,8 @@ def requirements(lines):
 
 @pytest.fixture(scope="module")
 def declared():
-    return requirements(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"])
+    content = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    return requirements([*content["project"]["dependencies"], *content["dependency-groups"]["workflow"]])
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +32,8 @@ def test_environment_yml_names_the_same(declared):
 
 
 def test_the_lock_is_of_these_requirements(declared, lock):
-    project = next(package for package in lock if package["name"] == "au-guided-fer")
-    wanted = project["metadata"]["requires-dist"]
+    project = next(package for package in lock if package["name"] == "au-guidance")
+    wanted = [*project["metadata"]["requires-dist"], *project["metadata"]["requires-dev"]["workflow"]]
     assert requirements(f"{one['name']}{one.get('specifier', '')}" for one in wanted) == declared
 
 

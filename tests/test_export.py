@@ -14,6 +14,7 @@ import yaml
 from sklearn.metrics import f1_score
 from torch import nn
 
+from au_guidance.loss import attention
 from eval import export_onnx
 from eval.export import CONFIG, MODEL, README, export, load_hub, main, public
 from eval.export_onnx import Answers, check, random_images, write_onnx
@@ -25,7 +26,6 @@ from tests.test_contract import FAMILY, noisy
 from train import checkpoint
 from train.checkpoint import Loaded
 from train.data import Prepared, part_rows
-from train.losses import attention
 from train.method import Method, Output, build
 from train.options import method_options
 

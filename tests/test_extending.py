@@ -7,7 +7,7 @@ import sys
 import pytest
 from pages import FAMILY, ROOT, blocks
 
-from pipeline.expressions import Expression, codebook
+from au_guidance.expressions import Expression, codebook
 from pipeline.plugins import names
 
 
@@ -39,7 +39,13 @@ def python(project, *arguments):
 
 def test_the_examples_are_one_of_each(project):
     families = {place.rpartition("/")[0] for place in blocks("extend") if "/" in place}
-    plugins = {"pipeline/sources", "pipeline/detectors", "pipeline/extractors", "pipeline/codebooks", "train/methods"}
+    plugins = {
+        "pipeline/sources",
+        "pipeline/detectors",
+        "pipeline/extractors",
+        "au_guidance/codebooks",
+        "train/methods",
+    }
     assert families == {*plugins, "tests"}
 
 
@@ -55,9 +61,9 @@ import csv, sys
 from pathlib import Path
 import cv2, numpy as np
 from pipeline import align, index, landmarks, shards
-from pipeline.action_units import render
+from au_guidance.heatmap import render
 from pipeline.errors import UserError
-from pipeline.expressions import SIX, Expression, codebook
+from au_guidance.expressions import SIX, Expression, codebook
 
 folder, truth = Path(sys.argv[1]), Path(sys.argv[2])
 drawn = list(csv.DictReader(truth.open()))
@@ -140,7 +146,7 @@ METHOD = """
 import torch
 from pipeline.plugins import names
 from train.config import Card
-from train.losses import au_loss
+from au_guidance.loss import au_loss
 from train.method import Batch, build
 from train.options import method_options
 
@@ -172,7 +178,8 @@ method.sharpness = 3.0
 optimiser = torch.optim.SGD(method.parameters(), lr=0.02)
 before = [value.clone() for value in method.parameters()]
 output = method(batch.images, batch.target)
-loss = method.classification_loss(output, batch.target) + 5 * au_loss(output.features, batch, [5])
+aligned = au_loss(output.features, batch.heatmaps, batch.valid, layers=[5])
+loss = method.classification_loss(output, batch.target) + 5 * aligned
 loss.backward()
 optimiser.step()
 assert torch.isfinite(loss)
@@ -197,5 +204,5 @@ def test_all_of_it_is_a_config(project):
 
 
 def test_the_examples_are_not_in_the_project_itself():
-    assert "upper_face" not in names("pipeline.codebooks")
+    assert "upper_face" not in names("au_guidance.codebooks")
     assert codebook("paper_code")[Expression.NEUTRAL] == ()

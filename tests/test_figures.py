@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from au_guidance.expressions import SIX, Expression
 from eval import figures, gallery
 from eval.drawing import panels, style
 from eval.drawing.curves import draw_lambda, draw_layers
@@ -21,7 +22,6 @@ from eval.faces import Twins, aligned, overlay, twins
 from eval.predictions import read
 from eval.results import gather
 from pipeline.errors import UserError, run
-from pipeline.expressions import SIX, Expression
 from tests.constructed import Constructed
 from tests.scored import grid, guided, scores
 from train.config import Card

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from au_guidance.expressions import Expression
 from eval import metrics
 from eval.discrimination import unit
 from eval.floors import FLOORS, OF_TRAINING, Painted, gaussian, skill, through_grid
@@ -13,7 +14,6 @@ from eval.means import average, fingerprint, read_means, write_means
 from eval.predictions import ORDERED
 from pipeline import shards
 from pipeline.errors import UserError
-from pipeline.expressions import Expression
 from tests.constructed import Constructed
 from train.config import Card, Heatmap
 from train.controls import landmark_map

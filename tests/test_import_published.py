@@ -17,15 +17,15 @@ import pytest
 import torch
 import torchvision
 
+from au_guidance.expressions import Expression
+from au_guidance.loss import attention, au_loss
 from eval import metrics
 from eval.import_published import archive, import_folder
 from eval.published import METHODS, Arguments, card, tensor_name
 from pipeline.errors import UserError
-from pipeline.expressions import Expression
 from tests import formula
 from tests.released import published_shapes, write_config, write_model
 from train import checkpoint
-from train.losses import attention, au_loss
 from train.method import Batch
 from train.transforms import normalise
 
@@ -102,8 +102,8 @@ def test_losses_and_gradients_are_those_of_the_published_code(method, released, 
     batch = Batch(images, torch.eye(7)[[2, 5]], heatmaps, torch.ones(2, dtype=torch.bool))
     output = found.method(images, batch.target)
     classified = found.method.classification_loss(output, batch.target)
-    how = {"reduction": guidance.reduction, "resize": guidance.resize}
-    aligned = guidance.weight * au_loss(output.features, batch, guidance.layers, **how)
+    how = {"reduction": guidance.reduction, "resize_mode": guidance.resize}
+    aligned = guidance.weight * au_loss(output.features, batch.heatmaps, batch.valid, layers=guidance.layers, **how)
     (classified + aligned).backward()
     assert classified.item() == pytest.approx(golden[f"{method}/loss_ce"].item(), rel=1e-3)
     assert aligned.item() == pytest.approx(golden[f"{method}/loss_align_weighted"].item(), rel=1e-3)

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from au_guidance.expressions import Expression
 from pipeline import index, plugins
 from pipeline.errors import UserError
-from pipeline.expressions import RAFDB, Expression
+from pipeline.sources.rafdb import EXPRESSIONS as RAFDB
 from pipeline.types import Count, Sample
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from au_guidance.expressions import Expression
 from pipeline import align, images, landmarks, shards
 from pipeline.errors import UserError
-from pipeline.expressions import Expression
 from pipeline.extractors import face_alignment as fan
 from pipeline.geometry import five_points, rescale, template
 from pipeline.index import build as build_index

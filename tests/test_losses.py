@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from au_guidance.loss import attention, au_loss, cosine, resize
 from tests import formula
 from train.backbones import resnet
-from train.losses import attention, au_loss, cosine, resize
-from train.method import Batch
 from train.methods.cam import Cam
 
 GOLDEN = Path(__file__).parent / "golden" / "cam.npz"
@@ -24,11 +23,6 @@ def kernel(size_in: int, size_out: int, step: float) -> np.ndarray:
         taps = np.arange(max(int(centre - support + 0.5), 0), min(int(centre + support + 0.5), size_in))
         weights[i, taps] = np.maximum(0, 1 - np.abs(taps - centre + 0.5) / support)
     return weights / weights.sum(1, keepdims=True)
-
-
-def one_batch(heatmaps: torch.Tensor, valid: list[bool]) -> Batch:
-    count = len(heatmaps)
-    return Batch(torch.zeros(count, 3, 8, 8), torch.eye(7)[:count], heatmaps, torch.tensor(valid))
 
 
 def test_attention_is_the_mean_over_channels():
@@ -83,23 +77,23 @@ def test_resize_names_an_unknown_mode():
 def test_loss_by_hand_counts_valid_faces_only():
     features = {5: torch.tensor([[[[3.0, 4.0], [0.0, 0.0]]], [[[1.0, 0.0], [0.0, 0.0]]], [[[5.0, 1.0], [1.0, 1.0]]]])}
     heatmaps = torch.tensor([[[4.0, 3.0], [0.0, 0.0]], [[0.0, 1.0], [0.0, 0.0]], [[float("inf")] * 2] * 2])
-    loss = au_loss(features, one_batch(heatmaps, [True, True, False]), [5])
+    loss = au_loss(features, heatmaps, torch.tensor([True, True, False]), layers=[5])
     assert loss.item() == pytest.approx((0.04 + 1.0) / 2, abs=1e-6)
 
 
 def test_layers_are_summed_or_averaged():
     torch.manual_seed(0)
     features = {4: torch.rand(2, 3, 8, 8), 5: torch.rand(2, 3, 4, 4)}
-    batch = one_batch(torch.rand(2, 16, 16), [True, True])
-    single = [au_loss(features, batch, [layer]).item() for layer in (4, 5)]
-    assert au_loss(features, batch, [4, 5]).item() == pytest.approx(sum(single), abs=1e-6)
-    assert au_loss(features, batch, [4, 5], reduction="mean").item() == pytest.approx(sum(single) / 2, abs=1e-6)
+    maps = torch.rand(2, 16, 16), torch.tensor([True, True])
+    single = [au_loss(features, *maps, layers=[layer]).item() for layer in (4, 5)]
+    assert au_loss(features, *maps, layers=[4, 5]).item() == pytest.approx(sum(single), abs=1e-6)
+    assert au_loss(features, *maps, layers=[4, 5], reduction="mean").item() == pytest.approx(sum(single) / 2, abs=1e-6)
 
 
 @pytest.mark.parametrize("filling", [0.0, float("nan")])
 def test_no_valid_face_gives_zero_and_zero_gradients(filling):
     features = torch.rand(2, 3, 4, 4, requires_grad=True)
-    loss = au_loss({5: features}, one_batch(torch.full((2, 8, 8), filling), [False, False]), [5])
+    loss = au_loss({5: features}, torch.full((2, 8, 8), filling), torch.tensor([False, False]), layers=[5])
     loss.backward()
     assert loss.item() == 0
     assert torch.equal(features.grad, torch.zeros_like(features))
@@ -114,7 +108,7 @@ def test_an_invalid_face_with_broken_features_changes_nothing(filling):
     results = []
     for values in (features, broken):
         leaf = values.requires_grad_()
-        loss = au_loss({5: leaf}, one_batch(heatmaps, [True, False]), [5])
+        loss = au_loss({5: leaf}, heatmaps, torch.tensor([True, False]), layers=[5])
         loss.backward()
         results.append((loss.item(), leaf.grad))
     (expected, gradient), (found, found_gradient) = results
@@ -124,16 +118,16 @@ def test_an_invalid_face_with_broken_features_changes_nothing(filling):
 
 
 def test_unknown_layers_and_reductions_are_named():
-    features, batch = {4: torch.rand(1, 3, 4, 4), 5: torch.rand(1, 3, 2, 2)}, one_batch(torch.rand(1, 8, 8), [True])
+    features, maps = {4: torch.rand(1, 3, 4, 4), 5: torch.rand(1, 3, 2, 2)}, (torch.rand(1, 8, 8), torch.tensor([True]))
     with pytest.raises(ValueError, match="there is no layer 3; the features are of 4, 5"):
-        au_loss(features, batch, [5, 3])
+        au_loss(features, *maps, layers=[5, 3])
     with pytest.raises(ValueError, match="unknown reduction 'max': sum or mean"):
-        au_loss(features, batch, [5], reduction="max")
+        au_loss(features, *maps, layers=[5], reduction="max")
 
 
 def test_dead_features_have_finite_gradients():
     features = torch.zeros(1, 3, 4, 4, requires_grad=True)
-    loss = au_loss({5: features}, one_batch(torch.rand(1, 8, 8), [True]), [5])
+    loss = au_loss({5: features}, torch.rand(1, 8, 8), torch.tensor([True]), layers=[5])
     loss.backward()
     assert loss.item() == 1
     assert torch.isfinite(features.grad).all()
@@ -142,23 +136,23 @@ def test_dead_features_have_finite_gradients():
 def test_gradient_equals_finite_differences():
     torch.manual_seed(0)
     features = torch.rand(2, 2, 3, 3)
-    batch = one_batch(torch.rand(2, 9, 9), [True, False])
+    maps = torch.rand(2, 9, 9), torch.tensor([True, False])
     leaf = features.clone().requires_grad_()
-    au_loss({5: leaf}, batch, [5]).backward()
+    au_loss({5: leaf}, *maps, layers=[5]).backward()
     step = torch.zeros_like(features)
     step[0, 1, 2, 0] = 1e-2
-    difference = au_loss({5: features + step}, batch, [5]) - au_loss({5: features - step}, batch, [5])
+    difference = au_loss({5: features + step}, *maps, layers=[5]) - au_loss({5: features - step}, *maps, layers=[5])
     assert leaf.grad[0, 1, 2, 0].item() == pytest.approx(difference.item() / 2e-2, rel=1e-2)
     assert torch.equal(leaf.grad[1], torch.zeros_like(leaf.grad[1]))
 
 
 def test_autocast_does_not_touch_the_term():
     torch.manual_seed(0)
-    features, batch = torch.rand(2, 8, 4, 4), one_batch(torch.rand(2, 32, 32), [True, True])
+    features, maps = torch.rand(2, 8, 4, 4), (torch.rand(2, 32, 32), torch.tensor([True, True]))
     with torch.autocast("cpu", torch.bfloat16):
-        inside = au_loss({5: features}, batch, [5])
+        inside = au_loss({5: features}, *maps, layers=[5])
     assert inside.dtype == torch.float32
-    assert inside.item() == au_loss({5: features}, batch, [5]).item()
+    assert inside.item() == au_loss({5: features}, *maps, layers=[5]).item()
 
 
 @pytest.fixture(scope="module")
@@ -182,9 +176,9 @@ def check_published(answer, method, output, every=1):
     np.testing.assert_allclose(cam, answer["cam_raw"], atol=1e-4 * span)
     targets = torch.eye(7)[torch.from_numpy(answer["targets"])]
     assert method.classification_loss(output, targets).item() == pytest.approx(float(answer["loss_ce"]), abs=1e-3)
-    batch = one_batch(torch.from_numpy(formula.heatmaps()), [True, True])
+    maps = torch.from_numpy(formula.heatmaps()), torch.tensor([True, True])
     layers = [int(answer["align_layer"])]
-    term = au_loss(output.features, batch, layers, reduction="mean", resize="published").item()
+    term = au_loss(output.features, *maps, layers=layers, reduction="mean", resize_mode="published").item()
     assert term * float(answer["align_lambda"]) == pytest.approx(float(answer["loss_align_weighted"]), abs=1e-3)
 
 
@@ -195,3 +189,39 @@ def test_published_cam_attention_and_losses(formula_output):
 
 def test_published_cam_attention_and_losses_everywhere(shared, formula_output):
     check_published(np.load(shared / "oracle" / "CAM.npz"), *formula_output)
+
+
+def test_one_layer_may_be_given_as_a_tensor_and_all_layers_are_the_default():
+    torch.manual_seed(0)
+    features, heatmaps, valid = torch.rand(2, 3, 4, 4), torch.rand(2, 8, 8), torch.tensor([True, True])
+    alone = au_loss(features, heatmaps, valid)
+    assert alone.item() == au_loss({7: features}, heatmaps, valid, layers=[7]).item()
+    assert au_loss({1: features, 2: features}, heatmaps, valid).item() == pytest.approx(2 * alone.item())
+
+
+def test_rectangular_maps_by_hand():
+    """A picture twice as wide as high: features (2, 4) meet a heatmap (4, 8) averaged over its 2 x 2 blocks."""
+    torch.manual_seed(0)
+    features, grid = torch.rand(1, 3, 2, 4), torch.rand(2, 4)
+    heatmaps = grid.repeat_interleave(2, 0).repeat_interleave(2, 1)[None]
+    shrunk = resize(heatmaps, (2, 4))
+    looked = features[0].mean(0).flatten()
+    expected = 1 - looked @ shrunk.flatten() / looked.norm() / shrunk.norm()
+    assert au_loss(features, heatmaps, torch.tensor([True])).item() == pytest.approx(expected.item(), abs=1e-6)
+    transposed = au_loss(features.transpose(2, 3), heatmaps.transpose(1, 2), torch.tensor([True]))
+    assert transposed.item() == pytest.approx(expected.item(), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("features", "heatmaps", "valid", "reason"),
+    [
+        (torch.rand(2, 4, 4), torch.rand(2, 8, 8), torch.ones(2, dtype=torch.bool), r"features \(2, c, h, w\)"),
+        (torch.rand(3, 1, 4, 4), torch.rand(2, 8, 8), torch.ones(2, dtype=torch.bool), r"not \(3, 1, 4, 4\)"),
+        (torch.rand(2, 1, 4, 4), torch.rand(2, 1, 8, 8), torch.ones(2, dtype=torch.bool), "heatmaps"),
+        (torch.rand(2, 1, 4, 4), torch.rand(2, 8, 8), torch.ones(2), "valid must be bool"),
+        ({}, torch.rand(2, 8, 8), torch.ones(2, dtype=torch.bool), "no layer to align"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_named(features, heatmaps, valid, reason):
+    with pytest.raises(ValueError, match=reason):
+        au_loss(features, heatmaps, valid)

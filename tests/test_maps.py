@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
+from au_guidance.expressions import SIX, Expression
 from eval import maps
 from eval.predictions import read
 from pipeline.errors import UserError
-from pipeline.expressions import SIX, Expression
 from tests.constructed import Constructed
 from train.config import Card
 

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from au_guidance.expressions import Expression
 from eval.means import read_means, write_means
 from eval.measure import MEASURES, measure
 from eval.predictions import ORDERED, Predictions, read
 from eval.score import score, write_scores
 from pipeline.errors import UserError
-from pipeline.expressions import Expression
 from tests.constructed import Constructed
 from train.checkpoint import LABELS
 from train.config import Card, Heatmap

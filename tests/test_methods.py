@@ -7,8 +7,8 @@ import torch
 import yaml
 from pydantic import ValidationError
 
+from au_guidance.expressions import Expression
 from pipeline.errors import UserError
-from pipeline.expressions import Expression
 from pipeline.plugins import names
 from train import config, options, zoo
 from train.backbone import Backbone

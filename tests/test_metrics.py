@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from au_guidance.expressions import Expression
 from eval import metrics
-from pipeline.expressions import Expression
 
 FEAR, ANGER, HAPPINESS, NEUTRAL = Expression.FEAR, Expression.ANGER, Expression.HAPPINESS, Expression.NEUTRAL
 

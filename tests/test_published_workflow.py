@@ -11,8 +11,8 @@ import pytest
 from eval.import_published import archive
 from eval.predictions import read
 from pipeline import shards
-from pipeline.expressions import RAFDB
 from pipeline.sources import rafdb
+from pipeline.sources.rafdb import EXPRESSIONS as RAFDB
 from tests.conftest import face_picture, mean_face
 from tests.datasets import write
 from tests.released import write_config, write_model
@@ -33,7 +33,7 @@ def write_rafdb(root):
             cv2.imwrite(str(path), face_picture(expression, rng)[..., ::-1])
             write(root / "basic/Annotation/boundingbox" / f"{name}_boundingbox.txt", "10.0 8.0 86.0 92.0 \n")
             write(root / "basic/Annotation/manual" / f"{name}_manu_attri.txt", f"{points}1\n2\n3\n")
-    write(root / "basic" / rafdb.LABELS, "".join(lines))
+    write(root / "basic" / rafdb.LABEL_LIST, "".join(lines))
 
 
 def write_folds(folder):

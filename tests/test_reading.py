@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from au_guidance.expressions import AU_NAMES, Expression, codebook
+from au_guidance.heatmap import CANVAS, draw, draw_units, shapes
 from eval.reading import au_table, ellipses, face_mask, read
-from pipeline.action_units import CANVAS, draw, draw_units, shapes
-from pipeline.expressions import AU_NAMES, Expression, codebook
 from pipeline.plugins import names
 from tests.conftest import mean_face
 from train.config import Heatmap
@@ -122,5 +122,5 @@ def test_the_face_is_between_chin_and_forehead():
 
 
 def test_every_au_of_every_codebook_has_a_name():
-    for name in names("pipeline.codebooks"):
+    for name in names("au_guidance.codebooks"):
         assert {au for aus in codebook(name).values() for au in aus} <= AU_NAMES.keys()

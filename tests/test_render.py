@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.action_units import draw, shapes
-from pipeline.expressions import Expression
+from au_guidance.expressions import Expression
+from au_guidance.heatmap import draw, shapes
 from train.config import Heatmap
 from train.render import Renderer
 

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from au_guidance.expressions import SIX, Expression
 from eval.measure import measure
 from eval.predictions import read
 from eval.score import score, write_scores
 from pipeline.errors import UserError
-from pipeline.expressions import SIX, Expression
 from tests.constructed import Constructed
 from train.checkpoint import LABELS
 from train.config import Card

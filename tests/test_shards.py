@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from au_guidance.expressions import SIX
+from au_guidance.heatmap import draw, render
 from pipeline import heatmaps, shards
-from pipeline.action_units import draw, render
 from pipeline.errors import UserError
-from pipeline.expressions import SIX
 from pipeline.geometry import rescale
 
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import UserError
-from pipeline.expressions import AFFECTNET
 from pipeline.sources import _affectnet_labels, affectnet
+from pipeline.sources._affectnet_labels import EXPRESSIONS
 from tests.datasets import by_id, picture, refusal, write
 
 
@@ -134,7 +134,7 @@ def manual(tmp_path) -> Path:
 def test_affectnet_lists(manual, caplog):
     found = by_id(affectnet, manual)
     assert Counter(sample.split for sample in found.values()) == {"train": 7, "test": 7}
-    assert [sample.expression for sample in found.values()] == 2 * [AFFECTNET[label] for label in range(7)]
+    assert [sample.expression for sample in found.values()] == 2 * [EXPRESSIONS[label] for label in range(7)]
     sample = found["2/0065.jpg"]  # 101
     assert sample.path == "Manually_Annotated_Images/2/0065.jpg"
     assert sample.split == "test"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.expressions import Expression
+from au_guidance.expressions import Expression
 from pipeline.sources import folder
 from tests.datasets import by_id, picture, refusal, write
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import UserError
-from pipeline.expressions import RAFDB
 from pipeline.sources import rafdb
+from pipeline.sources.rafdb import EXPRESSIONS as RAFDB
 from tests.datasets import by_id, picture, refusal, write
 
 
@@ -29,7 +29,7 @@ def raf(tmp_path) -> Path:
     base = tmp_path / "RAF-DB" / "basic"
     names = [f"train_{number:05d}" for number in range(1, 8)] + ["test_0001", "test_0002"]
     labels = [*range(1, 8), 4, 7]
-    write(base / rafdb.LABELS, "".join(f"{name}.jpg {label}\n" for name, label in zip(names, labels, strict=True)))
+    write(base / rafdb.LABEL_LIST, "".join(f"{name}.jpg {label}\n" for name, label in zip(names, labels, strict=True)))
     for name in names:
         picture(base / "Image" / "original" / f"{name}.jpg")
         write(base / "Annotation" / "boundingbox" / f"{name}_boundingbox.txt", BOX)
@@ -69,8 +69,8 @@ def test_rafdb_root_may_be_the_basic_folder_whatever_its_name(raf):
 
 
 def test_rafdb_list_from_windows(raf):
-    lines = (raf / rafdb.LABELS).read_text().splitlines()
-    write(raf / rafdb.LABELS, "\ufeff" + "".join(f"{line}  \r\n" for line in lines) + "\r\n \r\n")
+    lines = (raf / rafdb.LABEL_LIST).read_text().splitlines()
+    write(raf / rafdb.LABEL_LIST, "\ufeff" + "".join(f"{line}  \r\n" for line in lines) + "\r\n \r\n")
     assert len(by_id(rafdb, raf)) == 9
 
 
@@ -98,16 +98,16 @@ def test_a_label_line_is_read_exactly_or_refused(line):
     ],
 )
 def test_rafdb_refuses_a_wrong_line(raf, line, message):
-    lines = (raf / rafdb.LABELS).read_text().splitlines()
+    lines = (raf / rafdb.LABEL_LIST).read_text().splitlines()
     lines[6] = line
-    write(raf / rafdb.LABELS, "\n".join(lines))
+    write(raf / rafdb.LABEL_LIST, "\n".join(lines))
     assert message in refusal(rafdb, raf)
 
 
 def test_rafdb_refuses_an_empty_or_missing_list(raf):
-    write(raf / rafdb.LABELS, "\n")
+    write(raf / rafdb.LABEL_LIST, "\n")
     assert "lists no images" in refusal(rafdb, raf)
-    (raf / rafdb.LABELS).unlink()
+    (raf / rafdb.LABEL_LIST).unlink()
     assert "list_patition_label.txt" in refusal(rafdb, raf)
 
 

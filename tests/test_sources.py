@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
+from au_guidance.expressions import Expression
 from pipeline import plugins
-from pipeline.expressions import Expression
 from pipeline.sources import affectnet, rafdb
 from tests.datasets import refusal
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.expressions import Expression
+from au_guidance.expressions import Expression
 from pipeline.sources.synthetic.au_table import ACTIVE, AUS, DISPLACEMENTS, PROTOTYPES, displacement
 from pipeline.sources.synthetic.face_shape import at_rest, with_action_units
 from pipeline.sources.synthetic.generate import Shot, draw

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from au_guidance.expressions import Expression
 from pipeline import plugins
 from pipeline.errors import UserError
-from pipeline.expressions import Expression
 from pipeline.sources import synthetic
 from pipeline.sources.synthetic.au_table import ACTIVE, AUS, PROTOTYPES
 from pipeline.sources.synthetic.generate import Shot, draw, generate

@@ -10,11 +10,11 @@ import torch
 import yaml
 from runs import ENVIRONMENT, ROOT, assert_same_run, history, trainer_of
 
+from au_guidance.loss import attention, cosine, resize
 from pipeline.errors import UserError
 from train import checkpoint
 from train.data import Prepared
 from train.loop import train
-from train.losses import attention, cosine, resize
 from train.method import Batch
 from train.optimiser import set_rates
 from train.transforms import evaluation

@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from pipeline.action_units import CANVAS
-from pipeline.expressions import Expression
+from au_guidance.expressions import Expression
+from au_guidance.heatmap import CANVAS
+from au_guidance.loss import resize
 from train.config import Card
 from train.data import Prepared, Rows
 from train.faces import Faces, Threads, ahead
-from train.losses import resize
 from train.machine import free_memory
 from train.method import Batch
 from train.render import Renderer

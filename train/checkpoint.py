@@ -18,8 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from au_guidance.expressions import Expression
 from pipeline.errors import UserError
-from pipeline.expressions import Expression
 from pipeline.plugins import ROOT
 from train import sealed
 from train.backbone import check_tensors

@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_serializer, model_validator
 
+from au_guidance.tables import suggestion
 from pipeline.errors import UserError
-from pipeline.plugins import ROOT, check, suggestion
+from pipeline.plugins import ROOT, check
 from train.options import SUFFIXES, declared, method_options, source, start
 from train.zoo import check_network
 
@@ -63,8 +64,8 @@ class Data(Strict):
 class Heatmap(Strict):
     """Which AU map is drawn for an expression."""
 
-    codebook: str = Field("paper_code", description="expression -> AUs, a file in pipeline/codebooks")
-    geometry: str = Field("published", description="AU -> shapes on landmarks, a file in pipeline/geometries")
+    codebook: str = Field("paper_code", description="expression -> AUs, a file in au_guidance/codebooks")
+    geometry: str = Field("published", description="AU -> shapes on landmarks, a file in au_guidance/geometries")
 
 
 class Model(Strict):
@@ -131,7 +132,7 @@ class Guidance(Strict):
         "sum", description="over layers: sum as the paper writes, mean as the published code"
     )
     resize: Literal["half_pixel", "published"] = Field(
-        "half_pixel", description="how maps are resized, see train.losses.resize"
+        "half_pixel", description="how maps are resized, see au_guidance.loss.resize"
     )
     map: Literal["own", Control] = Field(
         "own",

@@ -7,8 +7,8 @@ their own have none here either, so that all variants are guided on the same fac
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pipeline.action_units import CANVAS, draw
-from pipeline.expressions import SIX, Expression
+from au_guidance.expressions import SIX, Expression
+from au_guidance.heatmap import CANVAS, draw
 from train.config import Heatmap
 
 Map = NDArray[np.float32]

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from au_guidance.expressions import Expression
+from au_guidance.heatmap import CANVAS, draw
 from pipeline import images, shards
-from pipeline.action_units import CANVAS, draw
 from pipeline.errors import UserError
-from pipeline.expressions import Expression
 from pipeline.geometry import rescale
 from train.config import Card, Heatmap
 from train.controls import control, landmark_map

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from au_guidance.loss import au_loss
 from pipeline.errors import UserError
 from train import checkpoint, state, temperature
 from train.average import Average
@@ -17,7 +18,6 @@ from train.compiled import Compiled
 from train.config import Card
 from train.data import Prepared, Rows, part_rows
 from train.device import autocast, claim_several, precision
-from train.losses import au_loss
 from train.method import Batch, Method, build
 from train.optimiser import make, set_rates
 from train.processes import Processes
@@ -224,7 +224,12 @@ class Trainer:
         aligned = torch.zeros_like(classification)
         if guidance.weight > 0:
             aligned = au_loss(
-                output.features, own, guidance.layers, reduction=guidance.reduction, resize=guidance.resize
+                output.features,
+                own.heatmaps,
+                own.valid,
+                layers=guidance.layers,
+                reduction=guidance.reduction,
+                resize_mode=guidance.resize,
             )
             aligned = aligned * (own.valid.sum() / batch.valid.sum().clamp(min=1))
         # Gradients are averaged over the processes, the parts of a loss are to be added.

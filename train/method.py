@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from au_guidance.expressions import Expression
+from au_guidance.tables import suggestion
 from pipeline.errors import UserError
-from pipeline.expressions import Expression
-from pipeline.plugins import load, suggestion
+from pipeline.plugins import load
 from train import backbone
 from train.backbone import Backbone
 from train.config import Card, Model, check_model

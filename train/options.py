@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
-from pipeline.plugins import ROOT, suggestion
+from au_guidance.tables import suggestion
+from pipeline.plugins import ROOT
 
 SUFFIXES = (".pth", ".pt", ".tar", ".safetensors")  # of a file with weights
 

@@ -1,4 +1,4 @@
-"""AU maps of a batch, drawn on a device from the stored shapes, equal to those of `pipeline.action_units.draw`.
+"""AU maps of a batch, drawn on a device from the stored shapes, equal to those of `au_guidance.heatmap.draw`.
 
 A cell of the 28x28 grid is the mean of the four pixels in its middle, in the published drawing. Which of those a filled
 ellipse covers follows from its first and last pixel in each row, measured once for every pair of radii on the picture
@@ -12,9 +12,9 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.action_units import CANVAS, geometry_table
-from pipeline.expressions import Expression, codebook
-from pipeline.raster import BACKGROUND, GRID, SUBCELLS
+from au_guidance.expressions import Expression, codebook
+from au_guidance.heatmap import CANVAS, geometry_table
+from au_guidance.raster import BACKGROUND, GRID, SUBCELLS
 from train.config import Heatmap
 
 LARGEST = 1000  # radius in pixels of the canvas; no face has a larger one, and it would cover the canvas all the same

@@ -20,9 +20,9 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from au_guidance.tables import suggestion
 from pipeline.errors import UserError, run
 from pipeline.files import digest, whole
-from pipeline.plugins import suggestion
 from train.config import known_weights
 
 MANIFEST = "manifest.csv"

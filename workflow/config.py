@@ -15,8 +15,9 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from au_guidance.tables import suggestion
 from pipeline.errors import UserError, run
-from pipeline.plugins import ROOT, check, suggestion
+from pipeline.plugins import ROOT, check
 from train.config import explain
 from workflow.grid import card, described, grid
 from workflow.results import PICTURES, Results
@@ -71,8 +72,8 @@ def _check_names(config: Config) -> None:
         _check_extractor_options(dataset, f"datasets.{name}.extractor_options")
         for method in dataset.methods:
             check("train.methods", method, f"datasets.{name}.methods")
-    check("pipeline.codebooks", config.heatmap.codebook, "heatmap.codebook")
-    check("pipeline.geometries", config.heatmap.geometry, "heatmap.geometry")
+    check("au_guidance.codebooks", config.heatmap.codebook, "heatmap.codebook")
+    check("au_guidance.geometries", config.heatmap.geometry, "heatmap.geometry")
     for method in config.methods:
         check("train.methods", method, "methods")
     results = Results(config)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from au_guidance.expressions import Expression
 from pipeline import plugins
 from pipeline.errors import UserError
-from pipeline.expressions import Expression
 from train.config import Card, training_card
 from workflow.grid import card, grid
 from workflow.schema import Config, Dataset

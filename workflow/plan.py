@@ -202,7 +202,7 @@ class Plan:
     def codebook(self, wildcards: Any) -> str:
         """Fingerprint the codebook that a guided run is trained with."""
         guided = wildcards.variant != "plain"
-        return _fingerprint((f"pipeline/codebooks/{self.config.heatmap.codebook}.yaml",)) if guided else ""
+        return _fingerprint((f"au_guidance/codebooks/{self.config.heatmap.codebook}.yaml",)) if guided else ""
 
     def _plugins(self, wildcards: Any) -> dict[str, str]:
         dataset = self.config.datasets.get(getattr(wildcards, "dataset", ""))

@@ -15,11 +15,10 @@ import timm
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from eval.api import attention, au_loss, render
+from au_guidance import attention, au_loss, cosine, render_batch, resize
 from pipeline.geometry import rescale
 from pipeline.sources import synthetic
 from pipeline.sources.synthetic.generate import generate
-from train.losses import cosine, resize
 
 SIZE, WEIGHT = 96, 5.0
 
@@ -44,7 +43,8 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=8)
     arguments = parser.parse_args()
     images, labels, points = faces(arguments.people)
-    heatmaps, valid = render(points, labels.tolist(), SIZE)  # (1) once, before the training
+    drawn = render_batch(points, labels.tolist(), SIZE, geometry="symmetric")  # (1) once, before the training
+    heatmaps, valid = map(torch.from_numpy, drawn)
 
     for weight in (0.0, WEIGHT):
         torch.manual_seed(0)

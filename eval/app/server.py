@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
+from au_guidance.expressions import Expression, codebook
+from au_guidance.heatmap import geometry_table
 from eval.drawing.style import MAP
 from eval.explainer import Explainer, Explanation
 from eval.faces import shown
 from eval.reading import au_table, ellipses
 from pipeline import images
-from pipeline.action_units import geometry_table
-from pipeline.expressions import Expression, codebook
 from train.config import Heatmap
 
 PAGE = Path(__file__).with_name("page")

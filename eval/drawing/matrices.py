@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from au_guidance.expressions import SIX
 from eval.drawing import style as house
 from eval.layout import guidance_name, method_name
 from eval.results import Run
 from pipeline.errors import UserError
-from pipeline.expressions import SIX
 
 Matrix = NDArray[np.float64]
 

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from au_guidance.expressions import SIX, Expression
 from eval.drawing import style as house
 from eval.faces import SIDES, Face, Twins, overlay
 from eval.layout import guidance_name, method_name
 from pipeline.errors import UserError
-from pipeline.expressions import SIX, Expression
 
 TITLES = {
     "image": "face", "heatmap": "AU map", "cam_plain": "CAM\nwithout", "cam_au": "CAM\nwith AU",

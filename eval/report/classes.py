@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from au_guidance.expressions import SIX, Expression
 from eval import layout
 from eval.maps import read_averages
 from eval.report import pictures
@@ -14,7 +15,6 @@ from eval.report.figures import representative
 from eval.report.runs import PLAIN, Place, Run, Setting, done, groups, guidance, place_name
 from eval.report.words import number
 from pipeline.errors import UserError
-from pipeline.expressions import SIX, Expression
 
 Maps = Mapping[str, NDArray[np.float32]]
 Line = tuple[str, str, Maps]  # caption, kind of map, average maps of a run by kind and class

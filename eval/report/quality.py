@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from au_guidance.expressions import Expression
 from eval.report.cells import Block, Cell, Column, Row, value
 from eval.report.tables import read as read_rows
 from eval.report.words import heading, number
 from pipeline import plugins
 from pipeline.errors import UserError
-from pipeline.expressions import Expression
 from pipeline.index import counts, differences
 
 ALL = "all"

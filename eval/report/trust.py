@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from au_guidance.expressions import SIX
 from eval import layout
 from eval.kinds import FLOORS as LABELS
 from eval.kinds import MAPS
@@ -16,7 +17,6 @@ from eval.report.claims import Claim, claim, rises
 from eval.report.runs import PLAIN, Place, Run, Setting, done, groups, place_name
 from eval.report.words import COSINES, number
 from eval.results import OWN
-from pipeline.expressions import SIX
 
 SIX_LABELS = [expression.label for expression in SIX]
 CHANCE = 1 / 6  # of the best match among the six AU maps

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import UserError
-from pipeline.expressions import AFFECTNET
-from pipeline.sources._affectnet_labels import expression_id, report_left_out
+from pipeline.sources._affectnet_labels import EXPRESSIONS, expression_id, report_left_out
 from pipeline.sources._folders import named, pictures
 from pipeline.types import Sample
 
@@ -40,7 +39,7 @@ def read(root: Path, splits: Mapping[str, Path]) -> Iterator[Sample]:
         without_points = []
         for stem, file in _labelled(folder):
             label = _label(folder / "annotations" / f"{stem}_exp.npy")
-            if label not in AFFECTNET:
+            if label not in EXPRESSIONS:
                 left_out[label] += 1
                 continue
             landmarks = _landmarks(folder / "annotations" / f"{stem}_lnd.npy")
@@ -49,7 +48,7 @@ def read(root: Path, splits: Mapping[str, Path]) -> Iterator[Sample]:
             yield Sample(
                 id=f"{SPLITS[split][0]}/images/{file}",
                 path=(folder / "images" / file).relative_to(root).as_posix(),
-                expression=AFFECTNET[label],
+                expression=EXPRESSIONS[label],
                 split=split,
                 landmarks=landmarks,
             )
@@ -68,7 +67,7 @@ def _labelled(folder: Path) -> list[tuple[str, str]]:
     suffix = "_exp.npy"
     labels = {path.name.removesuffix(suffix) for path in (folder / "annotations").glob(f"*{suffix}")}
     absent = sorted(labels - images.keys(), key=_number)
-    missing = [stem for stem in absent if _label(folder / "annotations" / f"{stem}{suffix}") in AFFECTNET]
+    missing = [stem for stem in absent if _label(folder / "annotations" / f"{stem}{suffix}") in EXPRESSIONS]
     if missing:
         raise UserError(
             f"{folder / 'images'}: {len(missing)} of {len(labels)} labelled images are missing: {named(missing)}"

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import UserError
-from pipeline.expressions import AFFECTNET
-from pipeline.sources._affectnet_labels import expression_id, report_left_out
+from pipeline.sources._affectnet_labels import EXPRESSIONS, expression_id, report_left_out
 from pipeline.sources._folders import named
 from pipeline.types import Sample
 
@@ -58,7 +57,7 @@ def read(root: Path, lists: Mapping[str, Path]) -> Iterator[Sample]:
         for where, row in _rows(path):
             label = expression_id(row["expression"], where)
             file = row["subDirectory_filePath"]
-            if label not in AFFECTNET:
+            if label not in EXPRESSIONS:
                 left_out[label] += 1
             elif not _exists(images, file):
                 missing.append(file)
@@ -80,7 +79,7 @@ def _sample(root: Path, images: Path, split: str, row: Row, where: str) -> Sampl
     return Sample(
         id=file,
         path=(images / file).relative_to(root).as_posix(),
-        expression=AFFECTNET[expression_id(row["expression"], where)],
+        expression=EXPRESSIONS[expression_id(row["expression"], where)],
         split=split,
         box=None if box is None or (box[2:] <= 0).any() else np.concatenate([box[:2], box[:2] + box[2:]]),
         landmarks=None if points is None else points.reshape(68, 2),

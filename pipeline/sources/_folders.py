@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from au_guidance.expressions import Expression
 from pipeline.errors import UserError
-from pipeline.expressions import Expression
 
 PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.errors import UserError
-from pipeline.expressions import AFFECTNET
 from pipeline.sources import _affectnet_cropped as cropped
 from pipeline.sources import _affectnet_csv as manual
+from pipeline.sources._affectnet_labels import EXPRESSIONS
 from pipeline.sources._folders import CONTEMPT, expression_of, named, subfolders
 from pipeline.types import Sample
 
@@ -21,8 +21,8 @@ or the manually annotated one
 NUMBERED = re.compile(r"(class)?_?0*(\d|10)")  # class folders of copies: 3, class003
 
 _TRAIN = (74874, 134415, 25459, 14090, 6378, 3803, 24882)  # AffectNet's ids 0..6; 500 each in the test split
-EXPECTED = {("train", AFFECTNET[label]): count for label, count in enumerate(_TRAIN)} | {
-    ("test", expression): 500 for expression in AFFECTNET.values()
+EXPECTED = {("train", EXPRESSIONS[label]): count for label, count in enumerate(_TRAIN)} | {
+    ("test", expression): 500 for expression in EXPRESSIONS.values()
 }
 
 

@@ -4,8 +4,8 @@ import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from au_guidance.expressions import Expression
 from pipeline.errors import UserError
-from pipeline.expressions import Expression
 from pipeline.sources._folders import ALIASES, CONTEMPT, expression_of, is_picture, named, subfolders
 from pipeline.types import Sample
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from au_guidance.expressions import Expression
 from pipeline.errors import UserError
-from pipeline.expressions import RAFDB, Expression
 from pipeline.sources._folders import named, pictures
 from pipeline.types import Sample
 
@@ -19,15 +19,24 @@ RAF-DB, basic set; free for research, request it at http://www.whdeng.cn/raf/mod
   basic/Annotation/boundingbox/train_00001_boundingbox.txt         x0 y0 x1 y1
   basic/Annotation/manual/train_00001_manu_attri.txt               five points, gender, race, age"""
 
+EXPRESSIONS = {
+    1: Expression.SURPRISE,
+    2: Expression.FEAR,
+    3: Expression.DISGUST,
+    4: Expression.HAPPINESS,
+    5: Expression.SADNESS,
+    6: Expression.ANGER,
+    7: Expression.NEUTRAL,
+}
 _TRAIN = (1290, 281, 717, 4772, 1982, 705, 2524)  # labels 1..7
 _TEST = (329, 74, 160, 1185, 478, 162, 680)
 EXPECTED = {
-    (split, RAFDB[label]): count
+    (split, EXPRESSIONS[label]): count
     for split, counts in (("train", _TRAIN), ("test", _TEST))
     for label, count in enumerate(counts, start=1)
 }
 
-LABELS = Path("EmoLabel", "list_patition_label.txt")  # sic
+LABEL_LIST = Path("EmoLabel", "list_patition_label.txt")  # sic
 ATTRIBUTES = (
     ("gender", ("male", "female", "unsure")),
     ("race", ("caucasian", "african-american", "asian")),
@@ -48,7 +57,7 @@ def read(root: Path) -> Iterator[Sample]:
     the list, a name that occurs twice, and a label without image.
     """
     base = _base(root)
-    labels = _labels(base / LABELS)
+    labels = _labels(base / LABEL_LIST)
     images, aligned = _images(base, labels)
     boxes = _annotations(base, "boundingbox", "boxes") if not aligned else None
     faces = _annotations(base, "manual", "points, gender, race and age")
@@ -76,13 +85,13 @@ def read(root: Path) -> Iterator[Sample]:
 
 def _base(root: Path) -> Path:
     for base in (root, root / "basic"):
-        if (base / LABELS).is_file():
+        if (base / LABEL_LIST).is_file():
             return base
-    if (root / "compound" / LABELS).is_file():
+    if (root / "compound" / LABEL_LIST).is_file():
         raise UserError(
             f"{root} holds only the compound set of RAF-DB, which has other classes; the basic set is needed"
         )
-    raise UserError(f"{root} is not RAF-DB: there is no {LABELS} in it or in its folder basic/")
+    raise UserError(f"{root} is not RAF-DB: there is no {LABEL_LIST} in it or in its folder basic/")
 
 
 def _labels(path: Path) -> dict[str, Expression]:
@@ -103,9 +112,10 @@ def _labels(path: Path) -> dict[str, Expression]:
 def _label(line: str, where: str) -> tuple[str, Expression]:
     match line.split():
         case [file, label] if file.startswith(("train_", "test_")) and label.isdecimal():
-            if int(label) in RAFDB:
-                return file.removesuffix(".jpg"), RAFDB[int(label)]
-            hint = "; this looks like the compound set, the basic one is needed" if int(label) > len(RAFDB) else ""
+            if int(label) in EXPRESSIONS:
+                return file.removesuffix(".jpg"), EXPRESSIONS[int(label)]
+            compound = int(label) > len(EXPRESSIONS)
+            hint = "; this looks like the compound set, the basic one is needed" if compound else ""
             raise UserError(f"{where}: label {label} is not one of 1..7{hint}")
     raise UserError(
         f"{where}: expected 'train_<number>.jpg <label>' or 'test_<number>.jpg <label>', found {line[:80]!r}"

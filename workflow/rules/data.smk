@@ -34,7 +34,7 @@ rule index_dataset:
         shards=plan.setting("shards"),
         code=plan.code(
             "pipeline/index.py",
-            "pipeline/expressions.py",
+            "au_guidance/expressions.py",
             "pipeline/sources/{source}.py",
             "pipeline/sources/_*.py",
         ),
@@ -119,9 +119,9 @@ rule heatmaps_shard:
         geometry=plan.geometry,
         code=plan.code(
             "pipeline/heatmaps.py",
-            "pipeline/action_units.py",
-            "pipeline/raster.py",
-            "pipeline/geometries/{geometry}.yaml",
+            "au_guidance/heatmap.py",
+            "au_guidance/raster.py",
+            "au_guidance/geometries/{geometry}.yaml",
         ),
     message:
         "Place the action units of {wildcards.dataset}, shard {wildcards.shard}"

@@ -1,7 +1,7 @@
 # In: checkpoints and the shards of their dataset. Out: predictions, and what can be measured of each run by itself.
 
 NETWORK = (
-    "train/losses.py",
+    "au_guidance/loss.py",
     "train/method.py",
     "train/methods/{method}.py",
     "train/methods/cam.py",
@@ -9,7 +9,7 @@ NETWORK = (
     "train/peaks.py",
     "train/transforms.py",
 )
-SCORING = ("eval/score.py", "train/losses.py", "train/controls.py")
+SCORING = ("eval/score.py", "au_guidance/loss.py", "train/controls.py")
 
 
 rule predict:
@@ -69,7 +69,7 @@ rule means:
         folder=subpath(output[0], parent=True),
         drawing=plan.drawing,
         code=plan.code(
-            "pipeline/codebooks/{codebook}.yaml",
+            "au_guidance/codebooks/{codebook}.yaml",
             "eval/means.py",
             "train/controls.py",
         ),
@@ -95,7 +95,7 @@ rule score:
         mem_mb=8000,
     params:
         untrained=plan.untrained,
-        code=plan.code("pipeline/codebooks/{codebook}.yaml", *SCORING),
+        code=plan.code("au_guidance/codebooks/{codebook}.yaml", *SCORING),
     message:
         "Score {wildcards.method} on {wildcards.dataset}: {wildcards.variant}, seed {wildcards.seed}"
     shell:
@@ -122,7 +122,7 @@ rule faithfulness:
         images=plan.config.evaluation.faithfulness_images,
         seed=plan.config.evaluation.seed,
         code=plan.code(
-            "pipeline/codebooks/{codebook}.yaml", "eval/faithfulness.py", *NETWORK
+            "au_guidance/codebooks/{codebook}.yaml", "eval/faithfulness.py", *NETWORK
         ),
     message:
         "Take from and add to faces of {wildcards.dataset} what the maps show: {wildcards.method}, {wildcards.variant}, seed {wildcards.seed}"

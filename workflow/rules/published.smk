@@ -63,7 +63,7 @@ use rule score as score_published with:
         f"{plan.logs}/score_published/{{origin}}-{{method}}-{{guided}}.log",
     params:
         untrained="",
-        code=plan.code("pipeline/codebooks/paper_code.yaml", *SCORING),
+        code=plan.code("au_guidance/codebooks/paper_code.yaml", *SCORING),
     message:
         "Score the authors' {wildcards.method} on {wildcards.origin}, {wildcards.guided}"
 

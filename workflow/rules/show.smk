@@ -205,9 +205,9 @@ rule average_maps:
     params:
         out=subpath(output.npz, strip_suffix=".npz"),
         code=plan.code(
-            "pipeline/codebooks/{codebook}.yaml",
+            "au_guidance/codebooks/{codebook}.yaml",
             "eval/maps.py",
-            "train/losses.py",
+            "au_guidance/loss.py",
         ),
     message:
         "Average the maps of {wildcards.method} on {wildcards.dataset}: {wildcards.variant}, seed {wildcards.seed}"

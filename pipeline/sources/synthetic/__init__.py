@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from au_guidance.expressions import Expression
 from pipeline.errors import UserError
-from pipeline.expressions import Expression
 from pipeline.types import ACTIVE_AUS, Sample
 
 TRUTH = "truth.csv"

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.expressions import Expression
+from au_guidance.expressions import Expression
 from pipeline.sources.synthetic.landmarks import MIRROR
 
 ACTIVE = 0.25  # an AU counts as active from this intensity on

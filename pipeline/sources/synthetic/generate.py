@@ -19,8 +19,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from au_guidance.expressions import Expression
 from pipeline.errors import UserError, run
-from pipeline.expressions import Expression
 from pipeline.files import whole
 from pipeline.sources.synthetic import TRUTH
 from pipeline.sources.synthetic.au_table import AUS

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.expressions import Expression
+from au_guidance.expressions import Expression
 from pipeline.sources.synthetic.au_table import ACTIVE, AUS, PROTOTYPES
 
 Colour = NDArray[np.float32]  # red, green, blue, 0 to 255

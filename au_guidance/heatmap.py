@@ -1,6 +1,6 @@
-"""Action units to shapes on landmarks, and shapes to the AU heatmap A of an expression (paper, section III-A).
+"""Action units to shapes on landmarks, and shapes to the AU heatmap A of an expression (paper, section 3.2).
 
-An AU is one or two ellipses anchored on landmarks; a geometry is the table of them (`pipeline/geometries`). A face's
+An AU is one or two ellipses anchored on landmarks; a geometry is the table of them (`au_guidance/geometries`). A face's
 shapes are a small array, so heatmaps are stored as shapes and drawn where they are needed.
 """
 
@@ -13,10 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pipeline.errors import UserError
-from pipeline.expressions import Expression, codebook
-from pipeline.plugins import read_table
-from pipeline.raster import BACKGROUND, pixels, raster_published, raster_smooth, touched
+from au_guidance.expressions import Expression, codebook
+from au_guidance.raster import BACKGROUND, pixels, raster_published, raster_smooth, touched
+from au_guidance.tables import TableError, read_table
 
 CANVAS = 224  # side of the canonical canvas, pixels: shapes are stored for it and scores are taken on it
 FAR = 30_000  # cv2 draws with 16-bit coordinates; anything beyond is far outside every image
@@ -59,17 +58,17 @@ class Geometry:
     ellipses: tuple[Ellipse, ...]
 
     def rows(self, au: int) -> list[int]:
-        """Which shapes belong to an AU; raise UserError if the geometry does not draw it."""
+        """Which shapes belong to an AU; raise TableError if the geometry does not draw it."""
         found = [index for index, ellipse in enumerate(self.ellipses) if ellipse.au == au]
         if not found:
-            raise UserError(f"pipeline/geometries/{self.name}.yaml draws no AU{au}, which the codebook asks for")
+            raise TableError(f"au_guidance/geometries/{self.name}.yaml draws no AU{au}, which the codebook asks for")
         return found
 
 
 @cache
 def geometry_table(name: str) -> Geometry:
-    """Read `pipeline/geometries/<name>.yaml`; raise UserError if there is none of that name."""
-    table = read_table("pipeline.geometries", name)
+    """Read `au_guidance/geometries/<name>.yaml`; raise TableError if there is none of that name."""
+    table = read_table("geometries", name)
     ellipses = [_ellipse(au, row) for au, rows in table["shapes"].items() for row in rows]
     return Geometry(name, table["drawing"], tuple(ellipses))
 
@@ -85,10 +84,35 @@ def render(
 
     `points` (68, 2) are x, y in pixels of the map, an integer is a pixel's centre. Returns (size, size) in [0, 1], or
     None when there is nothing to see: Neutral, no landmarks (NaN or infinite), every AU outside the image, or no
-    contrast. Raises UserError on an unknown codebook or geometry, ValueError on points of another shape, an unknown
+    contrast. Raises TableError on an unknown codebook or geometry, ValueError on points of another shape, an unknown
     expression and a size below 1.
     """
     return draw(shapes(points, geometry, size), expression, size, codebook=codebook, geometry=geometry)
+
+
+def render_batch(
+    points: ArrayLike,
+    expressions: Sequence[str | int],
+    size: int,
+    codebook: str = "paper_code",
+    geometry: str = "published",
+) -> tuple[Heatmap, NDArray[np.bool_]]:
+    """Draw the AU heatmaps of many faces: float32 (b, size, size), and which faces have one, bool (b,).
+
+    `points` (b, 68, 2) are as in `render`, NaN where unknown; `expressions` are names or class ids. The map of a face
+    without one is zeros. Raises as `render`, and ValueError if the numbers of faces and expressions differ.
+    """
+    faces = np.asarray(points, np.float64)
+    if faces.ndim != 3 or len(faces) != len(expressions):
+        count = len(expressions)
+        raise ValueError(f"{count} expressions need landmarks ({count}, 68, 2), not {faces.shape}")
+    classes = [Expression.parse(one) if isinstance(one, str) else Expression(int(one)) for one in expressions]
+    heatmaps, valid = np.zeros((len(faces), size, size), np.float32), np.zeros(len(faces), np.bool_)
+    for row, (face, expression) in enumerate(zip(faces, classes, strict=True)):
+        heatmap = render(face, expression, size, codebook, geometry)
+        if heatmap is not None:
+            heatmaps[row], valid[row] = heatmap, True
+    return heatmaps, valid
 
 
 def shapes(points: ArrayLike, geometry: str = "published", size: int = CANVAS) -> NDArray[np.float64]:
@@ -123,8 +147,8 @@ def draw_units(
 ) -> Heatmap | None:
     """Draw the heatmap (size, size) of any set of AUs from a face's `shapes` (s, 5) on a canvas of `size`, or None.
 
-    The maximum over the AUs, each blurred on the 28x28 grid, then min-max to [0, 1]. Raises UserError on an AU that the
-    geometry does not draw.
+    The maximum over the AUs, each blurred on the 28x28 grid, then min-max to [0, 1]. Raises TableError on an AU that
+    the geometry does not draw.
     """
     if size < 1:
         raise ValueError(f"the size is {size}; it must be at least 1")

@@ -1,10 +1,9 @@
-"""The seven basic expressions, the label ids that each dataset gives them, and the AUs that make them up."""
+"""The seven basic expressions and the AUs that make them up."""
 
 from enum import IntEnum
 from functools import cache
 
-from pipeline.errors import UserError
-from pipeline.plugins import read_table
+from au_guidance.tables import TableError, read_table
 
 
 class Expression(IntEnum):
@@ -43,39 +42,18 @@ SIX = (
     Expression.SURPRISE,
 )
 
-RAFDB = {
-    1: Expression.SURPRISE,
-    2: Expression.FEAR,
-    3: Expression.DISGUST,
-    4: Expression.HAPPINESS,
-    5: Expression.SADNESS,
-    6: Expression.ANGER,
-    7: Expression.NEUTRAL,
-}
-
-# 7 Contempt, 8 None, 9 Uncertain and 10 No-Face have no place among the seven (paper, section IV-A).
-AFFECTNET = {
-    0: Expression.NEUTRAL,
-    1: Expression.HAPPINESS,
-    2: Expression.SADNESS,
-    3: Expression.SURPRISE,
-    4: Expression.FEAR,
-    5: Expression.DISGUST,
-    6: Expression.ANGER,
-}
-
 
 @cache
 def codebook(name: str) -> dict[Expression, tuple[int, ...]]:
-    """Return which AUs make up each expression, from `pipeline/codebooks/<name>.yaml`; Neutral has none.
+    """Return which AUs make up each expression, from `au_guidance/codebooks/<name>.yaml`; Neutral has none.
 
-    Raises UserError if there is no such codebook or an expression in it is unknown.
+    Raises TableError if there is no such codebook or an expression in it is unknown.
     """
-    table = read_table("pipeline.codebooks", name)
+    table = read_table("codebooks", name)
     try:
         aus = {Expression.parse(expression): tuple(found) for expression, found in table["expressions"].items()}
     except ValueError as error:
-        raise UserError(f"pipeline/codebooks/{name}.yaml: {error}") from None
+        raise TableError(f"au_guidance/codebooks/{name}.yaml: {error}") from None
     return {expression: aus.get(expression, ()) for expression in Expression}
 
 
