@@ -6,17 +6,17 @@
     loss = F.cross_entropy(logits, y) + 4 * au_loss(features, heatmaps, valid)
 
 `render` draws the heatmap of one face and `render_batch` those of many; `au_loss` pulls the channel mean of any
-network's features (b, c, h, w) towards them. Only `au_loss`, `attention`, `cosine` and `resize` import torch.
+network's features (b, c, h, w) towards them.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from au_guidance.expressions import Expression, codebook
-from au_guidance.heatmap import render, render_batch, shapes
 from au_guidance.tables import TableError
 
 if TYPE_CHECKING:
+    from au_guidance.heatmap import render, render_batch, shapes
     from au_guidance.loss import attention, au_loss, cosine, resize
 
 __all__ = [
@@ -31,10 +31,11 @@ __all__ = [
     "resize",
     "shapes",
 ]
+_DRAWING = ("render", "render_batch", "shapes")
 
 
 def __getattr__(name: str) -> Any:
-    """Import torch only for those who ask for the loss: drawing heatmaps does not need it."""
-    if name in __all__:
-        return getattr(import_module("au_guidance.loss"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """Import OpenCV only for those who draw, and torch only for those who ask for the loss: both are slow to import."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"au_guidance.{'heatmap' if name in _DRAWING else 'loss'}"), name)

@@ -19,7 +19,7 @@ import torch
 from benchmarks import device, evaluation, explaining, faces, loading, preparation, training
 from benchmarks.timing import Row
 from pipeline.errors import UserError, run
-from pipeline.files import write_text
+from pipeline.storage.files import write_text
 from train.device import precision
 from train.machine import machine
 

@@ -81,7 +81,7 @@ def peak(folder: str, times: int) -> float:
         "expression": prepared.expressions[rows].astype(np.int8),
         "valid": np.zeros(len(rows), bool),
     }
-    from pipeline import shards  # noqa: PLC0415
+    from pipeline.storage import shards  # noqa: PLC0415
 
     shards.write(out, columns, blocks=blocks, card=given.model_dump_json(), checkpoint="", commit=checkpoint.commit())
     read(out)

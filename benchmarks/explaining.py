@@ -14,7 +14,7 @@ from benchmarks.loading import card
 from benchmarks.timing import Row, interleaved, row
 from eval import explained
 from eval.explainer import Explainer
-from pipeline import images
+from pipeline.storage import images
 from train import checkpoint
 from train.method import build
 

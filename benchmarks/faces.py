@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import align, heatmaps, index, landmarks
-from pipeline.sources.synthetic.generate import generate
+from pipeline.synthetic.generate import generate
 
 SIDE = 350
 PER_PERSON = 7

@@ -13,8 +13,8 @@ from au_guidance.heatmap import draw
 from benchmarks.faces import Prepared
 from benchmarks.published_way import PublishedWay, full_size_map
 from benchmarks.timing import Row, interleaved, row
-from pipeline import images, shards
 from pipeline.geometry import rescale
+from pipeline.storage import images, shards
 from train import data
 from train.batches import TrainingBatches
 from train.config import Card, Heatmap

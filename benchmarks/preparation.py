@@ -14,9 +14,10 @@ from face_alignment.utils import get_preds_fromhm
 
 from benchmarks.faces import Prepared
 from benchmarks.timing import Row, interleaved, row
-from pipeline import align, heatmaps, images, landmarks, shards
+from pipeline import align, heatmaps, landmarks
 from pipeline.extractors import face_alignment as fan
 from pipeline.geometry import face_box, warp
+from pipeline.storage import images, shards
 
 STAGE = "preparation"
 CPU = torch.device("cpu")

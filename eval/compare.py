@@ -26,7 +26,7 @@ from eval.pairs import Judged, Pair, check, judge, pairs
 from eval.results import Run, add_selection, selected
 from eval.statistics import Interval, holm, mean, paired_differences, paired_permutations
 from pipeline.errors import UserError, run
-from pipeline.files import write_text
+from pipeline.storage.files import write_text
 
 MEAN = "mean"
 Values = NDArray[np.float64]

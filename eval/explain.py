@@ -20,8 +20,8 @@ from tqdm import tqdm
 
 from eval import explained
 from eval.explainer import BATCH, Explainer
-from pipeline import images
 from pipeline.errors import UserError, run
+from pipeline.storage import images
 from train.device import claim
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")

@@ -17,7 +17,7 @@ from eval.drawing.style import FAINT, INK, MAP
 from eval.explainer import Explanation
 from eval.faces import overlay, shown
 from eval.reading import ON, ellipses
-from pipeline.files import whole, write_text
+from pipeline.storage.files import whole, write_text
 from train.config import Heatmap
 
 MARGIN, LINE = 12, 18  # pixels

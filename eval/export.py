@@ -24,7 +24,7 @@ from eval.export_onnx import write_onnx
 from eval.export_scores import Evaluated, evaluated
 from eval.model_card import card_text
 from pipeline.errors import UserError, run
-from pipeline.files import digest, whole, write_text
+from pipeline.storage.files import digest, whole, write_text
 from train import checkpoint
 from train.backbone import check_tensors
 from train.checkpoint import Loaded

@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from au_guidance.loss import attention
 from pipeline.errors import UserError
-from pipeline.files import whole
+from pipeline.storage.files import whole
 from train.checkpoint import Loaded
 from train.method import Method
 from train.transforms import normalise

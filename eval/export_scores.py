@@ -13,7 +13,7 @@ from eval.measure import CAM
 from eval.results import read_json
 from eval.statistics import Interval, mean_interval
 from pipeline.errors import UserError
-from pipeline.files import digest
+from pipeline.storage.files import digest
 
 NEEDED = {"checkpoint", "images", "images_with_map", "accuracy", "balanced_accuracy", "macro_f1", "cam_cosine",
           "attention_cosine", "maps", "labels", "confusion", "calibration", "groups", "protocol"}  # fmt: skip

@@ -16,8 +16,8 @@ from au_guidance.heatmap import CANVAS
 from au_guidance.loss import cosine
 from eval import metrics
 from eval.predictions import Predictions, read
-from pipeline import shards
 from pipeline.errors import UserError
+from pipeline.storage import shards
 
 Image = NDArray[np.uint8]
 Map = NDArray[np.float32]

@@ -32,7 +32,7 @@ from eval.randomisation import cascade, rank_correlation
 from eval.sampled import Faces, load
 from eval.statistics import mean_interval
 from pipeline.errors import UserError, run
-from pipeline.files import digest, write_text
+from pipeline.storage.files import digest, write_text
 from train import checkpoint
 from train.device import claim
 

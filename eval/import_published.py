@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from eval.published import DATASETS, METHODS, Arguments, Release, card, release, tensor_name
 from pipeline.errors import UserError, run
-from pipeline.files import digest, write_text
+from pipeline.storage.files import digest, write_text
 from train import checkpoint
 from train.backbone import check_tensors, read_tensors
 from train.config import Card

@@ -20,7 +20,7 @@ from eval.files import beside
 from eval.layout import guidance_name, method_name
 from eval.predictions import Predictions, read
 from pipeline.errors import UserError, run
-from pipeline.files import whole
+from pipeline.storage.files import whole
 
 BATCH = 64
 

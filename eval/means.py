@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from au_guidance.expressions import Expression
 from au_guidance.heatmap import CANVAS, draw
 from eval.predictions import ORDERED
-from pipeline import shards
 from pipeline.errors import UserError, run
-from pipeline.files import whole
 from pipeline.geometry import rescale
+from pipeline.storage import shards
+from pipeline.storage.files import whole
 from train.config import Heatmap
 from train.controls import landmark_map
 from train.data import described

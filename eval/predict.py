@@ -23,9 +23,9 @@ from tqdm import tqdm
 
 from au_guidance.loss import attention
 from eval import metrics
-from pipeline import shards
 from pipeline.errors import UserError, run
-from pipeline.files import digest
+from pipeline.storage import shards
+from pipeline.storage.files import digest
 from train import checkpoint
 from train.config import SUFFIXES, Card, read_card
 from train.data import Prepared, Rows, part_rows

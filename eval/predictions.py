@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from au_guidance.expressions import SIX, Expression
 from au_guidance.heatmap import CANVAS, Heatmap, draw, draw_units
-from pipeline import shards
 from pipeline.errors import UserError
+from pipeline.storage import shards
 from pipeline.types import ACTIVE_AUS
 from train.config import Card, explain
 from train.data import described

@@ -29,7 +29,7 @@ from eval.means import Means, read_means
 from eval.measure import CAM, FLOOR, MEASURES, Measured, attention_name, measure
 from eval.predictions import ORDERED, Predictions, read
 from pipeline.errors import run
-from pipeline.files import write_text
+from pipeline.storage.files import write_text
 from train.config import Card
 
 Numbers = NDArray[np.float64]

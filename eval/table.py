@@ -30,7 +30,7 @@ from eval.notes import notes
 from eval.pivot import pivot
 from eval.results import Run, add_selection, read_json, selected
 from pipeline.errors import UserError, run
-from pipeline.files import write_text
+from pipeline.storage.files import write_text
 
 
 def with_extras(name: str, runs: Sequence[Run]) -> list[Run]:

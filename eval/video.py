@@ -21,8 +21,8 @@ from eval.drawing.style import MAP
 from eval.explainer import Explainer, Explanation
 from eval.faces import shown
 from pipeline.errors import UserError
-from pipeline.files import whole
 from pipeline.geometry import invert, overlap
+from pipeline.storage.files import whole
 from train.checkpoint import LABELS
 
 SAME = 0.3  # overlap (IoU) of two boxes that are one face

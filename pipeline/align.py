@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from tqdm import tqdm
 
-from pipeline import images, plugins, shards
+from pipeline import plugins
 from pipeline.errors import UserError, run
 from pipeline.geometry import (
     TEMPLATE_112,
@@ -41,6 +41,7 @@ from pipeline.geometry import (
     warp,
 )
 from pipeline.index import FIRST, LAST, samples, shard_count
+from pipeline.storage import images, shards
 from pipeline.types import Detection, Detector, Sample
 
 MODES = ("corrected", "published")

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from au_guidance.heatmap import CANVAS, shapes
-from pipeline import shards
 from pipeline.errors import run
 from pipeline.geometry import rescale
+from pipeline.storage import shards
 
 
 def build(landmarks: Path, out: Path, geometry: str) -> None:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from au_guidance.expressions import Expression
 from pipeline import plugins
 from pipeline.errors import UserError, run
-from pipeline.files import whole
+from pipeline.storage.files import whole
 from pipeline.types import Count, Sample
 
 SPLITS = ("train", "test")

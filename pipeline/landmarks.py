@@ -16,9 +16,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import images, plugins, shards
+from pipeline import plugins
 from pipeline.errors import UserError, run
 from pipeline.geometry import complete
+from pipeline.storage import images, shards
 from pipeline.types import Faces, Landmarks
 
 MOSTLY = 0.5  # share of the points that must lie in the crop

@@ -15,11 +15,12 @@ import numpy as np
 import pandas
 
 from au_guidance.expressions import Expression
-from pipeline import plugins, shards
+from pipeline import plugins
 from pipeline.errors import UserError, run
-from pipeline.files import write_text
 from pipeline.geometry import complete
 from pipeline.index import SPLITS, counts, differences
+from pipeline.storage import shards
+from pipeline.storage.files import write_text
 
 FACES = ("ok", "several", "box_fallback", "whole_image", "unreadable")  # in the table's order, others after
 LANDMARKS = ("ok", "redetected", "from_box", "outside", "no_face", "no_points", "not_listed", "unreadable")

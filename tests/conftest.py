@@ -13,7 +13,7 @@ import torch
 
 from au_guidance.expressions import Expression
 from au_guidance.heatmap import shapes
-from pipeline import shards
+from pipeline.storage import shards
 from train.config import Card
 from train.loop import train
 

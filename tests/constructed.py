@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from au_guidance.expressions import Expression
-from pipeline import shards
+from pipeline.storage import shards
 from train.config import Card
 from train.data import Prepared
 

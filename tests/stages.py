@@ -12,6 +12,7 @@ import sys
 import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 
 import yaml
 
@@ -20,13 +21,13 @@ from train.config import Card
 IDENTITIES, SIZE = 3, 96
 FORKED = multiprocessing.get_context("forkserver")
 MODULES = (
-    "pipeline.sources.synthetic.generate",
+    "pipeline.synthetic",
     "pipeline.index",
     "pipeline.align",
     "pipeline.landmarks",
     "pipeline.heatmaps",
     "pipeline.status",
-    "train.__main__",
+    "train",
     "train.loop",
     "eval.predict",
     "eval.means",
@@ -52,7 +53,7 @@ class Stage:
 
     @property
     def name(self) -> str:
-        return self.module.removesuffix(".__main__").rpartition(".")[2]
+        return self.module.rpartition(".")[2]
 
     def files(self, folder: Path) -> list[Path]:
         """All files that it writes, without what is in a state."""
@@ -62,7 +63,7 @@ class Stage:
 RUN = tuple(f"run/{name}" for name in ("last.safetensors", "history.csv"))
 STAGES = (
     Stage(
-        "pipeline.sources.synthetic.generate",
+        "pipeline.synthetic",
         "generated",
         ("--identities-train", "3", "--identities-test", "2", "--size", "96"),
     ),
@@ -79,7 +80,7 @@ STAGES = (
     Stage("pipeline.landmarks", "data/landmarks/0.h5", ("data/faces/0.h5", "--extractor", "dlib")),
     Stage("pipeline.heatmaps", "data/heatmaps/0.h5", ("data/landmarks/0.h5", "--geometry", "published")),
     Stage("pipeline.status", "data/status", ("data", "--source", "synthetic"), ("data/status.csv", "data/status.md")),
-    Stage("train.__main__", "run", ("run.yaml", "--save-minutes", "0"), ("run/checkpoint.safetensors", *RUN)),
+    Stage("train", "run", ("run.yaml", "--save-minutes", "0"), ("run/checkpoint.safetensors", *RUN)),
     Stage("eval.predict", "run/predictions.h5", ("run/checkpoint.safetensors",)),
     Stage("eval.means", "data/means.npz", ("data", "--codebook", "paper_code", "--geometry", "published")),
     Stage("eval.score", "run/scores.json", ("run/predictions.h5", "--means", "data/means.npz")),
@@ -138,6 +139,12 @@ def _no_network(own: socket.socket, address: object) -> None:
     raise AssertionError(f"a stage calls {address}")
 
 
+def _loaded(module: str) -> ModuleType:
+    """Import what `python -m` of a module or a package runs."""
+    found = importlib.import_module(module)
+    return importlib.import_module(f"{module}.__main__") if hasattr(found, "__path__") else found
+
+
 def _work(module: str, arguments: list[str], folder: Path, limit: int | None) -> None:
     os.chdir(folder)
     sys.argv = [module, *arguments]
@@ -154,7 +161,7 @@ def _work(module: str, arguments: list[str], folder: Path, limit: int | None) ->
     socket.socket.connect = _no_network
     code = 0
     try:
-        command(importlib.import_module(module).main)
+        command(_loaded(module).main)
     except SystemExit as end:
         if isinstance(end.code, str):
             print(end.code, file=said)

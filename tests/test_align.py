@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from au_guidance.expressions import Expression
-from pipeline import align, images, plugins, shards
+from pipeline import align, plugins
 from pipeline.detectors import dataset as dataset_detector
 from pipeline.errors import UserError
 from pipeline.geometry import TEMPLATE_112, face_box, five_points, overlap, rescale, similarity, template, transform
+from pipeline.storage import images, shards
 from pipeline.types import Sample
 
 SIZE = 256

@@ -14,7 +14,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from au_guidance import Expression, attention, au_loss, cosine, render, render_batch, resize
 from eval.api import load
-from pipeline import images
+from pipeline.storage import images
 from tests.conftest import mean_face
 
 ROOT = Path(__file__).parents[1]

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 from stages import STAGES, Stage, run
 
-from pipeline import shards
 from pipeline.sources import rafdb
+from pipeline.storage import shards
 
 LIST = f"RAF/basic/{rafdb.LABEL_LIST.as_posix()}"
 IMAGES = "RAF/basic/Image/original"

@@ -14,8 +14,8 @@ from benchmarks import __main__ as command
 from benchmarks import loading
 from benchmarks.published_way import PublishedWay, full_size_map
 from benchmarks.timing import interleaved, row
-from pipeline import images
 from pipeline.errors import UserError
+from pipeline.storage import images
 from tests.conftest import mean_face
 from workflow.config import parse
 from workflow.cost import estimate

@@ -6,8 +6,8 @@ import torch
 
 from au_guidance.expressions import SIX, Expression
 from au_guidance.heatmap import render
-from pipeline import shards
 from pipeline.errors import UserError
+from pipeline.storage import shards
 from tests.conftest import CROP, mean_face
 from train.batches import TrainingBatches
 from train.config import Card, Guidance, Heatmap

@@ -5,8 +5,8 @@ import pytest
 
 from au_guidance.expressions import Expression
 from au_guidance.heatmap import render
-from pipeline import shards
 from pipeline.errors import UserError
+from pipeline.storage import shards
 from tests.conftest import CROP
 from train.config import Heatmap
 from train.data import Prepared, held_out, part_rows

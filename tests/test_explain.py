@@ -19,8 +19,8 @@ from eval.explainer import LABELS, Explainer
 from eval.import_published import import_folder
 from eval.predictions import read
 from eval.video import Tracks
-from pipeline import images
 from pipeline.errors import UserError
+from pipeline.storage import images
 
 ROOT = Path(__file__).parents[1]
 

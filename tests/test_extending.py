@@ -135,7 +135,7 @@ assert render(placed["points"][0], Expression.NEUTRAL, 224, "upper_face") is Non
 
 def test_source_detector_extractor_and_codebook_prepare_drawn_faces(project, tmp_path):
     python(
-        project, "-m", "pipeline.sources.synthetic.generate", "--out", tmp_path / "drawn",
+        project, "-m", "pipeline.synthetic", "--out", tmp_path / "drawn",
         "--identities-train", 1, "--identities-test", 1, "--size", 160, "--seed", 5, "--workers", 1,
     )  # fmt: skip
     (tmp_path / "mine").mkdir()

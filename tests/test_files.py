@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import UserError, refusal
-from pipeline.files import UMASK, seal, sealed, whole, write_text
+from pipeline.storage.files import UMASK, seal, sealed, whole, write_text
 
 
 def test_a_file_is_written_with_its_own_line_ends_into_a_new_folder(tmp_path):

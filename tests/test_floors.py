@@ -12,8 +12,8 @@ from eval.discrimination import unit
 from eval.floors import FLOORS, OF_TRAINING, Painted, gaussian, skill, through_grid
 from eval.means import average, fingerprint, read_means, write_means
 from eval.predictions import ORDERED
-from pipeline import shards
 from pipeline.errors import UserError
+from pipeline.storage import shards
 from tests.constructed import Constructed
 from train.config import Card, Heatmap
 from train.controls import landmark_map

@@ -19,11 +19,11 @@ from tiny import CONFIG
 from eval.maps import read_averages
 from eval.means import read_means
 from eval.published import Arguments, card
-from pipeline import images, shards
 from pipeline.errors import UserError
 from pipeline.extractors import published
 from pipeline.index import samples
 from pipeline.sources import _affectnet_cropped, _affectnet_csv, rafdb
+from pipeline.storage import images, shards
 from pipeline.types import Faces
 from train import checkpoint, sealed
 from train.backbone import read_tensors

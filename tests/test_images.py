@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.images import Unreadable, decode, encode, read
+from pipeline.storage.images import Unreadable, decode, encode, read
 
 COLOUR = (200, 40, 90)
 

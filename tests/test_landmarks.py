@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from au_guidance.expressions import Expression
-from pipeline import align, images, landmarks, shards
+from pipeline import align, landmarks
 from pipeline.errors import UserError
 from pipeline.extractors import face_alignment as fan
 from pipeline.geometry import five_points, rescale, template
 from pipeline.index import build as build_index
+from pipeline.storage import images, shards
 from tests.conftest import face_picture, mean_face
 
 SIZE = 224

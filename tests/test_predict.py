@@ -16,8 +16,8 @@ from eval import predict as predict_module
 from eval.predict import predict, predict_untrained
 from eval.predictions import read
 from eval.score import score
-from pipeline import shards
 from pipeline.errors import UserError
+from pipeline.storage import shards
 from tests.constructed import Constructed
 from train.checkpoint import LABELS, read_meta, save
 from train.config import Card

@@ -10,9 +10,9 @@ import pytest
 
 from eval.import_published import archive
 from eval.predictions import read
-from pipeline import shards
 from pipeline.sources import rafdb
 from pipeline.sources.rafdb import EXPRESSIONS as RAFDB
+from pipeline.storage import shards
 from tests.conftest import face_picture, mean_face
 from tests.datasets import write
 from tests.released import write_config, write_model

@@ -5,9 +5,10 @@ import pytest
 
 from au_guidance.expressions import SIX
 from au_guidance.heatmap import draw, render
-from pipeline import heatmaps, shards
+from pipeline import heatmaps
 from pipeline.errors import UserError
 from pipeline.geometry import rescale
+from pipeline.storage import shards
 
 
 @pytest.fixture

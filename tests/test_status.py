@@ -8,8 +8,9 @@ import numpy as np
 import pandas
 import pytest
 
-from pipeline import shards, status
+from pipeline import status
 from pipeline.errors import UserError
+from pipeline.storage import shards
 from tests.conftest import mean_face
 
 ROOT = Path(__file__).parents[1]

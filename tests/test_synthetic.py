@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from au_guidance.expressions import Expression
-from pipeline.sources.synthetic.au_table import ACTIVE, AUS, DISPLACEMENTS, PROTOTYPES, displacement
-from pipeline.sources.synthetic.face_shape import at_rest, with_action_units
-from pipeline.sources.synthetic.generate import Shot, draw
-from pipeline.sources.synthetic.landmarks import MIRROR, average
-from pipeline.sources.synthetic.rendering import render
-from pipeline.sources.synthetic.sampling import Identity, active, draw_identity, draw_intensities, draw_view
+from pipeline.synthetic.au_table import ACTIVE, AUS, DISPLACEMENTS, PROTOTYPES, displacement
+from pipeline.synthetic.face_shape import at_rest, with_action_units
+from pipeline.synthetic.generate import Shot, draw
+from pipeline.synthetic.landmarks import MIRROR, average
+from pipeline.synthetic.rendering import render
+from pipeline.synthetic.sampling import Identity, active, draw_identity, draw_intensities, draw_view
 
 FLIP = np.array([-1, 1])
 MODEL = "models/shape_predictor_68_face_landmarks.dat"

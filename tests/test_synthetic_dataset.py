@@ -14,8 +14,8 @@ from au_guidance.expressions import Expression
 from pipeline import plugins
 from pipeline.errors import UserError
 from pipeline.sources import synthetic
-from pipeline.sources.synthetic.au_table import ACTIVE, AUS, PROTOTYPES
-from pipeline.sources.synthetic.generate import Shot, draw, generate
+from pipeline.synthetic.au_table import ACTIVE, AUS, PROTOTYPES
+from pipeline.synthetic.generate import Shot, draw, generate
 from workflow.schema import Generate
 
 
@@ -87,7 +87,7 @@ def test_an_earlier_dataset_is_replaced_and_nothing_else_is(tmp_path: Path) -> N
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    module = "pipeline.sources.synthetic.generate"
+    module = "pipeline.synthetic"
     root = Path(__file__).parent.parent
     return subprocess.run(
         [sys.executable, "-m", module, *arguments], cwd=root, capture_output=True, text=True, check=False
@@ -127,7 +127,7 @@ def test_the_config_allows_no_smaller_size_either() -> None:
 
 
 def test_reader_names_what_is_missing(dataset: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"truth.csv is missing.*pipeline.sources.synthetic.generate"):
+    with pytest.raises(UserError, match=r"truth.csv is missing.*pipeline.synthetic"):
         list(synthetic.read(tmp_path))
     text = (dataset / "truth.csv").read_text(encoding="utf-8")
     (tmp_path / "truth.csv").write_text(text.replace("skin_tone", "tone"), encoding="utf-8")
@@ -145,7 +145,7 @@ def test_reader_names_what_is_missing(dataset: Path, tmp_path: Path) -> None:
 def test_reading_does_not_import_the_renderer() -> None:
     program = (
         "import sys; from pipeline.plugins import load; load('pipeline.sources', 'synthetic');"
-        "print([name for name in sys.modules if name.startswith(('pipeline.sources.synthetic.', 'cv2'))])"
+        "print([name for name in sys.modules if name.startswith(('pipeline.synthetic', 'cv2'))])"
     )
     root = Path(__file__).parent.parent
     done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)

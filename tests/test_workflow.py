@@ -16,8 +16,8 @@ import torch
 from safetensors.torch import load_file
 
 from eval.predictions import read
-from pipeline import shards
 from pipeline.errors import UserError
+from pipeline.storage import shards
 from tests.tiny import CONFIG, ROOT, begin, planned, snakemake
 from train import checkpoint
 from train.share import share

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from au_guidance.expressions import Expression
 from au_guidance.heatmap import CANVAS, draw
-from pipeline import images, shards
 from pipeline.errors import UserError
 from pipeline.geometry import rescale
+from pipeline.storage import images, shards
 from train.config import Card, Heatmap
 from train.controls import control, landmark_map
 

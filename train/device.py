@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from pipeline.errors import UserError
-from pipeline.files import lock
+from pipeline.storage.files import lock
 
 PRECISION = {"off": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 FASTER = {"bf16": ("amx_bf16", "avx512_bf16"), "fp16": ("amx_fp16", "avx512_fp16")}  # of x86 processors

@@ -12,7 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from pipeline.errors import UserError
-from pipeline.files import whole
+from pipeline.storage.files import whole
 from train.config import Card
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pipeline.files import whole
+from pipeline.storage.files import whole
 
 SEAL = "sha256"
 ZEROS = "0" * 64

@@ -6,7 +6,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 
 from pipeline.errors import UserError
-from pipeline.files import whole
+from pipeline.storage.files import whole
 from train import checkpoint, sealed
 from train.config import Card, training_card
 

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import torch
 
-from pipeline.files import lock, seal, sealed, set_aside, whole
+from pipeline.storage.files import lock, seal, sealed, set_aside, whole
 
 LAST = "last.pt"
 PREVIOUS = "previous.pt"

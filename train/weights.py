@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from au_guidance.tables import suggestion
 from pipeline.errors import UserError, run
-from pipeline.files import digest, whole
+from pipeline.storage.files import digest, whole
 from train.config import known_weights
 
 MANIFEST = "manifest.csv"

@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from pipeline.errors import run
-from pipeline.files import write_text
+from pipeline.storage.files import write_text
 from train.config import Card
 
 

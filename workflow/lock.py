@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from pipeline.files import lock
+from pipeline.storage.files import lock
 
 
 def hold(results: Path) -> None:

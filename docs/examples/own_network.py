@@ -18,7 +18,7 @@ import torch.nn.functional as F  # noqa: N812
 from au_guidance import attention, au_loss, cosine, render_batch, resize
 from pipeline.geometry import rescale
 from pipeline.sources import synthetic
-from pipeline.sources.synthetic.generate import generate
+from pipeline.synthetic.generate import generate
 
 SIZE, WEIGHT = 96, 5.0
 

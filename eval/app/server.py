@@ -19,7 +19,7 @@ from eval.drawing.style import MAP
 from eval.explainer import Explainer, Explanation
 from eval.faces import shown
 from eval.reading import au_table, ellipses
-from pipeline import images
+from pipeline.storage import images
 from train.config import Heatmap
 
 PAGE = Path(__file__).with_name("page")

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from eval.files import beside
-from pipeline.files import whole, write_text
+from pipeline.storage.files import whole, write_text
 
 COLUMN = 85.0  # mm, a column of most journals
 DPI = 300

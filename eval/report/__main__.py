@@ -11,7 +11,7 @@ from pathlib import Path
 
 from eval.report.page import build
 from pipeline.errors import UserError, run
-from pipeline.files import write_text
+from pipeline.storage.files import write_text
 
 
 def main() -> None:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from pipeline.detectors.dlib import redetect
 from pipeline.errors import UserError
-from pipeline.files import digest
 from pipeline.geometry import Points, face_box, invert, rescale, transform, warp
+from pipeline.storage.files import digest
 from pipeline.types import Faces, Landmarks
 
 if TYPE_CHECKING:

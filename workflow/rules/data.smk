@@ -12,11 +12,11 @@ rule generate:
     threads: 8
     params:
         options=plan.generate_options,
-        code=plan.code("pipeline/sources/synthetic/**/*.py"),
+        code=plan.code("pipeline/synthetic/**/*.py"),
     message:
         "Draw the faces of {wildcards.dataset}"
     shell:
-        "exec python -m pipeline.sources.synthetic.generate --out {output:q} {params.options} --workers {threads} > {log:q} 2>&1"
+        "exec python -m pipeline.synthetic --out {output:q} {params.options} --workers {threads} > {log:q} 2>&1"
 
 
 rule index_dataset:
@@ -66,7 +66,7 @@ rule faces_shard:
         code=plan.code(
             "pipeline/align.py",
             "pipeline/geometry.py",
-            "pipeline/images.py",
+            "pipeline/storage/images.py",
             "pipeline/detectors/{detector}.py",
         ),
     message:
@@ -97,7 +97,7 @@ rule landmarks_shard:
             "pipeline/landmarks.py",
             "pipeline/extractors/{extractor}.py",
             "pipeline/geometry.py",
-            "pipeline/images.py",
+            "pipeline/storage/images.py",
         ),
     message:
         "Find the landmarks of {wildcards.dataset}, shard {wildcards.shard}"

@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.sources.synthetic.au_table import displacement
-from pipeline.sources.synthetic.landmarks import BROWS, EYES, JAW, MOUTH, NOSE, average
-from pipeline.sources.synthetic.sampling import Identity, Intensities
+from pipeline.synthetic.au_table import displacement
+from pipeline.synthetic.landmarks import BROWS, EYES, JAW, MOUTH, NOSE, average
+from pipeline.synthetic.sampling import Identity, Intensities
 
 _LIDS = ((37, 41), (38, 40), (44, 46), (43, 47))
 _INNER_LIPS = ((61, 67), (62, 66), (63, 65))

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from pipeline.sources.synthetic.canvas import Canvas, spline
-from pipeline.sources.synthetic.painting.portrait import Portrait
+from pipeline.synthetic.canvas import Canvas, spline
+from pipeline.synthetic.painting.portrait import Portrait
 
 
 def paint_nose(canvas: Canvas, portrait: Portrait) -> None:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.sources.synthetic.canvas import Field
-from pipeline.sources.synthetic.sampling import View
+from pipeline.synthetic.canvas import Field
+from pipeline.synthetic.sampling import View
 
 FOCAL_LENGTH = 9.0  # eye distances between the camera and the point that the head turns about
 PIVOT = np.array([0, 0.35, 0.1], np.float32)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from pipeline.sources.synthetic.canvas import Field
-from pipeline.sources.synthetic.sampling import Identity
-from pipeline.sources.synthetic.scene import Camera, Light
+from pipeline.synthetic.canvas import Field
+from pipeline.synthetic.sampling import Identity
+from pipeline.synthetic.scene import Camera, Light
 
 _GLOSS = 0.3
 

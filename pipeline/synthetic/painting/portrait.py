@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.sources.synthetic.sampling import Identity, Intensities
+from pipeline.synthetic.sampling import Identity, Intensities
 
 Points = NDArray[Any]  # float32
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import UserError
-from pipeline.files import reserve, seal, sealed, set_aside, whole
+from pipeline.storage.files import reserve, seal, sealed, set_aside, whole
 
 Columns = dict[str, NDArray[Any]]
 HEADERS = 1 << 16  # bytes that HDF5 adds, at the most

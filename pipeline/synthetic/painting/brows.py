@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from pipeline.sources.synthetic.canvas import Canvas, Field, spline
-from pipeline.sources.synthetic.painting.portrait import Half, Points, Portrait
+from pipeline.synthetic.canvas import Canvas, Field, spline
+from pipeline.synthetic.painting.portrait import Half, Points, Portrait
 
 _HAIRS = 80
 

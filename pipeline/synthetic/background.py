@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from pipeline.sources.synthetic.canvas import Field
+from pipeline.synthetic.canvas import Field
 
 
 def paint_background(generator: np.random.Generator, size: int) -> Field:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from au_guidance.expressions import Expression
-from pipeline.sources.synthetic.landmarks import MIRROR
+from pipeline.synthetic.landmarks import MIRROR
 
 ACTIVE = 0.25  # an AU counts as active from this intensity on
 

@@ -3,9 +3,9 @@
 import cv2
 import numpy as np
 
-from pipeline.sources.synthetic.canvas import Canvas, Field
-from pipeline.sources.synthetic.painting.portrait import Half
-from pipeline.sources.synthetic.sampling import Identity
+from pipeline.synthetic.canvas import Canvas, Field
+from pipeline.synthetic.painting.portrait import Half
+from pipeline.synthetic.sampling import Identity
 
 
 def paint_skin(canvas: Canvas, identity: Identity, generator: np.random.Generator) -> None:

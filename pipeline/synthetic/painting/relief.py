@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from pipeline.sources.synthetic.canvas import Canvas
-from pipeline.sources.synthetic.painting.portrait import Half, Portrait
+from pipeline.synthetic.canvas import Canvas
+from pipeline.synthetic.painting.portrait import Half, Portrait
 
 
 def raise_midline(canvas: Canvas, portrait: Portrait) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from au_guidance.expressions import Expression
-from pipeline.sources.synthetic.au_table import ACTIVE, AUS, PROTOTYPES
+from pipeline.synthetic.au_table import ACTIVE, AUS, PROTOTYPES
 
 Colour = NDArray[np.float32]  # red, green, blue, 0 to 255
 Intensities = Mapping[int, tuple[float, float]]  # AU -> (image-left side, image-right side), 0 to 1.2; absent means 0

@@ -3,15 +3,15 @@
 import cv2
 import numpy as np
 
-from pipeline.sources.synthetic.canvas import Canvas
-from pipeline.sources.synthetic.painting.brows import paint_brow
-from pipeline.sources.synthetic.painting.eyes import paint_eye
-from pipeline.sources.synthetic.painting.mouth import paint_mouth
-from pipeline.sources.synthetic.painting.nose import paint_nose
-from pipeline.sources.synthetic.painting.portrait import Portrait
-from pipeline.sources.synthetic.painting.relief import raise_half, raise_midline
-from pipeline.sources.synthetic.painting.skin import paint_flush, paint_skin
-from pipeline.sources.synthetic.painting.wrinkles import wrinkle_chin, wrinkle_forehead, wrinkle_half
+from pipeline.synthetic.canvas import Canvas
+from pipeline.synthetic.painting.brows import paint_brow
+from pipeline.synthetic.painting.eyes import paint_eye
+from pipeline.synthetic.painting.mouth import paint_mouth
+from pipeline.synthetic.painting.nose import paint_nose
+from pipeline.synthetic.painting.portrait import Portrait
+from pipeline.synthetic.painting.relief import raise_half, raise_midline
+from pipeline.synthetic.painting.skin import paint_flush, paint_skin
+from pipeline.synthetic.painting.wrinkles import wrinkle_chin, wrinkle_forehead, wrinkle_half
 
 
 def paint_face(portrait: Portrait) -> Canvas:

@@ -6,16 +6,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.sources.synthetic.background import paint_background
-from pipeline.sources.synthetic.body import paint_body
-from pipeline.sources.synthetic.canvas import Canvas, Field
-from pipeline.sources.synthetic.face_shape import at_rest, with_action_units
-from pipeline.sources.synthetic.head_surface import Profile, Surface, build_head
-from pipeline.sources.synthetic.painting.face import paint_face
-from pipeline.sources.synthetic.painting.portrait import Portrait
-from pipeline.sources.synthetic.sampling import Identity, Intensities, View
-from pipeline.sources.synthetic.scene import Camera, Light, dot
-from pipeline.sources.synthetic.splatting import fill, find_visible
+from pipeline.synthetic.background import paint_background
+from pipeline.synthetic.body import paint_body
+from pipeline.synthetic.canvas import Canvas, Field
+from pipeline.synthetic.face_shape import at_rest, with_action_units
+from pipeline.synthetic.head_surface import Profile, Surface, build_head
+from pipeline.synthetic.painting.face import paint_face
+from pipeline.synthetic.painting.portrait import Portrait
+from pipeline.synthetic.sampling import Identity, Intensities, View
+from pipeline.synthetic.scene import Camera, Light, dot
+from pipeline.synthetic.splatting import fill, find_visible
 
 SUPERSAMPLING = 1.5
 

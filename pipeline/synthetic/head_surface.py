@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from pipeline.sources.synthetic.canvas import Canvas, Field, spline
-from pipeline.sources.synthetic.sampling import Identity
+from pipeline.synthetic.canvas import Canvas, Field, spline
+from pipeline.synthetic.sampling import Identity
 
 _SKULL = [(0.02, -1.20), (0.30, -1.16), (0.54, -1.03), (0.71, -0.80), (0.79, -0.54), (0.82, -0.28)]
 _ROUNDNESS = 2.6  # exponent of a row's cross-section; 2 would be an ellipse

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from pipeline.sources.synthetic.canvas import Canvas, Field, spline
-from pipeline.sources.synthetic.painting.portrait import Points, Portrait
+from pipeline.synthetic.canvas import Canvas, Field, spline
+from pipeline.synthetic.painting.portrait import Points, Portrait
 
 
 @dataclass(frozen=True, eq=False)

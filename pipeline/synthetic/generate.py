@@ -1,9 +1,8 @@
-"""Write a dataset of synthetic faces: `python -m pipeline.sources.synthetic.generate --out DIR ...`.
+"""Draw a dataset of synthetic faces and write it to a folder.
 
 DIR/images holds the JPEGs, DIR/truth.csv one row per image with all that is known of it (see `_truth`).
 """
 
-import argparse
 import csv
 import multiprocessing
 import os
@@ -20,20 +19,12 @@ import numpy as np
 from tqdm import tqdm
 
 from au_guidance.expressions import Expression
-from pipeline.errors import UserError, run
-from pipeline.files import whole
+from pipeline.errors import UserError
 from pipeline.sources.synthetic import TRUTH
-from pipeline.sources.synthetic.au_table import AUS
-from pipeline.sources.synthetic.rendering import Picture, render
-from pipeline.sources.synthetic.sampling import (
-    Identity,
-    Intensities,
-    View,
-    active,
-    draw_identity,
-    draw_intensities,
-    draw_view,
-)
+from pipeline.storage.files import whole
+from pipeline.synthetic.au_table import AUS
+from pipeline.synthetic.rendering import Picture, render
+from pipeline.synthetic.sampling import Identity, Intensities, View, active, draw_identity, draw_intensities, draw_view
 
 _IMAGE_NAME = re.compile(r"p\d{4,}_[a-z]+_\d+\.jpg")
 _HALF = re.compile(rf"\.[0-9]+\.{re.escape(TRUTH)}")  # of a command that was killed
@@ -187,21 +178,3 @@ def _check_replaceable(out: Path) -> None:
         ours = path in (out / TRUTH, out / "images") or _IMAGE_NAME.fullmatch(path.name) or _HALF.fullmatch(path.name)
         if not ours:
             raise UserError(f"--out: {out} holds {path.name}, which this command did not write; name another folder")
-
-
-def main() -> None:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description="Write a dataset of procedurally drawn, expressive faces.")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
-    parser.add_argument("--identities-train", type=int, required=True, help="people in the training split")
-    parser.add_argument("--identities-test", type=int, required=True, help="people in the test split")
-    parser.add_argument("--size", type=int, default=224, help="side of the images, pixels")
-    parser.add_argument("--seed", type=int, default=0, help="another seed gives other people")
-    parser.add_argument("--per-class", type=int, default=1, help="images per person and expression")
-    parser.add_argument("--workers", type=int, default=1, help="processes")
-    arguments = vars(parser.parse_args())
-    generate(arguments.pop("out"), **arguments)
-
-
-if __name__ == "__main__":
-    run(main)

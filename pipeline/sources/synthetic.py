@@ -1,4 +1,4 @@
-"""The synthetic faces that `python -m pipeline.sources.synthetic.generate` wrote to disk, read like any dataset."""
+"""The synthetic faces that `python -m pipeline.synthetic` wrote to disk, read like any dataset."""
 
 import csv
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ from pipeline.types import ACTIVE_AUS, Sample
 
 TRUTH = "truth.csv"
 LAYOUT = (
-    f"{TRUTH} and images/*.jpg, as written by: python -m pipeline.sources.synthetic.generate"
+    f"{TRUTH} and images/*.jpg, as written by: python -m pipeline.synthetic"
     " --out FOLDER --identities-train 80 --identities-test 34 --size 224 --seed 0"
 )
 EXPECTED: Mapping[tuple[str, Expression], int] = {}  # as many as were asked for

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.sources.synthetic.canvas import Field
+from pipeline.synthetic.canvas import Field
 
 _SEEN_THROUGH = 0.08  # a point this far behind its neighbours is the far side, seen through a gap
 _FAR = -9.0
