@@ -51,7 +51,7 @@ explain: setup | $(DEMO)
 	python -m eval.explain "results/demo/generated/synthetic/images/p0220_*.jpg" --checkpoint $(DEMO) --out results/explained
 
 app: setup | $(DEMO)
-	python -m eval.app --checkpoint $(DEMO)
+	python -m eval.explain.app --checkpoint $(DEMO)
 
 docs: setup
 	mkdocs build --strict --quiet --site-dir results/site

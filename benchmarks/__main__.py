@@ -20,8 +20,7 @@ from benchmarks import device, evaluation, explaining, faces, loading, preparati
 from benchmarks.timing import Row
 from pipeline.errors import UserError, run
 from pipeline.storage.files import write_text
-from train.device import precision
-from train.machine import machine
+from train.hardware import machine, precision
 
 PEOPLE = 32
 STAGES = ("preparation", "loading", "training", "evaluation", "explaining", "device")

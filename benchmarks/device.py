@@ -6,7 +6,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.timing import Row, interleaved, row
-from train.device import precision
+from train.hardware import precision
 
 STAGE = "device"
 

@@ -12,12 +12,13 @@ from benchmarks.faces import Prepared
 from benchmarks.loading import card
 from benchmarks.timing import Row, interleaved, row
 from eval import predict, score
-from eval.predictions import read
-from train import checkpoint, data
-from train.config import Heatmap
-from train.faces import Faces
-from train.method import Method, build
-from train.transforms import normalise, unit
+from eval.records.predictions import read
+from train.card.schema import Heatmap
+from train.checkpoints import checkpoint
+from train.data.faces import Faces
+from train.data.prepared import Prepared as PreparedData
+from train.data.transforms import normalise, unit
+from train.methods.base import Method, build
 
 STAGE = "evaluation"
 FACES = 8
@@ -26,7 +27,7 @@ CPU = torch.device("cpu")
 
 def measure(made: Prepared, repeats: int = 3) -> Iterator[Row]:
     """Time forward passes of ResNet-50 alone, the whole of prediction, and scoring, per face on one core."""
-    prepared = data.Prepared(made.folder, Heatmap())
+    prepared = PreparedData(made.folder, Heatmap())
     given = card(made.folder)
     torch.manual_seed(0)
     method = build(given).eval().to(memory_format=torch.channels_last)
@@ -72,7 +73,7 @@ def peak(folder: str, times: int) -> float:
     given = card(Path(folder))
     model = given.model.model_copy(update={"backbone": "resnet18_quarter", "image_size": 64})
     given = given.model_copy(update={"model": model})
-    prepared = data.Prepared(given.data.folder, Heatmap())
+    prepared = PreparedData(given.data.folder, Heatmap())
     rows = np.tile(prepared.rows("test"), times)
     blocks = predict._forward(build(given), prepared, rows, card=given, batch_size=64, device=CPU)
     out = Path(folder) / "many.h5"

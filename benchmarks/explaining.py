@@ -12,11 +12,11 @@ import torch
 from benchmarks.faces import Prepared
 from benchmarks.loading import card
 from benchmarks.timing import Row, interleaved, row
-from eval import explained
-from eval.explainer import Explainer
+from eval.explain import files
+from eval.explain.explainer import Explainer
 from pipeline.storage import images
-from train import checkpoint
-from train.method import build
+from train.checkpoints import checkpoint
+from train.methods.base import build
 
 STAGE = "explaining"
 PICTURES = 24
@@ -35,7 +35,7 @@ def measure(made: Prepared, repeats: int = 5) -> Iterator[Row]:
 
     def one() -> None:
         faces = explainer.explain(images.read(pictures[0]))
-        explained.write(out / "one", "one", faces, given.heatmap)
+        files.write(out / "one", "one", faces, given.heatmap)
 
     yield row(STAGE, "one picture after loading", interleaved({"one": one}, repeats, CPU)["one"], "s CPU", "< 2")
     calls = np.array([_call(path, out, pictures[:1]) for _ in range(3)])

@@ -15,9 +15,9 @@ from benchmarks.published_way import PublishedWay, full_size_map
 from benchmarks.timing import Row, interleaved, row
 from pipeline.geometry import rescale
 from pipeline.storage import images, shards
-from train import data
-from train.batches import TrainingBatches
-from train.config import Card, Heatmap
+from train.card.schema import Card, Heatmap
+from train.data.batches import TrainingBatches
+from train.data.prepared import Prepared as PreparedData
 
 STAGE = "loading"
 BATCH = 32
@@ -46,7 +46,7 @@ def card(folder: Path, **changes: object) -> Card:
 
 def measure(made: Prepared, repeats: int = 7) -> Iterator[Row]:
     """Time one epoch of batches of 224 px, ours and the published way's, on one core without workers."""
-    prepared = data.Prepared(made.folder, Heatmap())
+    prepared = PreparedData(made.folder, Heatmap())
     rows = prepared.rows("train")
     theirs = _published_way(made, prepared, rows)
 
@@ -77,7 +77,7 @@ def measure(made: Prepared, repeats: int = 7) -> Iterator[Row]:
     yield from _bytes(made)
 
 
-def _published_way(made: Prepared, prepared: data.Prepared, rows: np.ndarray) -> Callable[..., PublishedWay]:
+def _published_way(made: Prepared, prepared: PreparedData, rows: np.ndarray) -> Callable[..., PublishedWay]:
     folder = made.folder / "aligned"
     folder.mkdir(exist_ok=True)
     files = [folder / f"{row}.jpg" for row in rows]
@@ -92,7 +92,7 @@ def _all(faces: PublishedWay) -> None:
         pass
 
 
-def _maps(prepared: data.Prepared, rows: np.ndarray, repeats: int) -> Iterator[Row]:
+def _maps(prepared: PreparedData, rows: np.ndarray, repeats: int) -> Iterator[Row]:
     """Draw every face's map of its class once."""
     known = [row for row in rows if prepared.heatmap(row) is not None]
     faces = [(prepared.shapes[row], Expression(prepared.expressions[row])) for row in known]

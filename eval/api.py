@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from eval.explainer import Explainer, Explanation
+from eval.explain.explainer import Explainer, Explanation
 
 __all__ = ["Explainer", "Explanation", "load"]
 

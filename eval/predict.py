@@ -22,17 +22,19 @@ from torch import Tensor
 from tqdm import tqdm
 
 from au_guidance.loss import attention
-from eval import metrics
+from eval.metrics import classification
 from pipeline.errors import UserError, run
 from pipeline.storage import shards
 from pipeline.storage.files import digest
-from train import checkpoint
-from train.config import SUFFIXES, Card, read_card
-from train.data import Prepared, Rows, part_rows
-from train.device import claim
-from train.faces import Faces
-from train.method import Method, build
-from train.transforms import normalise, unit
+from train.card.checks import read_card
+from train.card.options import SUFFIXES
+from train.card.schema import Card
+from train.checkpoints import checkpoint
+from train.data.faces import Faces
+from train.data.prepared import Prepared, Rows, part_rows
+from train.data.transforms import normalise, unit
+from train.hardware import claim
+from train.methods.base import Method, build
 
 UNTRAINED = "untrained"  # stands where the SHA-256 of the checkpoint would
 
@@ -41,7 +43,7 @@ def predict(path: Path, out: Path, batch_size: int = 64, data: Path | None = Non
     """Write what the network of a checkpoint says about the readable test faces of its dataset.
 
     `data` is the folder of the prepared dataset where it is not the one that the card names. Rows are in the dataset's
-    order and depend on the checkpoint and the data only. Raises UserError as `train.checkpoint.load` does, and if an
+    order and depend on the checkpoint and the data only. Raises UserError as `train.checkpoints.checkpoint.load` does, and if an
     output is not finite.
     """
     loaded = checkpoint.load(path)
@@ -134,7 +136,7 @@ def _outputs(method: Method, images: Tensor, classes: Tensor) -> dict[str, NDArr
             columns[f"attention_{layer}"] = _half(maps / torch.where(peak > 0, peak, 1.0))
         cam = method.cam(output, classes)
         if cam is not None:
-            columns["cam"] = _half(metrics.normalise(cam.detach().float()))
+            columns["cam"] = _half(classification.normalise(cam.detach().float()))
     return columns
 
 

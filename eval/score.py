@@ -2,13 +2,13 @@
 
     python -m eval.score predictions.h5 --means DATA/means.npz --untrained untrained.h5 --out DIR/scores.json
 
-Without --means (`eval.means`) the floors that know faces stay out, without --untrained (`eval.predict --untrained`)
+Without --means (`eval.metrics.training_means`) the floors that know faces stay out, without --untrained (`eval.predict --untrained`)
 that of random weights. Beside the scores stand
 
 - confusion.csv: faces by true class (rows) and predicted class (columns);
 - cosines.csv: cosines with the AU heatmap by expression, and their average (rows), of the attention of every layer and
   of the CAM (columns); empty where no face of an expression has a heatmap;
-- images.csv: a row per face with its classes, confidence, attributes and every number of `eval.measure`; empty where
+- images.csv: a row per face with its classes, confidence, attributes and every number of `eval.metrics.per_face`; empty where
   one is not defined.
 """
 
@@ -22,15 +22,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from au_guidance.expressions import Expression
-from eval import discrimination, floors, metrics
-from eval.calibration import calibration, confidences
-from eval.groups import groups
-from eval.means import Means, read_means
-from eval.measure import CAM, FLOOR, MEASURES, Measured, attention_name, measure
-from eval.predictions import ORDERED, Predictions, read
+from eval.metrics import baselines, classification, discrimination
+from eval.metrics.calibration import calibration, confidences
+from eval.metrics.groups import groups
+from eval.metrics.per_face import CAM, FLOOR, MEASURES, Measured, attention_name, measure
+from eval.metrics.training_means import Means, read_means
+from eval.records.predictions import ORDERED, Predictions, read
 from pipeline.errors import run
 from pipeline.storage.files import write_text
-from train.config import Card
+from train.card.schema import Card
 
 Numbers = NDArray[np.float64]
 Scores = dict[str, Any]
@@ -47,7 +47,7 @@ def scores_of(predictions: Predictions, measured: Measured) -> Scores:
     `maps` has every measure of CAM and attention, macro over expressions and micro over faces, with the floors (macro
     cosines on the same faces) and the skill against the class-agnostic one.
     """
-    classified = metrics.classification(predictions.logits, predictions.expressions)
+    classified = classification.classification(predictions.logits, predictions.expressions)
     cosines = {
         str(layer): _summary(predictions, measured.values[attention_name(layer)]) for layer in predictions.attention
     }
@@ -108,15 +108,15 @@ def _summary(predictions: Predictions, values: Numbers) -> Scores:
     known = predictions.valid & np.isfinite(values)
     if not known.any():
         return {"macro": None, "micro": None, "per_class": {expression.label: None for expression in ORDERED}}
-    found = metrics.aggregate(values, predictions.expressions, known)
+    found = classification.aggregate(values, predictions.expressions, known)
     per_class = {expression.label: found.per_class.get(expression) for expression in ORDERED}
     return {"macro": found.macro, "micro": found.micro, "per_class": per_class}
 
 
 def _map_scores(predictions: Predictions, measured: Measured, kind: str) -> Scores:
     found: Scores = {name: _summary(predictions, measured.values[f"{kind}_{name}"]) for name in MEASURES}
-    columns = {name: measured.values.get(f"{kind}_{FLOOR}{name}") for name in floors.FLOORS}
-    columns |= {name: measured.values[FLOOR + name] for name in floors.FLOORS if FLOOR + name in measured.values}
+    columns = {name: measured.values.get(f"{kind}_{FLOOR}{name}") for name in baselines.FLOORS}
+    columns |= {name: measured.values[FLOOR + name] for name in baselines.FLOORS if FLOOR + name in measured.values}
     floor = {
         name: None if values is None else _summary(predictions, values)["macro"] for name, values in columns.items()
     }
@@ -126,7 +126,7 @@ def _map_scores(predictions: Predictions, measured: Measured, kind: str) -> Scor
         **found,
         "retrieval_confusion": matched.tolist(),
         "floors": floor,
-        "skill": None if agnostic is None else floors.skill(found["cosine"]["macro"], agnostic),
+        "skill": None if agnostic is None else baselines.skill(found["cosine"]["macro"], agnostic),
     }
 
 
@@ -140,7 +140,7 @@ def _truth(predictions: Predictions, measured: Measured) -> Scores | None:
 
 
 def _per_class(
-    predictions: Predictions, classified: metrics.Classification, cam: Scores | None, cosines: dict[str, Scores]
+    predictions: Predictions, classified: classification.Classification, cam: Scores | None, cosines: dict[str, Scores]
 ) -> dict[str, Scores]:
     rows = {}
     for expression in Expression:
@@ -207,7 +207,9 @@ def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Score a network's answers for the test faces.")
     parser.add_argument("predictions", type=Path, help="predictions.h5 of eval.predict")
-    parser.add_argument("--means", type=Path, help="means.npz of eval.means for the dataset, for the floors")
+    parser.add_argument(
+        "--means", type=Path, help="means.npz of eval.metrics.training_means for the dataset, for the floors"
+    )
     parser.add_argument("--untrained", type=Path, help="untrained.h5 of eval.predict --untrained, for that floor")
     parser.add_argument("--out", type=Path, required=True, help="scores.json to write, with three tables beside it")
     arguments = parser.parse_args()

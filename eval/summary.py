@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from eval.compare import LABELS, MEAN, shown
-from eval.kinds import FLOORS
-from eval.layout import CONTROLS, method_name
+from eval.compare.compare import LABELS, MEAN, shown
+from eval.tables.kinds import FLOORS
+from eval.tables.layout import CONTROLS, method_name
 from pipeline.errors import UserError, run
 
 FIRST = ("accuracy", "attention_cosine", "cam_cosine", "attention_skill", "attention_retrieval_true")

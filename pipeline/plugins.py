@@ -11,9 +11,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def names(family: str) -> list[str]:
-    """List what a family such as `pipeline.sources` holds, without importing any of it."""
+    """List what a family such as `pipeline.sources` holds, without importing any of it.
+
+    `base.py`, which holds what all members share, and names with an underscore are none of them.
+    """
     folder = ROOT.joinpath(*family.split("."))
-    found = (path for path in folder.iterdir() if not path.name.startswith(("_", ".")))
+    found = (path for path in folder.iterdir() if not path.name.startswith(("_", ".", "base.")))
     return sorted(path.stem for path in found if path.suffix in (".py", ".yaml") or (path / "__init__.py").exists())
 
 

@@ -14,8 +14,8 @@ import torch
 from au_guidance.expressions import Expression
 from au_guidance.heatmap import shapes
 from pipeline.storage import shards
-from train.config import Card
-from train.loop import train
+from train.card.schema import Card
+from train.engine.loop import train
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 CROP = 96

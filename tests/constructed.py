@@ -7,8 +7,8 @@ import numpy as np
 
 from au_guidance.expressions import Expression
 from pipeline.storage import shards
-from train.config import Card
-from train.data import Prepared
+from train.card.schema import Card
+from train.data.prepared import Prepared
 
 
 class Constructed:

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from eval.published import METHODS, Arguments, card, release, tensor_name
+from eval.published.names import METHODS, Arguments, card, release, tensor_name
 from tests import formula
-from train.method import build
+from train.methods.base import build
 
 ARGUMENTS = """
 MYSEED: 3

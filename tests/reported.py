@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from au_guidance.expressions import SIX, Expression
-from train import sealed
+from train.checkpoints import sealed
 
 EVIL = "<script>alert(1)</script>"  # a name that must stay a name
 LABELS = [one.label for one in Expression]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from au_guidance.expressions import SIX, Expression
-from eval.kinds import DISCRIMINATION, FLOORS, LOCALISATION
+from eval.tables.kinds import DISCRIMINATION, FLOORS, LOCALISATION
 
 FLOOR = {"uniform": 0.44, "class_agnostic": 0.76, "class_mean": 0.97, "untrained": None}
 

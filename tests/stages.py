@@ -16,7 +16,7 @@ from types import ModuleType
 
 import yaml
 
-from train.config import Card
+from train.card.schema import Card
 
 IDENTITIES, SIZE = 3, 96
 FORKED = multiprocessing.get_context("forkserver")
@@ -28,13 +28,13 @@ MODULES = (
     "pipeline.heatmaps",
     "pipeline.status",
     "train",
-    "train.loop",
+    "train.engine.loop",
     "eval.predict",
-    "eval.means",
+    "eval.metrics.training_means",
     "eval.score",
     "eval.faithfulness",
-    "eval.maps",
-    "eval.table",
+    "eval.figures.maps",
+    "eval.tables",
     "eval.figures",
 )
 FORKED.set_forkserver_preload(
@@ -82,11 +82,18 @@ STAGES = (
     Stage("pipeline.status", "data/status", ("data", "--source", "synthetic"), ("data/status.csv", "data/status.md")),
     Stage("train", "run", ("run.yaml", "--save-minutes", "0"), ("run/checkpoint.safetensors", *RUN)),
     Stage("eval.predict", "run/predictions.h5", ("run/checkpoint.safetensors",)),
-    Stage("eval.means", "data/means.npz", ("data", "--codebook", "paper_code", "--geometry", "published")),
-    Stage("eval.score", "run/scores.json", ("run/predictions.h5", "--means", "data/means.npz")),
-    Stage("eval.maps", "run/average_maps", ("run/predictions.h5",), ("run/average_maps.npz", "run/average_maps.png")),
     Stage(
-        "eval.table",
+        "eval.metrics.training_means", "data/means.npz", ("data", "--codebook", "paper_code", "--geometry", "published")
+    ),
+    Stage("eval.score", "run/scores.json", ("run/predictions.h5", "--means", "data/means.npz")),
+    Stage(
+        "eval.figures.maps",
+        "run/average_maps",
+        ("run/predictions.h5",),
+        ("run/average_maps.npz", "run/average_maps.png"),
+    ),
+    Stage(
+        "eval.tables",
         "tables/classification",
         ("classification", "--scores", "run/scores.json"),
         tuple(f"tables/classification.{kind}" for kind in ("csv", "md", "tex")),

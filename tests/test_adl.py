@@ -5,7 +5,7 @@ import torch
 from torchvision.models.resnet import Bottleneck
 
 from train.backbones import resnet
-from train.config import Model
+from train.card.schema import Model
 from train.methods.adl import BACKBONES, Adl
 from train.methods.cam import Cam
 

@@ -11,8 +11,8 @@ from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.ui import WebDriverWait
 from werkzeug.serving import make_server
 
-from eval.app import server
-from eval.explainer import Explainer
+from eval.explain.app import server
+from eval.explain.explainer import Explainer
 
 WAIT = 60
 

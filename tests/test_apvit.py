@@ -6,9 +6,10 @@ from torch import nn
 
 from pipeline.errors import UserError
 from tests.oracle import check_against_published, published
-from train import backbone
-from train.backbone import Backbone
-from train.config import Model, check_model, needed_weights
+from train.backbones.base import Backbone
+from train.backbones.build import build_backbone
+from train.card.checks import check_model, needed_weights
+from train.card.schema import Model
 from train.methods.apvit import ApVit, Attention, Block, strongest
 
 OLD_VIT = "vit_small_p16_224-15ec54c9.pth"
@@ -22,7 +23,7 @@ def test_apvit_answers_as_the_published_code(shared):
         return leads[lead] + key.removeprefix(lead)
 
     images, tensors, answers = published(shared, "APVIT", rename)
-    method = ApVit(backbone.build(Model(backbone="ir50", init="none", image_size=112)), 7, mode="published")
+    method = ApVit(build_backbone(Model(backbone="ir50", init="none", image_size=112)), 7, mode="published")
     check_against_published(method, images, tensors, answers)
     assert sum(parameter.numel() for parameter in method.parameters()) == 65_209_543
 
@@ -88,7 +89,7 @@ def test_attention_is_torchs_own():
 
 def test_tokens_thin_out_from_160_to_104():
     torch.manual_seed(0)
-    network = backbone.build(Model(backbone="ir50_micro", init="none", image_size=112))
+    network = build_backbone(Model(backbone="ir50_micro", init="none", image_size=112))
     method, counts = ApVit(network, 7, dim=12, heads=2).eval(), []
     for block in method.blocks:
         block.register_forward_hook(lambda _m, inputs, out: counts.append((inputs[0].shape[1], out.shape[1])))

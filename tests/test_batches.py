@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from pipeline.errors import UserError
-from train.batches import EvaluationBatches, TrainingBatches
-from train.config import Heatmap
-from train.data import Prepared, part_rows
-from train.faces import Faces, Threads, ahead, choose
-from train.render import Renderer
-from train.transforms import evaluation, resize
+from train.card.schema import Heatmap
+from train.data.au_maps import Renderer
+from train.data.batches import EvaluationBatches, TrainingBatches
+from train.data.faces import Faces, Threads, ahead, choose
+from train.data.prepared import Prepared, part_rows
+from train.data.transforms import evaluation, resize
 
 CPU = torch.device("cpu")
 
@@ -41,8 +41,8 @@ def assert_equal(one, other):
 def test_a_device_gives_the_batches_of_the_host(steps, monkeypatch):
     """A CPU that is treated as a device with memory of its own: faces are gathered there, by nobody before."""
     here = steps(3)
-    monkeypatch.setattr("train.faces.choose", lambda place, size, device: "device")
-    monkeypatch.setattr("train.faces.Faces.on_host", lambda self, rows, pool: None)
+    monkeypatch.setattr("train.data.faces.choose", lambda place, size, device: "device")
+    monkeypatch.setattr("train.data.faces.Faces.on_host", lambda self, rows, pool: None)
     assert_equal(here, steps(3))
 
 
@@ -83,7 +83,7 @@ def test_maps_drawn_once_stay_the_same(prepared, make_card, monkeypatch):
 
 
 def test_no_more_maps_are_kept_than_there_is_room_for(prepared, make_card, monkeypatch):
-    monkeypatch.setattr("train.batches.free_memory", lambda device: 10 * 5 * 2 * 73 * 73)
+    monkeypatch.setattr("train.data.au_maps.free_memory", lambda device: 10 * 5 * 2 * 73 * 73)
     card = make_card()
     batches = TrainingBatches(prepared, card, part_rows(prepared, card, "train"), CPU)
     first = list(batches.epoch(0))
@@ -108,7 +108,7 @@ def test_an_epoch_shows_every_face_once(prepared, make_card):
 
 
 def test_plain_training_draws_no_heatmaps(steps, monkeypatch):
-    monkeypatch.setattr("train.data.Prepared.guide", lambda *_: pytest.fail("a map was drawn"))
+    monkeypatch.setattr("train.data.prepared.Prepared.guide", lambda *_: pytest.fail("a map was drawn"))
     assert not any(step.batch.valid.any() for step in steps(guidance__weight=0.0))
 
 
@@ -139,7 +139,7 @@ def test_a_face_that_cannot_be_decoded_is_named(prepared, place):
 
 def test_the_fastest_place_with_room_is_chosen(monkeypatch):
     free = {"cuda": 1000, "cpu": 3000}
-    monkeypatch.setattr("train.faces.free_memory", lambda device: free[device.type])
+    monkeypatch.setattr("train.data.faces.free_memory", lambda device: free[device.type])
     gpu = torch.device("cuda")
     assert [choose("auto", size, gpu) for size in (400, 401, 1200, 1201)] == ["device", "host", "host", "stream"]
     assert [choose("auto", size, CPU) for size in (1200, 1201)] == ["host", "stream"]

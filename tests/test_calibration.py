@@ -3,7 +3,7 @@ import pytest
 import torch
 from sklearn.metrics import log_loss
 
-from eval.calibration import calibration, confidences
+from eval.metrics.calibration import calibration, confidences
 
 
 def logits_of(confidence: list[float], said: list[int]) -> np.ndarray:

@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pipeline.errors import UserError
-from train import checkpoint, sealed
-from train.backbone import load_weights
-from train.data import Prepared
-from train.method import build
+from train.checkpoints import checkpoint, sealed
+from train.data.prepared import Prepared
+from train.methods.base import build
+from train.weights.load import load_weights
 
 
 @pytest.fixture

@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 from au_guidance.expressions import SIX, Expression
-from eval import compare, summary
-from eval.pairs import judge, pairs
-from eval.results import gather
+from eval import summary
+from eval.compare import compare
+from eval.compare.pairs import judge, pairs
+from eval.records.runs import gather
 from pipeline.errors import UserError, run
 from tests.scored import grid, images, maps, scores
 from tests.test_tables import rows_of
@@ -213,7 +214,7 @@ def test_comparison_files_and_summary(
 def test_summary_is_brief_about_sweeps_and_names_the_floors(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from eval import table as table_module
+    from eval.tables import table as table_module
 
     files = [made(runs), made(runs, weight=1, cosines=0.6), made(runs, weight=5, cosines=0.8)]
     (tmp_path / "tables").mkdir()

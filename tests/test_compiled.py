@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from train.compiled import Compiled
-from train.method import build
+from train.engine.compiled import Compiled
+from train.methods.base import build
 
 
 @pytest.fixture

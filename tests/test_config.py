@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import UserError
 from pipeline.plugins import names
-from train.config import needed_weights
+from train.card.checks import needed_weights
 from workflow.card import write
 from workflow.config import parse, read
 from workflow.grid import VARIANT, Run, card, described, grid, shared
@@ -298,7 +298,7 @@ def test_the_command_lists_the_runs():
 
 
 def test_a_card_survives_the_file(paper, tmp_path):
-    from train.config import read_card
+    from train.card.checks import read_card
 
     made = card(paper, grid(paper)[1])
     write(made.line(), tmp_path / "run.yaml")
@@ -317,7 +317,7 @@ def test_the_order_of_options_does_not_change_a_card(paper):
 
 
 def test_a_damaged_card_is_named(paper, tmp_path):
-    from train.config import read_card
+    from train.card.checks import read_card
 
     path = tmp_path / "run.yaml"
     write(card(paper, grid(paper)[0]).line(), path)

@@ -6,10 +6,10 @@ from torch import nn
 
 from au_guidance.loss import attention, au_loss
 from pipeline.plugins import names
-from train import checkpoint
-from train.data import Prepared
-from train.method import Batch, build
-from train.options import method_options
+from train.card.options import method_options
+from train.checkpoints import checkpoint
+from train.data.prepared import Prepared
+from train.methods.base import Batch, build
 
 VIT = {"model__backbone": "deit_micro", "guidance__layers": (1,)}
 TOKENS = {"model__backbone": "ir50_micro", "guidance__layers": (1,)}

@@ -9,11 +9,11 @@ from au_guidance.heatmap import render
 from pipeline.errors import UserError
 from pipeline.storage import shards
 from tests.conftest import CROP, mean_face
-from train.batches import TrainingBatches
-from train.config import Card, Guidance, Heatmap
-from train.controls import SHUFFLED, control, landmark_map
-from train.data import Prepared, part_rows
-from train.transforms import CHANCES, paper
+from train.card.schema import Card, Guidance, Heatmap
+from train.data.batches import TrainingBatches
+from train.data.controls import SHUFFLED, control, landmark_map
+from train.data.prepared import Prepared, part_rows
+from train.data.transforms import CHANCES, paper
 
 CONTROLS = ("shuffled", "landmarks", "uniform", "agnostic")
 

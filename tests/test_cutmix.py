@@ -6,8 +6,8 @@ import torch
 
 from au_guidance.loss import au_loss
 from tests.test_heads import GivenFeatures
-from train.method import Batch
 from train.methods import cutmix
+from train.methods.base import Batch
 from train.methods.cutmix import CutMix
 
 

@@ -8,8 +8,8 @@ from au_guidance.heatmap import render
 from pipeline.errors import UserError
 from pipeline.storage import shards
 from tests.conftest import CROP
-from train.config import Heatmap
-from train.data import Prepared, held_out, part_rows
+from train.card.schema import Heatmap
+from train.data.prepared import Prepared, held_out, part_rows
 
 
 @pytest.fixture(scope="module")

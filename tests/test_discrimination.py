@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from au_guidance.expressions import Expression
-from eval import discrimination
-from eval.discrimination import NOTHING, Gallery, best_match, class_cosines, own_minus_other, retrieval, unit
-from eval.predictions import ORDERED, read
+from eval.metrics import discrimination
+from eval.metrics.discrimination import NOTHING, Gallery, best_match, class_cosines, own_minus_other, retrieval, unit
+from eval.records.predictions import ORDERED, read
 from tests.constructed import Constructed
-from train.config import Card
+from train.card.schema import Card
 
 MakeCard = Callable[..., Card]
 HAPPINESS, SURPRISE, SADNESS, NEUTRAL = (Expression[name] for name in ("HAPPINESS", "SURPRISE", "SADNESS", "NEUTRAL"))

@@ -13,10 +13,10 @@ from pages import PAGES, ROOT, blocks, folded, page, rows
 
 from au_guidance.expressions import Expression
 from au_guidance.heatmap import geometry_table
-from eval.floors import FLOORS
-from eval.kinds import HEADINGS, KINDS
-from eval.localisation import localisation
-from eval.removal import FRACTIONS
+from eval.faithfulness.removal import FRACTIONS
+from eval.metrics.baselines import FLOORS
+from eval.metrics.localisation import localisation
+from eval.tables.kinds import HEADINGS, KINDS
 from pipeline.sources._affectnet_labels import EXPRESSIONS as AFFECTNET
 from pipeline.sources._affectnet_labels import OTHERS
 from pipeline.sources.affectnet import EXPECTED as AFFECTNET_COUNTS

@@ -13,12 +13,12 @@ import torch
 from PIL import Image
 from released import write_config, write_model
 
-from eval import explain as command
-from eval.explained import document
-from eval.explainer import LABELS, Explainer
-from eval.import_published import import_folder
-from eval.predictions import read
-from eval.video import Tracks
+from eval.explain import __main__ as command
+from eval.explain.explainer import LABELS, Explainer
+from eval.explain.files import document
+from eval.explain.video import Tracks
+from eval.published.importing import import_folder
+from eval.records.predictions import read
 from pipeline.errors import UserError
 from pipeline.storage import images
 

@@ -15,19 +15,20 @@ from sklearn.metrics import f1_score
 from torch import nn
 
 from au_guidance.loss import attention
-from eval import export_onnx
-from eval.export import CONFIG, MODEL, README, export, load_hub, main, public
-from eval.export_onnx import Answers, check, random_images, write_onnx
-from eval.export_scores import macro_f1_interval
+from eval.export import onnx
+from eval.export.__main__ import main
+from eval.export.export import CONFIG, MODEL, README, export, load_hub, public
+from eval.export.onnx import Answers, check, random_images, write_onnx
+from eval.export.scores import macro_f1_interval
 from eval.predict import predict
 from eval.score import write_scores
 from pipeline.errors import UserError, run
 from tests.test_contract import FAMILY, noisy
-from train import checkpoint
-from train.checkpoint import Loaded
-from train.data import Prepared, part_rows
-from train.method import Method, Output, build
-from train.options import method_options
+from train.card.options import method_options
+from train.checkpoints import checkpoint
+from train.checkpoints.checkpoint import Loaded
+from train.data.prepared import Prepared, part_rows
+from train.methods.base import Method, Output, build
 
 runtime = pytest.importorskip("onnxruntime")
 ROOT = Path(__file__).parents[1]
@@ -154,7 +155,7 @@ class TestCheck:
             model=SimpleNamespace(metadata_props={}, graph=graph),
             save=lambda out, external_data: shutil.copyfile(file, out),
         )
-        monkeypatch.setattr(export_onnx, "_exported", lambda *given: wrong)
+        monkeypatch.setattr(onnx, "_exported", lambda *given: wrong)
         with pytest.raises(UserError, match="differ from PyTorch"):
             write_onnx(loaded, tmp_path / "new" / "a.onnx", {})
         assert list((tmp_path / "new").iterdir()) == []

@@ -145,10 +145,10 @@ def test_source_detector_extractor_and_codebook_prepare_drawn_faces(project, tmp
 METHOD = """
 import torch
 from pipeline.plugins import names
-from train.config import Card
+from train.card.schema import Card
 from au_guidance.loss import au_loss
-from train.method import Batch, build
-from train.options import method_options
+from train.methods.base import Batch, build
+from train.card.options import method_options
 
 assert "lse" in names("train.methods") and method_options("lse") == ["sharpness"]
 

@@ -6,15 +6,15 @@ import pandas as pd
 import pytest
 import torch
 
-from eval import faithfulness as module
-from eval.faithfulness import Network, faithfulness, map_curves, map_scores, randomisation, region_scores
-from eval.sampled import load, sample
+from eval.faithfulness import measure as module
+from eval.faithfulness.measure import Network, faithfulness, map_curves, map_scores, randomisation, region_scores
+from eval.faithfulness.sampled import load, sample
 from pipeline.errors import UserError
 from tests.test_contract import FAMILY, MODES, RUNS, noisy
-from train import checkpoint
-from train.data import Prepared
-from train.method import Method, Output, build
-from train.transforms import evaluation
+from train.checkpoints import checkpoint
+from train.data.prepared import Prepared
+from train.data.transforms import evaluation
+from train.methods.base import Method, Output, build
 
 CPU = torch.device("cpu")
 
@@ -155,7 +155,7 @@ def test_unchanged_faces_get_the_usual_answers_and_maps(kind, make_card):
 
 
 def test_the_precision_is_that_of_the_training(make_card, monkeypatch):
-    monkeypatch.setattr("train.device._computes", lambda amp: True)
+    monkeypatch.setattr("train.hardware._computes", lambda amp: True)
     torch.manual_seed(0)
     method, faces = build(make_card()).eval(), load(make_card(), images=5, seed=0)
     exact = network(method, make_card())(faces.images)

@@ -11,20 +11,20 @@ import pandas as pd
 import pytest
 
 from au_guidance.expressions import SIX, Expression
-from eval import figures, gallery
-from eval.drawing import panels, style
-from eval.drawing.curves import draw_lambda, draw_layers
-from eval.drawing.floors import draw_floors
-from eval.drawing.matrices import draw_matrices
-from eval.drawing.reliability import draw_reliability
-from eval.drawing.removal import draw_faithfulness
-from eval.faces import Twins, aligned, overlay, twins
-from eval.predictions import read
-from eval.results import gather
+from eval.figures import __main__ as figures
+from eval.figures import gallery, panels, style
+from eval.figures.baselines import draw_floors
+from eval.figures.curves import draw_lambda, draw_layers
+from eval.figures.faces import Twins, aligned, overlay, twins
+from eval.figures.faithfulness import draw_faithfulness
+from eval.figures.matrices import draw_matrices
+from eval.figures.reliability import draw_reliability
+from eval.records.predictions import read
+from eval.records.runs import gather
 from pipeline.errors import UserError, run
 from tests.constructed import Constructed
 from tests.scored import grid, guided, scores
-from train.config import Card
+from train.card.schema import Card
 
 MakeCard = Callable[..., Card]
 

@@ -21,11 +21,11 @@ def test_fingerprints_ignore_comments(tmp_path, monkeypatch):
 def test_fingerprints_follow_imports_within_eval(tmp_path, monkeypatch):
     monkeypatch.setattr("workflow.fingerprint.ROOT", tmp_path)
     for name, text in {
-        "eval/first.py": "from eval import second\nfrom train.loop import step",
+        "eval/first.py": "from eval import second\nfrom train.engine.loop import step",
         "eval/second.py": "from eval.third import number\nimport eval.first",
         "eval/third.py": "number = 1",
         "eval/other.py": "number = 1",
-        "train/loop.py": "step = 1",
+        "train/engine/loop.py": "step = 1",
     }.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -35,7 +35,7 @@ def test_fingerprints_follow_imports_within_eval(tmp_path, monkeypatch):
         (tmp_path / name).write_text("number = 2")
         return fingerprint(["eval/first.py"]) != before
 
-    assert [changed(name) for name in ("eval/other.py", "train/loop.py", "eval/third.py", "eval/second.py")] == [
+    assert [changed(name) for name in ("eval/other.py", "train/engine/loop.py", "eval/third.py", "eval/second.py")] == [
         False,
         False,
         True,

@@ -7,17 +7,17 @@ import pytest
 import torch
 
 from au_guidance.expressions import Expression
-from eval import metrics
-from eval.discrimination import unit
-from eval.floors import FLOORS, OF_TRAINING, Painted, gaussian, skill, through_grid
-from eval.means import average, fingerprint, read_means, write_means
-from eval.predictions import ORDERED
+from eval.metrics import classification
+from eval.metrics.baselines import FLOORS, OF_TRAINING, Painted, gaussian, skill, through_grid
+from eval.metrics.discrimination import unit
+from eval.metrics.training_means import average, fingerprint, read_means, write_means
+from eval.records.predictions import ORDERED
 from pipeline.errors import UserError
 from pipeline.storage import shards
 from tests.constructed import Constructed
-from train.config import Card, Heatmap
-from train.controls import landmark_map
-from train.data import Prepared
+from train.card.schema import Card, Heatmap
+from train.data.controls import landmark_map
+from train.data.prepared import Prepared
 
 MakeCard = Callable[..., Card]
 
@@ -127,8 +127,8 @@ def test_ceiling_is_the_heatmap_through_the_grid(make_card: MakeCard) -> None:
     heatmaps = torch.from_numpy(made.heatmaps[made.valid])
     seen = []
     for side in (4, 7, 28, 224):
-        canvas = partial(metrics.attention_canvas, size=224, mode="half_pixel")
-        seen.append(metrics.map_cosine(through_grid(heatmaps, side, "half_pixel", canvas), heatmaps).mean())
+        canvas = partial(classification.attention_canvas, size=224, mode="half_pixel")
+        seen.append(classification.map_cosine(through_grid(heatmaps, side, "half_pixel", canvas), heatmaps).mean())
     assert seen == sorted(seen)
     assert 0.6 < seen[0] < 0.9
     assert seen[-1] == pytest.approx(1, abs=1e-5)

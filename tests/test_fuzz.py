@@ -16,18 +16,18 @@ from hypothesis import strategies as st
 from released import ARGUMENTS
 from tiny import CONFIG
 
-from eval.maps import read_averages
-from eval.means import read_means
-from eval.published import Arguments, card
+from eval.figures.maps import read_averages
+from eval.metrics.training_means import read_means
+from eval.published.names import Arguments, card
 from pipeline.errors import UserError
 from pipeline.extractors import published
 from pipeline.index import samples
 from pipeline.sources import _affectnet_cropped, _affectnet_csv, rafdb
 from pipeline.storage import images, shards
 from pipeline.types import Faces
-from train import checkpoint, sealed
-from train.backbone import read_tensors
-from train.config import read_card
+from train.card.checks import read_card
+from train.checkpoints import checkpoint, sealed
+from train.weights.tensors import read_tensors
 from workflow.config import read
 
 EXAMPLES = int(os.environ.get("FUZZ", "150"))

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from eval.groups import groups
-from eval.statistics import mean_interval
+from eval.metrics.groups import groups
+from eval.metrics.inference import mean_interval
 
 GENDER = np.array(["female", "male", "female", "", "male"], object)
 RIGHT = np.array([True, True, False, True, True])

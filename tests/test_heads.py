@@ -8,13 +8,13 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import nn
 
 from pipeline.errors import UserError
-from train import backbone
-from train.backbone import Backbone
-from train.config import Model
-from train.method import Output
+from train.backbones.base import Backbone
+from train.backbones.build import build_backbone
+from train.card.schema import Model
 from train.methods import gradcam, gradcampp, layercam
 from train.methods.acol import Acol
 from train.methods.adl import Adl
+from train.methods.base import Output
 from train.methods.cam import Cam
 from train.methods.gradcam import GradCam
 from train.methods.gradcampp import GradCamPlusPlus
@@ -123,7 +123,7 @@ def test_on_the_network_of_cam_the_gradient_is_the_weight():
 @pytest.mark.parametrize(("kind", "package"), [(GradCam, GradCAM), (LayerCam, LayerCAM)])
 def test_package_grad_cam_agrees(kind, package):
     torch.manual_seed(0)
-    method = kind(backbone.build(Model(backbone="resnet18_half", init="none")), 7).eval()
+    method = kind(build_backbone(Model(backbone="resnet18_half", init="none")), 7).eval()
     images, classes = torch.randn(3, 3, 64, 64), torch.tensor([6, 2, 4])
     found = method.cam(method(images), classes)
 

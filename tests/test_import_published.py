@@ -19,15 +19,15 @@ import torchvision
 
 from au_guidance.expressions import Expression
 from au_guidance.loss import attention, au_loss
-from eval import metrics
-from eval.import_published import archive, import_folder
-from eval.published import METHODS, Arguments, card, tensor_name
+from eval.metrics import classification
+from eval.published.importing import archive, import_folder
+from eval.published.names import METHODS, Arguments, card, tensor_name
 from pipeline.errors import UserError
 from tests import formula
 from tests.released import published_shapes, write_config, write_model
-from train import checkpoint
-from train.method import Batch
-from train.transforms import normalise
+from train.checkpoints import checkpoint
+from train.data.transforms import normalise
+from train.methods.base import Batch
 
 ROOT = Path(__file__).parents[1]
 
@@ -85,11 +85,11 @@ def test_a_released_network_answers_as_the_published_code(method, released, gold
     within = 1e-4 * max(1, np.ptp(expected["att"]))  # see tests/oracle.py
     np.testing.assert_allclose(thin(attention(output.features[layer])), expected["att"], atol=within)
     np.testing.assert_allclose(thin(cam), expected["cam_raw"], atol=1e-4 * np.ptp(expected["cam_raw"]))
-    np.testing.assert_allclose(thin(metrics.normalise(cam)), expected["cam_norm"], atol=1e-3)
+    np.testing.assert_allclose(thin(classification.normalise(cam)), expected["cam_norm"], atol=1e-3)
     maps = [attention(value.detach()) for value in (images, *output.features.values())]
-    canvases = [metrics.attention_canvas(one, size, found.card.guidance.resize) for one in maps]
-    canvases.append(metrics.cam_canvas(metrics.normalise(cam), size))
-    cosines = np.stack([metrics.map_cosine(one, heatmaps) for one in canvases], 1)
+    canvases = [classification.attention_canvas(one, size, found.card.guidance.resize) for one in maps]
+    canvases.append(classification.cam_canvas(classification.normalise(cam), size))
+    cosines = np.stack([classification.map_cosine(one, heatmaps) for one in canvases], 1)
     np.testing.assert_allclose(cosines, expected["cosines_layers_then_cam"], atol=1e-3)
 
 
@@ -336,7 +336,7 @@ def test_all_goes_past_what_is_broken(released, tmp_path):
 
 
 def all_of(root, out, *more):
-    command = [sys.executable, "-m", "eval.import_published", "--all", root, "--out", out, *more]
+    command = [sys.executable, "-m", "eval.published", "--all", root, "--out", out, *more]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 

@@ -4,7 +4,7 @@ import torch
 from scipy.sparse import lil_matrix
 from scipy.sparse.linalg import spsolve
 
-from eval.imputation import impute
+from eval.faithfulness.imputation import impute
 
 
 def image(values):

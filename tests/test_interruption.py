@@ -11,8 +11,9 @@ import pytest
 import yaml
 from runs import ENVIRONMENT, ROOT, assert_same_run, history, trainer_of
 
-from train import checkpoint, state
-from train.loop import train
+from train.checkpoints import checkpoint
+from train.engine import resume
+from train.engine.loop import train
 
 
 def test_a_killed_run_continues_and_ends_like_an_unbroken_one(four_epochs, tmp_path):
@@ -39,7 +40,7 @@ def test_a_killed_run_continues_and_ends_like_an_unbroken_one(four_epochs, tmp_p
     ]
 
 
-class AfterSteps(state.Stop):
+class AfterSteps(resume.Stop):
     """Asks for the end once a training has looked this often whether somebody did."""
 
     def __init__(self, steps):
@@ -62,7 +63,7 @@ def test_a_run_that_is_stopped_at_any_step_ends_like_an_unbroken_one(four_epochs
     for steps in (2, 0, 3, 1, 4):
         with pytest.raises(SystemExit) as end:
             train(card, tmp_path, stop=AfterSteps(steps))
-        assert end.value.code == state.AGAIN
+        assert end.value.code == resume.AGAIN
     train(card, tmp_path)
     assert_same_run(out, tmp_path)
 
@@ -79,7 +80,9 @@ def test_methods_with_chances_of_their_own_continue_the_same_way(method, make_ca
 
 def test_the_state_within_an_epoch_is_saved_as_often_as_asked(make_card, tmp_path, monkeypatch):
     saved = []
-    monkeypatch.setattr(state, "save", lambda folder, content: saved.append((len(content["history"]), content["step"])))
+    monkeypatch.setattr(
+        resume, "save", lambda folder, content: saved.append((len(content["history"]), content["step"]))
+    )
     train(make_card(training__epochs=2), tmp_path / "often", save_minutes=0)
     assert saved == [(0, step) for step in (1, 2, 3, 4)] + [(1, 0)] + [(1, step) for step in (1, 2, 3, 4)] + [(2, 0)]
     saved.clear()
@@ -100,7 +103,7 @@ def test_a_signal_ends_a_training_that_can_continue(number, make_card, tmp_path)
         assert line, process.stderr.read()
     process.send_signal(number)
     printed, complaints = process.communicate(timeout=30)
-    assert process.returncode == state.AGAIN == 75
+    assert process.returncode == resume.AGAIN == 75
     assert printed.endswith("asked to stop: the same command continues this training\n")
     assert complaints == ""
     with pytest.raises(SystemExit):
@@ -136,7 +139,7 @@ def test_the_second_process_waits_and_does_not_train_again(make_card, tmp_path):
     run_yaml = tmp_path / "run.yaml"
     run_yaml.write_text(yaml.safe_dump(card.model_dump(mode="json")))
     out = tmp_path / "run"
-    with state.hold(out) as waited:
+    with resume.hold(out) as waited:
         assert not waited
         command = [sys.executable, "-m", "train", str(run_yaml), "--out", str(out)]
         second = subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)

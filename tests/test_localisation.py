@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics as sklearn
 
-from eval import localisation as measures
-from eval.localisation import localisation, region
+from eval.metrics import localisation as measures
+from eval.metrics.localisation import localisation, region
 
 # A 3 x 3 face: the action units are in the first row, its last pixel only half.
 HEATMAP = torch.tensor([[[1.0, 0.8, 0.5], [0.4, 0.0, 0.0], [0.0, 0.0, 0.0]]])

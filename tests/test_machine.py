@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from train import machine
+from train import hardware
 
 CPU = torch.device("cpu")
 
@@ -16,7 +16,7 @@ def system(tmp_path, monkeypatch):
     (tmp_path / "groups" / "jobs" / "one").mkdir(parents=True)
     for name in ("MEMORY", "GROUP", "GROUPS"):
         path = {"MEMORY": "meminfo", "GROUP": "cgroup", "GROUPS": "groups"}[name]
-        monkeypatch.setattr(machine, name, tmp_path / path)
+        monkeypatch.setattr(hardware, name, tmp_path / path)
     return tmp_path
 
 
@@ -26,21 +26,21 @@ def limit(folder, most, used):
 
 
 def test_without_limits_it_is_what_the_machine_has(system):
-    assert machine.free_memory(CPU) == 5000 * 1024
+    assert hardware.free_memory(CPU) == 5000 * 1024
     limit(system / "groups" / "jobs" / "one", "max", 7)
-    assert machine.free_memory(CPU) == 5000 * 1024
+    assert hardware.free_memory(CPU) == 5000 * 1024
 
 
 def test_the_tightest_group_counts(system):
     limit(system / "groups" / "jobs" / "one", 4_000_000, 1_000_000)
-    assert machine.free_memory(CPU) == 3_000_000
+    assert hardware.free_memory(CPU) == 3_000_000
     limit(system / "groups" / "jobs", 2_500_000, 500_000)
-    assert machine.free_memory(CPU) == 2_000_000
+    assert hardware.free_memory(CPU) == 2_000_000
     limit(system / "groups" / "jobs", 2_500_000, 2_600_000)
-    assert machine.free_memory(CPU) == 0
+    assert hardware.free_memory(CPU) == 0
 
 
 def test_a_system_that_tells_nothing_is_no_error(system, monkeypatch):
-    monkeypatch.setattr(machine, "GROUP", system / "none")
-    monkeypatch.setattr(machine, "MEMORY", system / "none")
-    assert machine.free_memory(CPU) > 0
+    monkeypatch.setattr(hardware, "GROUP", system / "none")
+    monkeypatch.setattr(hardware, "MEMORY", system / "none")
+    assert hardware.free_memory(CPU) > 0

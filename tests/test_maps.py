@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from au_guidance.expressions import SIX, Expression
-from eval import maps
-from eval.predictions import read
+from eval.figures import maps
+from eval.records.predictions import read
 from pipeline.errors import UserError
 from tests.constructed import Constructed
-from train.config import Card
+from train.card.schema import Card
 
 MakeCard = Callable[..., Card]
 

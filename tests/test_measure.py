@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 
 from au_guidance.expressions import Expression
-from eval.means import read_means, write_means
-from eval.measure import MEASURES, measure
-from eval.predictions import ORDERED, Predictions, read
+from eval.metrics.per_face import MEASURES, measure
+from eval.metrics.training_means import read_means, write_means
+from eval.records.predictions import ORDERED, Predictions, read
 from eval.score import score, write_scores
 from pipeline.errors import UserError
 from tests.constructed import Constructed
-from train.checkpoint import LABELS
-from train.config import Card, Heatmap
+from train.card.schema import Card, Heatmap
+from train.checkpoints.checkpoint import LABELS
 
 MakeCard = Callable[..., Card]
 

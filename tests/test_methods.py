@@ -10,12 +10,13 @@ from pydantic import ValidationError
 from au_guidance.expressions import Expression
 from pipeline.errors import UserError
 from pipeline.plugins import names
-from train import config, options, zoo
-from train.backbone import Backbone
-from train.config import check_model, needed_weights
-from train.method import Batch, Output, build
+from train.backbones import registry
+from train.backbones.base import Backbone
+from train.card import checks, options
+from train.card.checks import check_model, needed_weights
+from train.card.options import method_options
+from train.methods.base import Batch, Output, build
 from train.methods.cam import Cam
-from train.options import method_options
 
 
 class TwoChannels(Backbone):
@@ -165,16 +166,16 @@ def test_a_misspelt_timm_network_is_refused_with_its_neighbours(make_card, monke
     assert str(caught.value).startswith(said)
     for name in ("convnext_tiny", "resnet10t.c3_in1k", "convnext_tiny_in22ft1k"):  # the last under its old name
         check_model(make_card(model__backbone=f"timm/{name}"))
-    monkeypatch.setattr(zoo, "networks", frozenset)  # where timm is not installed
+    monkeypatch.setattr(registry, "timm_networks", frozenset)  # where timm is not installed
     check_model(card)
 
 
 def test_the_networks_of_timm_are_those_that_it_registers():
     registered = set(timm.list_models())
-    assert registered <= zoo.networks()
-    renamed = {name for name in zoo.networks() - registered if timm.is_model(name)}
+    assert registered <= registry.timm_networks()
+    renamed = {name for name in registry.timm_networks() - registered if timm.is_model(name)}
     assert len(renamed) > 100
-    assert len(zoo.networks() - registered - renamed) < 20  # keys of other tables
+    assert len(registry.timm_networks() - registered - renamed) < 20  # keys of other tables
 
 
 @pytest.mark.parametrize("init", ["imagenet", "none", "a.pth", "b/c.pt", "net.pth.tar", "d.safetensors"])
@@ -195,7 +196,7 @@ def test_every_way_to_start_is_accepted(init, make_card):
 def test_values_that_no_training_can_use_are_refused(key, value, said, make_card):
     with pytest.raises(ValidationError) as caught:
         make_card(**{key: value})
-    message = config.explain(caught.value)
+    message = checks.explain(caught.value)
     assert message.startswith(key.replace("__", "."))
     assert said in message
 
@@ -206,11 +207,11 @@ def test_a_card_that_cannot_be_read_is_one_line(make_card, tmp_path):
     contents = [(path, "UTF-8"), (tmp_path, "directory"), (tmp_path / "none.yaml", "does not exist")]
     for wrong, said in contents:
         with pytest.raises(UserError, match=said) as caught:
-            config.read_card(wrong)
+            checks.read_card(wrong)
         assert str(caught.value).startswith(str(wrong))
         assert "\n" not in str(caught.value)
     path.write_text(yaml.safe_dump(make_card().model_dump(mode="json")))
-    assert config.read_card(path) == make_card()
+    assert checks.read_card(path) == make_card()
 
 
 def test_a_layer_that_the_backbone_lacks_is_refused(make_card):
@@ -222,12 +223,12 @@ def test_options_are_read_from_the_constructor_without_importing_it(tmp_path, mo
     folder = tmp_path / "train" / "methods"
     folder.mkdir(parents=True)
     (folder / "parent.py").write_text(
-        "import no_such_package\nfrom train.method import Method\n"
+        "import no_such_package\nfrom train.methods.base import Method\n"
         "class Part:\n    def __init__(self, *, inner=1): pass\n"
         "class Parent(Method):\n    def __init__(self, backbone, classes, *, kmax=0.2, alpha: float = 0.7): pass\n"
     )
     (folder / "child.py").write_text("from train.methods.parent import Parent\nclass Child(Parent):\n    x = 1\n")
-    (folder / "plain.py").write_text("from train.method import Method\nclass Plain(Method):\n    pass\n")
+    (folder / "plain.py").write_text("from train.methods.base import Method\nclass Plain(Method):\n    pass\n")
     monkeypatch.setattr(options, "ROOT", tmp_path)
     assert method_options("parent") == method_options("child") == ["kmax", "alpha"]
     assert method_options("plain") == []

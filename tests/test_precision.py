@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from train import device
-from train.device import autocast, precision
+from train import hardware
+from train.hardware import autocast, precision
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -12,7 +12,7 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda")
 @pytest.fixture
 def processor(monkeypatch):
     def give(machine: str, **flags: bool) -> None:
-        monkeypatch.setattr(device.platform, "machine", lambda: machine)
+        monkeypatch.setattr(hardware.platform, "machine", lambda: machine)
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: flags, raising=False)
 
     return give

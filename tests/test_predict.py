@@ -14,16 +14,16 @@ from torch import Tensor
 from au_guidance.expressions import Expression
 from eval import predict as predict_module
 from eval.predict import predict, predict_untrained
-from eval.predictions import read
+from eval.records.predictions import read
 from eval.score import score
 from pipeline.errors import UserError
 from pipeline.storage import shards
 from tests.constructed import Constructed
-from train.checkpoint import LABELS, read_meta, save
-from train.config import Card
-from train.data import Prepared
-from train.method import Method, Output, build
-from train.transforms import evaluation
+from train.card.schema import Card
+from train.checkpoints.checkpoint import LABELS, read_meta, save
+from train.data.prepared import Prepared
+from train.data.transforms import evaluation
+from train.methods.base import Method, Output, build
 
 MakeCard = Callable[..., Card]
 

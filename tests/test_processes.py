@@ -13,7 +13,7 @@ from runs import ENVIRONMENT, ROOT
 from safetensors.torch import load_file
 
 from pipeline.errors import UserError
-from train.processes import Processes
+from train.engine.distributed import Processes
 
 ALONE = {key: value for key, value in ENVIRONMENT.items() if key not in ("RANK", "WORLD_SIZE")}
 
@@ -33,7 +33,7 @@ def history(folder):
 GRADIENTS = """
 import torch, json
 from torch import nn
-from train.processes import Processes
+from train.engine.distributed import Processes
 torch.manual_seed(0)
 network = nn.Sequential(
     nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 7), nn.BatchNorm1d(7)

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eval.import_published import archive
-from eval.predictions import read
+from eval.published.importing import archive
+from eval.records.predictions import read
 from pipeline.sources import rafdb
 from pipeline.sources.rafdb import EXPRESSIONS as RAFDB
 from pipeline.storage import shards

@@ -3,9 +3,9 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from eval.randomisation import cascade, rank_correlation, stages, untrained
+from eval.faithfulness.randomisation import cascade, rank_correlation, stages, untrained
 from tests.test_contract import FAMILY
-from train.method import build
+from train.methods.base import build
 
 RESNET = ["conv1", "layer1", "layer2", "layer3", "layer4"]
 TRANSFORMER = ["embeddings", "patch_embed", "blocks.0", "blocks.1", "blocks.2", "blocks.3"]

@@ -5,10 +5,10 @@ import pytest
 
 from au_guidance.expressions import AU_NAMES, Expression, codebook
 from au_guidance.heatmap import CANVAS, draw, draw_units, shapes
-from eval.reading import au_table, ellipses, face_mask, read
+from eval.explain.reading import au_table, ellipses, face_mask, read
 from pipeline.plugins import names
 from tests.conftest import mean_face
-from train.config import Heatmap
+from train.card.schema import Heatmap
 
 HEATMAP = Heatmap(codebook="paper_code", geometry="symmetric")
 POINTS = mean_face()

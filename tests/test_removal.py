@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from eval import removal
-from eval.perturbation import blur, relevance_order
-from eval.removal import Explained, area
+from eval.faithfulness import removal
+from eval.faithfulness.perturbation import blur, relevance_order
+from eval.faithfulness.removal import Explained, area
 
 SIZE = 10
 PLACES = torch.arange(SIZE * SIZE).view(1, SIZE, SIZE)  # the right order: the rows 0 and 1 come first

@@ -8,8 +8,8 @@ import torch
 
 from au_guidance.expressions import Expression
 from au_guidance.heatmap import draw, shapes
-from train.config import Heatmap
-from train.render import Renderer
+from train.card.schema import Heatmap
+from train.data.au_maps import Renderer
 
 GOLDEN = Path(__file__).parent / "golden" / "au_maps.npz"
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 from runs import assert_same_run, tensors
 
-from train.average import Average
-from train.config import Training
-from train.loop import Trainer, train
-from train.method import build
-from train.optimiser import rate_factor
+from train.card.schema import Training
+from train.engine.ema import Average
+from train.engine.loop import Trainer, train
+from train.engine.optimiser import rate_factor
+from train.methods.base import build
 
 
 def test_a_cosine_warms_up_and_falls_to_nothing():

@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 
 from au_guidance.expressions import SIX, Expression
-from eval.measure import measure
-from eval.predictions import read
+from eval.metrics.per_face import measure
+from eval.records.predictions import read
 from eval.score import score, write_scores
 from pipeline.errors import UserError
 from tests.constructed import Constructed
-from train.checkpoint import LABELS
-from train.config import Card
+from train.card.schema import Card
+from train.checkpoints.checkpoint import LABELS
 
 MakeCard = Callable[..., Card]
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from eval.statistics import (
+from eval.metrics.inference import (
     holm,
     mean,
     mean_interval,
@@ -60,7 +60,7 @@ def test_same_seed_same_interval_and_memory_chunks_do_not_matter(monkeypatch: py
     once = mean_interval(values, seed=7)
     assert once == mean_interval(values, seed=7)
     assert once != mean_interval(values, seed=8)
-    monkeypatch.setattr("eval.statistics.DRAWS_AT_ONCE", 400)
+    monkeypatch.setattr("eval.metrics.inference.DRAWS_AT_ONCE", 400)
     assert mean_interval(values, seed=7) == once
 
 
@@ -135,7 +135,7 @@ def test_permutation_test_is_seeded_and_never_zero(monkeypatch: pytest.MonkeyPat
     after = np.random.default_rng(0).normal(0.2, 1, 60)
     once = paired_permutation(np.zeros(60), after, seed=3)
     assert once == paired_permutation(np.zeros(60), after, seed=3)
-    monkeypatch.setattr("eval.statistics.DRAWS_AT_ONCE", 6_000)
+    monkeypatch.setattr("eval.metrics.inference.DRAWS_AT_ONCE", 6_000)
     assert once == paired_permutation(np.zeros(60), after, seed=3)
     assert paired_permutation(np.zeros(60), np.ones(60)) == 1 / 10_001
 

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eval import layout, paper, table
-from eval.kinds import KINDS
-from eval.pivot import COLUMNS, pivot
-from eval.results import gather, read_run
+from eval.records.runs import gather, read_run
+from eval.tables import layout, paper, table
+from eval.tables.kinds import KINDS
+from eval.tables.pivot import COLUMNS, pivot
 from pipeline.errors import UserError
 from pipeline.plugins import names
 from tests.scored import grid, guided, maps, scores

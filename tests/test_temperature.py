@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-from eval.calibration import calibration
-from train.temperature import fit
+from eval.metrics.calibration import calibration
+from train.engine.temperature import fit
 
 
 def answers(stretch, faces=4000):

@@ -12,12 +12,12 @@ from runs import ENVIRONMENT, ROOT, assert_same_run, history, trainer_of
 
 from au_guidance.loss import attention, cosine, resize
 from pipeline.errors import UserError
-from train import checkpoint
-from train.data import Prepared
-from train.loop import train
-from train.method import Batch
-from train.optimiser import set_rates
-from train.transforms import evaluation
+from train.checkpoints import checkpoint
+from train.data.prepared import Prepared
+from train.data.transforms import evaluation
+from train.engine.loop import train
+from train.engine.optimiser import set_rates
+from train.methods.base import Batch
 
 
 def test_it_learns_and_guidance_turns_attention_to_the_heatmaps(make_card, tmp_path):
@@ -111,7 +111,7 @@ def test_gradients_are_clipped(make_card, tmp_path):
 @pytest.mark.parametrize("amp", ["bf16", "fp16"])
 def test_mixed_precision_stays_near_full_precision(amp, make_card, tmp_path, monkeypatch):
     """One step on two small faces: fp16 is made for GPUs and slow here, and some processors emulate both."""
-    monkeypatch.setattr("train.device._computes", lambda amp: True)
+    monkeypatch.setattr("train.hardware._computes", lambda amp: True)
     images, classes = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)), torch.tensor([1, 2])
     heatmaps = torch.rand(2, 32, 32, generator=torch.Generator().manual_seed(1))
     trainers = {name: trainer_of(make_card(training__amp=name), tmp_path / name) for name in (amp, "off")}

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as torchvision
 
-from train.transforms import (
+from train.data.transforms import (
     AUGMENTATIONS,
     CHANCES,
     IMAGENET,
@@ -53,8 +53,8 @@ def spots(places, side):
 
 
 def only_moved(monkeypatch):
-    monkeypatch.setattr("train.transforms._erase", lambda images, chances, generator: images)
-    monkeypatch.setattr("train.transforms._colours", lambda images, chances: images)
+    monkeypatch.setattr("train.data.transforms._erase", lambda images, chances, generator: images)
+    monkeypatch.setattr("train.data.transforms._colours", lambda images, chances: images)
 
 
 @pytest.mark.parametrize("name", sorted(AUGMENTATIONS))

@@ -6,9 +6,9 @@ from threading import Thread
 
 import pytest
 
-import train.weights
+import train.weights.fetch
 from pipeline.errors import UserError
-from train.weights import fetch, local, missing
+from train.weights.fetch import fetch, local, missing
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def published(tmp_path, monkeypatch):
         "landmarks:away": "http://127.0.0.1:9/away-01234567.pth",
         "backbone:hub": "http://127.0.0.1:9/model.safetensors",
     }
-    monkeypatch.setattr(train.weights, "known_weights", lambda: urls)
+    monkeypatch.setattr(train.weights.fetch, "known_weights", lambda: urls)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
     return digest
 
@@ -100,7 +100,7 @@ def test_files_of_the_hub_are_checked_against_what_it_states(published, tmp_path
     with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}/old.safetensors"
-        monkeypatch.setattr(train.weights, "known_weights", lambda: {"backbone:hub": address})
+        monkeypatch.setattr(train.weights.fetch, "known_weights", lambda: {"backbone:hub": address})
         if stated == "right":
             fetch(["backbone:hub"], tmp_path / "weights")
             assert (tmp_path / "weights" / "old.safetensors").read_bytes() == b"weights"
@@ -130,7 +130,7 @@ def test_nothing_needed_is_fine(tmp_path):
 
 
 def test_timm_weights_have_their_address():
-    found = train.weights.find("backbone:timm/resnet10t.c3_in1k")
+    found = train.weights.fetch.find("backbone:timm/resnet10t.c3_in1k")
     assert found.url == "https://huggingface.co/timm/resnet10t.c3_in1k/resolve/main/model.safetensors"
     assert found.name == "timm/resnet10t.c3_in1k.safetensors"
 
@@ -138,4 +138,4 @@ def test_timm_weights_have_their_address():
 def test_weights_that_timm_does_not_publish_are_refused():
     for name in ("resnet10t.nope", "resnet19"):
         with pytest.raises(UserError, match=rf"model\.backbone: timm publishes no weights of '{name}'"):
-            train.weights.find(f"backbone:timm/{name}")
+            train.weights.fetch.find(f"backbone:timm/{name}")

@@ -15,12 +15,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from eval.predictions import read
+from eval.records.predictions import read
 from pipeline.errors import UserError
 from pipeline.storage import shards
 from tests.tiny import CONFIG, ROOT, begin, planned, snakemake
-from train import checkpoint
-from train.share import share
+from train.checkpoints import checkpoint
+from train.checkpoints.share import share
 from workflow.config import RESERVED, parse
 from workflow.results import PICTURES, Results
 

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from pipeline.errors import run
-from train.config import read_card
-from train.state import Stop
+from train.card.checks import read_card
+from train.engine.resume import Stop
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
     card = read_card(arguments.card)
     # A wrong card is refused before torch is imported.
     if arguments.source:
-        from train.share import share  # noqa: PLC0415
+        from train.checkpoints.share import share  # noqa: PLC0415
 
         share(card, arguments.source, arguments.out)
     else:
@@ -43,7 +43,7 @@ def main() -> None:
                 "train",
             ]
             os.execv(sys.executable, [sys.executable, *launch, *sys.argv[1:]])
-        from train.loop import train  # noqa: PLC0415
+        from train.engine.loop import train  # noqa: PLC0415
 
         if os.environ.get("RANK", "0") != "0":  # of several processes, one speaks
             sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115

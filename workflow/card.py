@@ -7,7 +7,7 @@ import yaml
 
 from pipeline.errors import run
 from pipeline.storage.files import write_text
-from train.config import Card
+from train.card.schema import Card
 
 
 def write(text: str, out: Path) -> None:

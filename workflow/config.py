@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from au_guidance.tables import suggestion
 from pipeline.errors import UserError, run
 from pipeline.plugins import ROOT, check
-from train.config import explain
+from train.card.checks import explain
 from workflow.grid import card, described, grid
 from workflow.results import PICTURES, Results
 from workflow.schema import Config, Dataset, keys

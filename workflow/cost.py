@@ -11,7 +11,8 @@ import pandas as pd
 from au_guidance.expressions import Expression
 from pipeline import plugins
 from pipeline.errors import UserError
-from train.config import Card, training_card
+from train.card.checks import training_card
+from train.card.schema import Card
 from workflow.grid import card, grid
 from workflow.schema import Config, Dataset
 

@@ -9,7 +9,8 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from pipeline.errors import UserError
-from train.config import Card, Control, Data, Guidance, check_model, explain, training_card
+from train.card.checks import check_model, explain, training_card
+from train.card.schema import Card, Control, Data, Guidance
 from workflow.schema import Config, Experiment
 
 RUN = "{protocol}/{dataset}/{method}/{variant}/seed{seed}"  # where a run lies

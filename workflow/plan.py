@@ -14,7 +14,8 @@ from typing import Any
 from pipeline.errors import END_WITH_PARENT, UserError
 from pipeline.index import missing_root_message
 from pipeline.plugins import ROOT, names
-from train.config import Card, given_weights, needed_weights
+from train.card.checks import given_weights, needed_weights
+from train.card.schema import Card
 from workflow.config import parse
 from workflow.fingerprint import fingerprint
 from workflow.grid import RUN, Run, card, described, grid, shared

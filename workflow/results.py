@@ -39,7 +39,7 @@ class Results:
 
     @cached_property
     def tables(self) -> dict[str, tuple[str, str]]:
-        """Name all tables: the experiment that each shows, and which kind of `eval.table` it is."""
+        """Name all tables: the experiment that each shows, and which kind of `eval.tables.table` it is."""
         return {table: (name, kind) for name in self.config.experiments for table, kind in self.tables_of(name).items()}
 
     def tables_of(self, name: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, create_model, model_validator
 
-from train.config import Control, Guidance, Heatmap, Layer, Model, Strict, Training
+from train.card.schema import Control, Guidance, Heatmap, Layer, Model, Strict, Training
 
 Protocol = Literal["heldout", "paper"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]

@@ -4,14 +4,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from eval import layout
-from eval.kinds import MAPS, digits
 from eval.report.words import digits as digits_compared
 from eval.report.words import heading, number, p_value
+from eval.tables import layout
+from eval.tables.kinds import MAPS, digits
 
 Row = Mapping[str, str]  # of a CSV: column -> text
 NAMES = {"dataset", "protocol", "method", "variant", "guidance", "against", "metric", "kind", "attribute", "group"}
-STATES = {  # of a row of eval.pivot -> the word in a cell
+STATES = {  # of a row of eval.tables.pivot -> the word in a cell
     "pending": "pending",
     "stale": "stale",
     "partial": "part",

@@ -8,11 +8,11 @@ Accuracy does not suffer if the interval lies above -1 point and not below 0; it
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from eval import layout
 from eval.report.cells import Row
 from eval.report.runs import PLAIN, Place, Run, Setting, done, groups, place_name
 from eval.report.words import digits, heading, number, p_value
-from eval.table import with_extras
+from eval.tables import layout
+from eval.tables.table import with_extras
 from pipeline.errors import UserError
 
 MARGIN = 1.0  # points of accuracy, less than what two seeds differ by

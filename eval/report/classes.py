@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from au_guidance.expressions import SIX, Expression
-from eval import layout
-from eval.maps import read_averages
+from eval.figures.maps import read_averages
 from eval.report import pictures
 from eval.report.cells import Block, Cell, Column
 from eval.report.figures import representative
 from eval.report.runs import PLAIN, Place, Run, Setting, done, groups, guidance, place_name
 from eval.report.words import number
+from eval.tables import layout
 from pipeline.errors import UserError
 
 Maps = Mapping[str, NDArray[np.float32]]

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from eval.compare import MEAN, NOTES, compare
-from eval.pairs import judge
+from eval.compare.compare import MEAN, NOTES, compare
+from eval.compare.pairs import judge
 from eval.report import tables
 from eval.report.cells import Row, Table
 from eval.report.runs import Place, Run, Setting, done, guidance

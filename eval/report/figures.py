@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from eval import layout
+from eval.records.runs import OWN
 from eval.report import pictures
 from eval.report.runs import PLAIN, Place, Run, Setting, guidance, place_name
-from eval.results import OWN
+from eval.tables import layout
 
 LARGEST = 60_000  # bytes of a CSV that the page carries along
 KINDS = {  # file name -> title, what is to be seen

@@ -10,13 +10,13 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from eval import layout
 from eval.report.cells import Block, Cell, Column
 from eval.report.runs import Run, done, guidance
 from eval.report.words import duration, number
+from eval.tables import layout
 from pipeline.errors import UserError
-from train.checkpoint import commit, read_meta
-from train.machine import machine
+from train.checkpoints.checkpoint import commit, read_meta
+from train.hardware import machine
 
 SHORT = 10  # characters of a hash that tell two apart
 

@@ -9,12 +9,12 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from eval import layout
-from eval.kinds import FLOORS as LABELS
 from eval.report import claims, classes, comparisons, figures, gallery, origin, quality, runs, tables, trust
 from eval.report.cells import Block, Cell, Column, Row, Table
 from eval.report.runs import STATES, Place, Run, Setting
 from eval.report.words import FLOORS, number
+from eval.tables import layout
+from eval.tables.kinds import FLOORS as LABELS
 
 FOLDER = Path(__file__).with_name("page")
 TITLE = "Where does the network look?"

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from eval import layout, results
-from eval.results import OWN, read_grid, read_run
+from eval.records import runs as results
+from eval.records.runs import OWN, read_grid, read_run
+from eval.tables import layout
 from pipeline.errors import UserError
 
 STATES = {
@@ -24,7 +25,7 @@ PLAIN: Setting = (0.0, (), "")
 class Run:
     """One expected run: `folder` below `<results>/runs`, what it is, its state (a key of STATES) and its scores.
 
-    `entry` is the same for `eval.pivot` and `eval.compare`, to which a damaged run is pending.
+    `entry` is the same for `eval.tables.pivot` and `eval.compare`, to which a damaged run is pending.
     """
 
     folder: str

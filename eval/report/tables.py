@@ -6,14 +6,14 @@ import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from eval.kinds import KINDS
-from eval.notes import notes
-from eval.pivot import pivot
 from eval.report import cells
 from eval.report.cells import Block, Cell, Column, Row, Table
 from eval.report.runs import Run
 from eval.report.words import heading
-from eval.table import with_extras
+from eval.tables.kinds import KINDS
+from eval.tables.notes import notes
+from eval.tables.pivot import pivot
+from eval.tables.table import with_extras
 from pipeline.errors import UserError
 
 OWN = {"table1": ("table1", "table2"), "table3": ("table3",), "lambda": ("lambda",), "controls": ()}
@@ -62,7 +62,7 @@ def read(text: str) -> list[Row]:
 
 
 def from_csv(name: str, title: str, text: str, said: Sequence[str], *, opened: bool = False) -> Table:
-    """Set a CSV of `eval.pivot` as blocks with ours, the paper's and the difference; another one as it is."""
+    """Set a CSV of `eval.tables.pivot` as blocks with ours, the paper's and the difference; another one as it is."""
     rows = read(text)
     blocks = [] if not rows else list(_long(rows)) if rows[0].keys() >= LONG else [wide("", rows)]
     counts = {word: sum(row.get("state") == state for row in rows) for state, word in cells.STATES.items()}

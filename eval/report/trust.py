@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from au_guidance.expressions import SIX
-from eval import layout
-from eval.kinds import FLOORS as LABELS
-from eval.kinds import MAPS
+from eval.records.runs import OWN
 from eval.report import words
 from eval.report.cells import Row
 from eval.report.claims import Claim, claim, rises
 from eval.report.runs import PLAIN, Place, Run, Setting, done, groups, place_name
 from eval.report.words import COSINES, number
-from eval.results import OWN
+from eval.tables import layout
+from eval.tables.kinds import FLOORS as LABELS
+from eval.tables.kinds import MAPS
 
 SIX_LABELS = [expression.label for expression in SIX]
 CHANCE = 1 / 6  # of the best match among the six AU maps

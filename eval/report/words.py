@@ -2,7 +2,8 @@
 
 import math
 
-from eval import compare, kinds
+from eval.compare import compare
+from eval.tables import kinds
 
 HEADINGS = {
     "p_holm": "p (Holm)",
@@ -18,7 +19,7 @@ HEADINGS = {
     "kind": "map",
 }
 COSINES = {"cam": "CAM-COS", "attention": "ATT-COS"}  # of a kind of map
-FLOORS = {  # what each of eval.kinds.FLOORS knows
+FLOORS = {  # what each of eval.tables.kinds.FLOORS knows
     "uniform": "the same value everywhere",
     "centred_gaussian": "one blob in the middle of the image",
     "face_gaussian": "one blob where training faces have their action units",

@@ -128,3 +128,8 @@ def _flush_folder(folder: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def beside(path: Path, suffix: str) -> Path:
+    """Return the path of a result's other form: `tables/table1` and ".csv" give `tables/table1.csv`."""
+    return path.with_name(path.name + suffix)

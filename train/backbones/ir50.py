@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from train.backbone import Backbone, load_weights
+from train.backbones.base import Backbone
+from train.weights.load import load_weights
 
 
 class Design(NamedTuple):

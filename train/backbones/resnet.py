@@ -11,7 +11,8 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from train.backbone import Backbone, load_weights
+from train.backbones.base import Backbone
+from train.weights.load import load_weights
 
 
 class Design(NamedTuple):
@@ -75,8 +76,12 @@ class ResNet(Backbone):
         return list(self.layer4.parameters())
 
 
-def build(name: str, path: Path | None) -> ResNet:
-    """Build a ResNet by name, with the weights of a torchvision file or, without `path`, random ones."""
+def build(name: str, path: Path | None, image_size: int = 224) -> ResNet:
+    """Build a ResNet by name, with the weights of a torchvision file or, without `path`, random ones.
+
+    It takes images of every size, so that `image_size` makes no difference.
+    """
+    del image_size
     network = ResNet(DESIGNS[name])
     if path is not None:
         load_weights(network, path, ignore=("fc.",))

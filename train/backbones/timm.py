@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.errors import UserError
-from train.backbone import Backbone, load_weights
-from train.peaks import Attention
+from train.backbones.base import Backbone
+from train.methods._peaks import Attention
+from train.weights.load import load_weights
 
 LAYERS = 5
 

@@ -11,8 +11,9 @@ from timm.models import vision_transformer as timm_vit
 from torch import Tensor, nn
 
 from pipeline.errors import UserError
-from train.backbone import Backbone, load_weights
+from train.backbones.base import Backbone
 from train.backbones.timm import TimmBackbone, check_patches, resampled
+from train.weights.load import load_weights
 
 DESIGNS: dict[str, dict[str, Any]] = {
     "deit_small": {"patch_size": 16, "embed_dim": 384, "depth": 12, "num_heads": 6},

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from train.backbone import Backbone
-from train.method import Method, Output, published, start_head
-from train.options import Count, Mode, Share
+from train.backbones.base import Backbone
+from train.card.options import Count, Mode, Share
+from train.methods.base import Method, Output, published, start_head
 
 
 class Acol(Method):

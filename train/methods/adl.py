@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.errors import UserError
-from train.backbone import Backbone
+from train.backbones.base import Backbone
 from train.backbones.resnet import ResNet, start_convolutions
-from train.config import Model
-from train.method import Output, published
+from train.card.options import Mode, Probability, Share
+from train.card.schema import Model
+from train.methods.base import Output, published
 from train.methods.cam import Cam
-from train.options import Mode, Probability, Share
 
 BACKBONES = ("resnet50", "resnet50_small_maps", "resnet18", "resnet18_half", "resnet18_quarter")
 

@@ -6,10 +6,11 @@ from timm.layers import Mlp
 from torch import Tensor, nn
 
 from pipeline.errors import UserError
-from train.backbone import Backbone, load_weights, weights_file
-from train.config import Model
-from train.method import Method, Output, published
-from train.options import Count, Mode, Positive, Share, Start
+from train.backbones.base import Backbone
+from train.card.options import Count, Mode, Positive, Share, Start
+from train.card.schema import Model
+from train.methods.base import Method, Output, published
+from train.weights.load import load_weights, weights_file
 
 BACKBONES = ("ir50", "ir50_micro")
 OLD_PARTS = ("patch_embed.", "head.")  # of timm's first vit_small, which have no place here

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from train.backbone import Backbone
-from train.method import Method, Output, start_head
+from train.backbones.base import Backbone
+from train.methods.base import Method, Output, start_head
 
 
 class Cam(Method):

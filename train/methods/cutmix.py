@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from train.backbone import Backbone
-from train.method import Batch
+from train.backbones.base import Backbone
+from train.card.options import Positive, Probability
+from train.methods.base import Batch
 from train.methods.cam import Cam
-from train.options import Positive, Probability
 
 
 class CutMix(Cam):

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from train.method import Output
+from train.methods.base import Output
 from train.methods.cam import Cam
 
 TRAINED_AS = "cam"

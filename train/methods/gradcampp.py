@@ -2,11 +2,11 @@
 
 from torch import Tensor
 
-from train.backbone import Backbone
-from train.method import Output, published
+from train.backbones.base import Backbone
+from train.card.options import Mode
+from train.methods.base import Output, published
 from train.methods.cam import Cam
 from train.methods.gradcam import gradient
-from train.options import Mode
 
 TRAINED_AS = "cam"
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from train.method import Output
+from train.methods.base import Output
 from train.methods.cam import Cam
 from train.methods.gradcam import gradient
 

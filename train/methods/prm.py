@@ -4,10 +4,10 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from pipeline.errors import UserError
-from train.backbone import Backbone
-from train.method import Method, Output, published, start_head
-from train.options import Mode, Window
-from train.peaks import find_peaks, propagate
+from train.backbones.base import Backbone
+from train.card.options import Mode, Window
+from train.methods._peaks import find_peaks, propagate
+from train.methods.base import Method, Output, published, start_head
 
 
 class Prm(Method):

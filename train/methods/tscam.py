@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from train.backbone import Backbone
+from train.backbones.base import Backbone
 from train.backbones.vit import VisionTransformer, attending
-from train.config import Model
-from train.method import Method, Output
+from train.card.schema import Model
+from train.methods.base import Method, Output
 
 BACKBONES = ("deit_small", "deit_micro", "timm/<name>")
 

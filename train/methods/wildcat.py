@@ -2,9 +2,9 @@
 
 from torch import Tensor, nn
 
-from train.backbone import Backbone
-from train.method import Method, Output, published, start_head
-from train.options import Count, Mode, NotNegative
+from train.backbones.base import Backbone
+from train.card.options import Count, Mode, NotNegative
+from train.methods.base import Method, Output, published, start_head
 
 
 class Wildcat(Method):

@@ -2,14 +2,14 @@
 
 NETWORK = (
     "au_guidance/loss.py",
-    "train/method.py",
+    "train/methods/base.py",
     "train/methods/{method}.py",
     "train/methods/cam.py",
     "train/methods/gradcam.py",
-    "train/peaks.py",
-    "train/transforms.py",
+    "train/methods/_peaks.py",
+    "train/data/transforms.py",
 )
-SCORING = ("eval/score.py", "au_guidance/loss.py", "train/controls.py")
+SCORING = ("eval/score.py", "au_guidance/loss.py", "train/data/controls.py")
 
 
 rule predict:
@@ -27,7 +27,7 @@ rule predict:
         gpu=1,
         mem_mb=16000,
     params:
-        code=plan.code("eval/predict.py", "eval/predictions.py", *NETWORK),
+        code=plan.code("eval/predict.py", "eval/records/predictions.py", *NETWORK),
     message:
         "Predict the test faces of {wildcards.dataset}: {wildcards.method}, {wildcards.variant}, seed {wildcards.seed}"
     shell:
@@ -70,13 +70,13 @@ rule means:
         drawing=plan.drawing,
         code=plan.code(
             "au_guidance/codebooks/{codebook}.yaml",
-            "eval/means.py",
-            "train/controls.py",
+            "eval/metrics/training_means.py",
+            "train/data/controls.py",
         ),
     message:
         "Average the AU maps of the training faces of {wildcards.dataset}"
     shell:
-        "exec python -m eval.means {params.folder:q} {params.drawing} --out {output:q} > {log:q} 2>&1"
+        "exec python -m eval.metrics.training_means {params.folder:q} {params.drawing} --out {output:q} > {log:q} 2>&1"
 
 
 rule score:
@@ -122,7 +122,7 @@ rule faithfulness:
         images=plan.config.evaluation.faithfulness_images,
         seed=plan.config.evaluation.seed,
         code=plan.code(
-            "au_guidance/codebooks/{codebook}.yaml", "eval/faithfulness.py", *NETWORK
+            "au_guidance/codebooks/{codebook}.yaml", "eval/faithfulness/measure.py", *NETWORK
         ),
     message:
         "Take from and add to faces of {wildcards.dataset} what the maps show: {wildcards.method}, {wildcards.variant}, seed {wildcards.seed}"

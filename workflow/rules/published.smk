@@ -25,11 +25,11 @@ checkpoint import_published:
         root=lambda wildcards: authors.settings(plan.config).root,
         folder=subpath(output[0], parent=True),
         data=lambda wildcards: plan.data + authors.TWIN,
-        code=plan.code("eval/import_published.py", "eval/published.py"),
+        code=plan.code("eval/published/importing.py", "eval/published/names.py"),
     message:
         "Import the authors' checkpoints"
     shell:
-        "python -m eval.import_published --all {params.root:q} --out {params.folder:q} --data {params.data:q}"
+        "python -m eval.published --all {params.root:q} --out {params.folder:q} --data {params.data:q}"
         " --keep-going 2>&1 | tee {log:q}"
 
 
@@ -84,7 +84,7 @@ use rule table as table_published with:
         kind="{table}",
         expected="",
         out=subpath(output.csv, strip_suffix=".csv"),
-        code=plan.code("eval/table.py", "eval/paper.csv"),
+        code=plan.code("eval/tables/table.py", "eval/tables/paper.csv"),
     message:
         "Write {wildcards.table} of the authors' checkpoints"
 

@@ -51,11 +51,11 @@ rule table:
         kind=results.kind,
         expected=results.expected,
         out=subpath(output.csv, strip_suffix=".csv"),
-        code=plan.code("eval/table.py", "eval/paper.csv"),
+        code=plan.code("eval/tables/table.py", "eval/tables/paper.csv"),
     message:
         "Write {wildcards.table}"
     shell:
-        "exec python -m eval.table {params.kind} --scores {input.scores:q} {params.expected} --out {params.out:q} > {log:q} 2>&1"
+        "exec python -m eval.tables {params.kind} --scores {input.scores:q} {params.expected} --out {params.out:q} > {log:q} 2>&1"
 
 
 rule guidance:
@@ -78,7 +78,7 @@ rule guidance:
         "../../environment.yml"
     params:
         out=subpath(output.csv, strip_suffix=".csv"),
-        code=plan.code("eval/compare.py"),
+        code=plan.code("eval/compare/compare.py"),
     message:
         "Compare the runs of {wildcards.experiment} without and with AU, with intervals"
     shell:
@@ -108,7 +108,7 @@ rule figure:
         "../../environment.yml"
     params:
         out=subpath(output.png, strip_suffix=".png"),
-        code=plan.code("eval/figures.py", "eval/paper.csv"),
+        code=plan.code("eval/figures/__main__.py", "eval/tables/paper.csv"),
     message:
         "Draw the figure {wildcards.figure} of {wildcards.experiment}"
     shell:
@@ -136,7 +136,7 @@ rule run_figure:
         "../../environment.yml"
     params:
         out=subpath(output.png, strip_suffix=".png"),
-        code=plan.code("eval/figures.py"),
+        code=plan.code("eval/figures/__main__.py"),
     message:
         "Draw {wildcards.figure} of {wildcards.method} on {wildcards.dataset}: {wildcards.variant}, seed {wildcards.seed}"
     shell:
@@ -163,7 +163,7 @@ rule panels_pair:
     params:
         out=subpath(output.png, strip_suffix=".png"),
         seed=plan.config.evaluation.seed,
-        code=plan.code("eval/figures.py"),
+        code=plan.code("eval/figures/__main__.py"),
     message:
         "Draw maps of {wildcards.method} over faces of {wildcards.dataset} without and with AU, seed {wildcards.seed}"
     shell:
@@ -184,11 +184,11 @@ rule gallery_pair:
     params:
         faces=plan.config.evaluation.gallery_faces,
         seed=plan.config.evaluation.seed,
-        code=plan.code("eval/gallery.py"),
+        code=plan.code("eval/figures/gallery.py"),
     message:
         "Draw faces of {wildcards.dataset} for the gallery: {wildcards.method}, {wildcards.variant}"
     shell:
-        "exec python -m eval.gallery {input.plain:q} {input.guided:q} --faces {params.faces} --seed {params.seed}"
+        "exec python -m eval.figures.gallery {input.plain:q} {input.guided:q} --faces {params.faces} --seed {params.seed}"
         " --out {output:q} > {log:q} 2>&1"
 
 
@@ -206,13 +206,13 @@ rule average_maps:
         out=subpath(output.npz, strip_suffix=".npz"),
         code=plan.code(
             "au_guidance/codebooks/{codebook}.yaml",
-            "eval/maps.py",
+            "eval/figures/maps.py",
             "au_guidance/loss.py",
         ),
     message:
         "Average the maps of {wildcards.method} on {wildcards.dataset}: {wildcards.variant}, seed {wildcards.seed}"
     shell:
-        "exec python -m eval.maps {input:q} --out {params.out:q} > {log:q} 2>&1"
+        "exec python -m eval.figures.maps {input:q} --out {params.out:q} > {log:q} 2>&1"
 
 
 rule compare_maps:
@@ -235,11 +235,11 @@ rule compare_maps:
         "../../environment.yml"
     params:
         out=subpath(output.png, strip_suffix=".png"),
-        code=plan.code("eval/maps.py"),
+        code=plan.code("eval/figures/maps.py"),
     message:
         "Draw the average maps of {wildcards.method} on {wildcards.dataset} without and with AU, seed {wildcards.seed}"
     shell:
-        "exec python -m eval.maps compare {input.plain:q} {input.guided:q} --out {params.out:q} > {log:q} 2>&1"
+        "exec python -m eval.figures.maps compare {input.plain:q} {input.guided:q} --out {params.out:q} > {log:q} 2>&1"
 
 
 rule report:

@@ -1,1 +1,0 @@
-"""The page on which a face is explained in a browser: `python -m eval.app --checkpoint FILE`."""

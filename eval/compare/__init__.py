@@ -1,0 +1,1 @@
+"""Runs compared face by face: `python -m eval.compare`."""

@@ -1,0 +1,98 @@
+"""Runs that are compared face by face: what each says about every test face, and which belong together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from au_guidance.expressions import Expression
+from eval.records.runs import OWN, Run
+from eval.tables import layout
+from eval.tables.kinds import MAPS
+from pipeline.errors import UserError
+
+SAME = ("backbone", "image_size", "resize", "codebook", "geometry")  # of two runs that are compared
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """A run and its numbers for each test face (n,): right answers and retrieved classes are 0 or 100, NaN: no map."""
+
+    run: Run
+    ids: NDArray[np.object_]
+    expressions: NDArray[np.int64]
+    values: dict[str, NDArray[np.float64]]
+    floors: dict[str, float] = field(default_factory=dict)  # of the skill, by kind of map
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What two runs must share to be compared."""
+        return self.run.dataset, self.run.method, self.run.protocol, self.run.seed
+
+
+def judge(one: Run) -> Judged:
+    """Read a run's numbers for each of its test faces; raise UserError if there is no such file beside its scores."""
+    path = one.path.with_name("images.csv")
+    try:
+        table = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype={"id": str})
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; make it with python -m eval.score") from None
+    missing = {"id", "expression", "correct"} - set(table.columns)
+    if missing:
+        raise UserError(f"{path} has no column {min(missing)}; make it again with python -m eval.score")
+    values: dict[str, NDArray[np.float64]] = {"accuracy": 100.0 * table["correct"].to_numpy(np.float64)}
+    for name in table.columns:
+        if name == "cam_cosine" or name.startswith("attention_cosine"):
+            values[name] = np.asarray(table[name], np.float64)
+    for name in (f"{kind}_retrieval_true" for kind in MAPS):
+        if name in table:
+            values[name] = 100 * np.asarray(table[name], np.float64)
+    expressions = np.array([Expression.parse(name) for name in table["expression"]], dtype=np.int64)
+    floors = {
+        kind: found["floors"]["class_agnostic"] for kind in MAPS if (found := one.scores.get("maps", {}).get(kind))
+    }
+    return Judged(one, table["id"].to_numpy(object), expressions, values, floors)
+
+
+Pair = tuple[Judged, Judged]
+
+
+def pairs(runs: Sequence[Judged]) -> list[tuple[str, Pair]]:
+    """Find for every guided run its plain run and its controls; say what each pair is against.
+
+    Raises UserError if their faces or anything else that should be equal differ.
+    """
+    plain = {one.key: one for one in runs if not one.run.weight}
+    found = []
+    for guided in sorted((one for one in runs if one.run.weight and one.run.map == OWN), key=_order):
+        controls = [
+            one
+            for one in runs
+            if one.run.weight and one.run.map != OWN and one.key == guided.key
+            and (one.run.weight, one.run.layers) == (guided.run.weight, guided.run.layers)
+        ]  # fmt: skip
+        others = [("plain", plain[guided.key])] if guided.key in plain else []
+        others += sorted(((one.run.map, one) for one in controls), key=lambda found: [*layout.CONTROLS].index(found[0]))
+        for against, before in others:
+            check(before, guided)
+            found.append((against, (before, guided)))
+    return found
+
+
+def _order(one: Judged) -> tuple[Any, ...]:
+    dataset, method, protocol, seed = one.key
+    return dataset, layout.rank(method), protocol, one.run.weight, len(one.run.layers), one.run.layers, seed
+
+
+def check(one: Judged, other: Judged) -> None:
+    """Raise UserError if two runs are about different faces or differ in more than guidance, seed and training."""
+    if not np.array_equal(one.ids, other.ids) or not np.array_equal(one.expressions, other.expressions):
+        raise UserError(
+            f"{one.run.path} and {other.run.path} are about different faces; run eval.predict on both again"
+        )
+    changed = [name for name in SAME if one.run.scores.get(name) != other.run.scores.get(name)]
+    if changed:
+        raise UserError(f"{one.run.path} and {other.run.path} differ in {changed[0]}, so they cannot be compared")

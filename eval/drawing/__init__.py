@@ -1,1 +1,0 @@
-"""Figures: one module per kind, all in the style of `eval.drawing.style`."""

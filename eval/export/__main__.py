@@ -1,0 +1,22 @@
+"""A checkpoint for other programs: an ONNX file, a folder in the layout of the Hugging Face hub."""
+
+import argparse
+from pathlib import Path
+
+from eval.export.export import export
+from pipeline.errors import run
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Write a checkpoint for other programs.")
+    parser.add_argument("checkpoint", type=Path, help="checkpoint.safetensors of a run")
+    parser.add_argument("--onnx", type=Path, help="ONNX file to write, checked against PyTorch")
+    parser.add_argument("--hub", type=Path, help="folder to write in the layout of the Hugging Face hub")
+    parser.add_argument("--scores", type=Path, help="scores.json for the model card, if not beside the checkpoint")
+    arguments = parser.parse_args()
+    export(arguments.checkpoint, onnx=arguments.onnx, hub=arguments.hub, scores=arguments.scores)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,112 @@
+"""What a model card may say about a checkpoint: its scores, and bootstrap intervals from the faces behind them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from au_guidance.expressions import SIX, Expression
+from eval.metrics.inference import Interval, mean_interval
+from eval.metrics.per_face import CAM
+from eval.records.runs import read_json
+from pipeline.errors import UserError
+from pipeline.storage.files import digest
+
+NEEDED = {"checkpoint", "images", "images_with_map", "accuracy", "balanced_accuracy", "macro_f1", "cam_cosine",
+          "attention_cosine", "maps", "labels", "confusion", "calibration", "groups", "protocol"}  # fmt: skip
+COLUMNS = {"expression", "correct", "valid", "attention_cosine"}
+ROUNDING = 1e-5  # images.csv has seven digits
+RESAMPLES = 10_000
+
+
+@dataclass(frozen=True)
+class Number:
+    """A score and, where the faces behind it are known, its 95 % interval."""
+
+    value: float | None
+    interval: Interval | None = None
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The scores of a checkpoint; `numbers` are those of its table, by name."""
+
+    scores: dict[str, Any]
+    numbers: dict[str, Number]
+
+
+def evaluated(path: Path, checkpoint: Path, layer: int) -> Evaluated:
+    """Read scores.json and, if it is there, images.csv beside it; `layer` is the one whose attention counts.
+
+    Raises UserError if the scores are those of another checkpoint or the faces those of other scores.
+    """
+    scores = _read(path)
+    if scores["checkpoint"] != digest(checkpoint):
+        raise UserError(f"{path} holds the scores of another checkpoint; run eval.predict and eval.score on this one")
+    values = {
+        "accuracy": scores["accuracy"],
+        "balanced_accuracy": scores["balanced_accuracy"],
+        "macro_f1": scores["macro_f1"],
+        "cam_cosine": scores["cam_cosine"],
+        "attention_cosine": scores["attention_cosine"].get(str(layer)),
+    }
+    faces = path.with_name("images.csv")
+    found = _intervals(faces, scores) if faces.exists() else {}
+    for name, interval in found.items():
+        if values[name] is None or abs(interval.value - values[name]) > ROUNDING:
+            raise UserError(f"{faces} does not fit {path.name} ({name}); run eval.score again")
+    return Evaluated(scores, {name: Number(value, found.get(name)) for name, value in values.items()})
+
+
+def _read(path: Path) -> dict[str, Any]:
+    scores = read_json(path, "scores.json", "python -m eval.score")
+    missing = sorted(NEEDED - set(scores))
+    if missing:
+        raise UserError(f"{path} holds no {missing[0]}; make it again with python -m eval.score")
+    return scores
+
+
+def _intervals(path: Path, scores: dict[str, Any]) -> dict[str, Interval]:
+    """Resample the faces: all for accuracy, within each class for what is a mean over classes."""
+    try:
+        table = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype={"id": str})
+        classes = np.array([Expression.parse(name) for name in table["expression"]], np.int64)
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise UserError(f"{path} is no images.csv of eval.score: {' '.join(str(error).split())[:100]}") from None
+    missing = sorted(COLUMNS - set(table.columns))
+    if missing:
+        raise UserError(f"{path} has no column {missing[0]}; run eval.score again")
+    right = table["correct"].to_numpy(np.float64)
+    found = {
+        "accuracy": mean_interval(right, resamples=RESAMPLES),
+        "balanced_accuracy": mean_interval(right, groups=classes, resamples=RESAMPLES),
+        "macro_f1": macro_f1_interval(np.array(scores["confusion"])),
+    }
+    kept = (table["valid"].to_numpy() == 1) & np.isin(classes, SIX)
+    for name in (f"{CAM}_cosine", "attention_cosine"):
+        values = table[name].to_numpy(np.float64) if name in table else np.full(len(table), np.nan)
+        known = kept & np.isfinite(values)
+        if known.any():
+            found[name] = mean_interval(values[known], groups=classes[known], resamples=RESAMPLES)
+    return found
+
+
+def macro_f1_interval(confusion: NDArray[np.integer], seed: int = 0) -> Interval:
+    """Estimate macro F1 and its 95 % interval from the faces by true (rows) and predicted class.
+
+    Faces are drawn with replacement within each true class, whose row is then multinomial.
+    """
+    rows = confusion[confusion.sum(1) > 0], np.flatnonzero(confusion.sum(1) > 0)
+    generator = np.random.default_rng(seed)
+    drawn = np.stack([generator.multinomial(row.sum(), row / row.sum(), RESAMPLES) for row in rows[0]], 1)
+    low, high = np.quantile(_macro_f1(drawn, rows[1]), [0.025, 0.975])
+    return Interval(float(_macro_f1(rows[0][None], rows[1])[0]), float(low), float(high), int(confusion.sum()))
+
+
+def _macro_f1(confusions: NDArray[np.integer], classes: NDArray[np.integer]) -> NDArray[np.float64]:
+    """F1_c = 2 correct_c / (n_c + predicted_c), averaged over the classes of the rows (..., r, k)."""
+    correct = np.take_along_axis(confusions, classes[None, :, None], 2)[..., 0]
+    return (2 * correct / (confusions.sum(2) + confusions.sum(1)[:, classes])).mean(1)

@@ -1,0 +1,1 @@
+"""Whether a network uses what its maps show: `python -m eval.faithfulness`."""

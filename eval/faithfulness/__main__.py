@@ -1,0 +1,31 @@
+"""Checkpoint to faithfulness: whether the network uses what its maps show."""
+
+import argparse
+from pathlib import Path
+
+from eval.faithfulness.measure import faithfulness
+from pipeline.errors import run
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Measure whether a network uses what its maps show.")
+    parser.add_argument("checkpoint", type=Path, help="checkpoint.safetensors of a run")
+    parser.add_argument("--out", type=Path, required=True, help="faithfulness.json to write; the curves go beside it")
+    parser.add_argument("--images", type=int, default=256, help="test faces to measure, evenly from all classes")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the sample and of all that is random")
+    parser.add_argument("--data", type=Path, help="prepared faces, if not in the folder that the card names")
+    parser.add_argument("--batch-size", type=int, default=32, help="faces per forward pass")
+    arguments = parser.parse_args()
+    faithfulness(
+        arguments.checkpoint,
+        arguments.out,
+        images=arguments.images,
+        seed=arguments.seed,
+        data=arguments.data,
+        batch_size=arguments.batch_size,
+    )
+
+
+if __name__ == "__main__":
+    run(main)

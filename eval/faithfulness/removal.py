@@ -1,0 +1,122 @@
+"""Does the network need what a map shows? Pixels are removed or kept, and the network is asked again.
+
+`Ask` is a network that turns images (b, 3, s, s) in [0, 1] into probabilities (b, k).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from eval.faithfulness.imputation import impute
+from eval.faithfulness.perturbation import blur, move
+
+Ask = Callable[[Tensor], Tensor]
+STEPS = 10  # of a deletion or insertion curve
+FRACTIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9)  # of the pixels that ROAD removes
+
+
+@dataclass(frozen=True, eq=False)
+class Explained:
+    """Faces whose predictions are explained: images (b, 3, s, s) in [0, 1], their blurred copies, predicted `classes`.
+
+    `full` and `blurred` (b,) are the probabilities of these classes for both.
+    """
+
+    ask: Ask
+    images: Tensor
+    copies: Tensor
+    classes: Tensor
+    full: Tensor
+    blurred: Tensor
+
+
+def explained(ask: Ask, images: Tensor, classes: Tensor) -> Explained:
+    """Ask a network about faces as they are and about their blurred copies."""
+    copies = blur(images)
+    full, blurred = (_chosen(ask(given), classes) for given in (images, copies))
+    return Explained(ask, images, copies, classes, full, blurred)
+
+
+def deletion(faces: Explained, order: Tensor) -> Tensor:
+    """Blur a face from its most relevant pixels on; return the probability of its predicted class (b, STEPS + 1).
+
+    Value i of the curve is p(class | the i / STEPS of the pixels first in `order` (b, s, s) are blurred). `area` of it
+    is in [0, 1]; lower is better: without what the map shows, the network changes its mind. Compare with a random
+    order. Source: Petsiuk et al., RISE, BMVC 2018, section 4; the original deletes to black, which is a picture that no
+    network was trained on, and inserts into a blurred image. Here both use the blurred image.
+    """
+    return _replace(faces, order, inserted=False)
+
+
+def insertion(faces: Explained, order: Tensor) -> Tensor:
+    """Sharpen a blurred face from its most relevant pixels on; else as `deletion`, and higher is better."""
+    return _replace(faces, order, inserted=True)
+
+
+def _replace(faces: Explained, order: Tensor, *, inserted: bool) -> Tensor:
+    start, end = (faces.copies, faces.images) if inserted else (faces.images, faces.copies)
+    values = [faces.blurred if inserted else faces.full]
+    for step in range(1, STEPS):
+        reached = first(order, step / STEPS)
+        values.append(_chosen(faces.ask(torch.where(reached[:, None], end, start)), faces.classes))
+    return torch.stack([*values, faces.full if inserted else faces.blurred], 1)
+
+
+def area(curves: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Integrate curves (n, points) over the share of pixels from 0 to 1 by trapezoids, (n,): in [0, 1]."""
+    return np.trapezoid(curves, dx=1 / (curves.shape[1] - 1), axis=1)
+
+
+def road(faces: Explained, order: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Impute the pixels first in `order` (b, s, s); return p(predicted class) and whether it stays: (b, 7) each.
+
+    One column for each share of FRACTIONS. With the order of relevance (MoRF) a low value is good; with that order
+    reversed (LeRF, see `reverse`) a high one. ROAD is the mean over columns of LeRF less that of MoRF, in [-1, 1];
+    higher is better and 0 is what a random order gets. `noise` (b, 3, s, s) is standard normal, see
+    `eval.faithfulness.imputation.impute`. Source: Rong et al., A Consistent and Efficient Evaluation Strategy for Attribution
+    Methods, ICML 2022, who report the accuracy; the probability varies less on few faces.
+    """
+    probabilities, stays = [], []
+    for fraction in FRACTIONS:
+        answer = faces.ask(impute(faces.images, ~first(order, fraction), noise))
+        probabilities.append(_chosen(answer, faces.classes))
+        stays.append(answer.argmax(1) == faces.classes)
+    return torch.stack(probabilities, 1), torch.stack(stays, 1)
+
+
+def reverse(order: Tensor) -> Tensor:
+    """Turn an order (b, s, s) from the most relevant pixel on into one from the least relevant pixel on."""
+    return order[0].numel() - 1 - order
+
+
+def first(order: Tensor, fraction: float) -> Tensor:
+    """Mark the pixels (b, s, s) that make up the first `fraction` of an order."""
+    return order < round(fraction * order[0].numel())
+
+
+def regions(ask: Ask, images: Tensor, expressions: Tensor, *, masks: Tensor, shifts: Tensor, noise: Tensor) -> Tensor:
+    """Keep or remove the AU region of the true class; return the share of right answers (b, 5).
+
+    Columns: the whole face; only `masks` (b, s, s) kept; only they removed; and both with the mask rolled to random
+    places, `shifts` (b, places, 2), averaged. What is gone is imputed with `noise` (b, 3, s, s). In [0, 1]: if the
+    action units carry the expression, au_kept is above random_kept and au_removed below random_removed. Same area and
+    shape, but a random place may lie on hair or background. Source: ours, with the imputation of Rong et al. (2022), so
+    that the mask's shape, which follows from the true class, hardly shows.
+    """
+
+    def right(given: Tensor) -> Tensor:
+        return (ask(given).argmax(1) == expressions).double()
+
+    def pair(region: Tensor) -> Tensor:
+        return torch.stack([right(impute(images, known, noise)) for known in (region, ~region)], 1)
+
+    elsewhere = torch.stack([pair(move(masks, shifts[:, place])) for place in range(shifts.shape[1])]).mean(0)
+    return torch.cat([right(images)[:, None], pair(masks), elsewhere], 1)
+
+
+def _chosen(probabilities: Tensor, classes: Tensor) -> Tensor:
+    return probabilities.gather(1, classes[:, None])[:, 0].double()

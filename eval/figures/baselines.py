@@ -1,0 +1,90 @@
+"""The figure of the floors: cosines with and without AU, and with controls, beside what needs no network."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from eval.figures import style as house
+from eval.records.runs import Run
+from eval.tables.kinds import FLOORS, MAPS
+from eval.tables.layout import VARIANTS, method_name
+from eval.tables.pivot import pivot
+from pipeline.errors import UserError
+
+ROW = 3.6  # mm
+Items = list[tuple[str, pd.DataFrame]]  # label of a row, and the numbers on it
+
+
+def draw_floors(runs: Sequence[Run], out: Path) -> None:
+    """Draw cosines as dots, CAM and attention side by side: floors above, methods below, for each dataset and protocol.
+
+    A floor that depends on the network, or on its grid, is a bar from its lowest to its highest value. Bars of methods
+    are standard deviations over seeds. Right of the class-agnostic mean, a map knows something of the expression.
+    """
+    table = pivot("honest", runs)
+    table = table[table["metric"].str.startswith("floor_") | (table["metric"] == "cosine")]
+    if table["value"].isna().all():
+        raise UserError("there are no finished runs whose cosines could be drawn")
+    places = list(dict.fromkeys(zip(table["dataset"], table["protocol"], strict=True)))
+    parts = [table[(table["dataset"] == place[0]) & (table["protocol"] == place[1])] for place in places]
+    items = [_items(part) for part in parts]
+    handles: dict[str, Any] = {}
+    heights = [ROW * (len(FLOORS) + len(rows) + 1) for rows in items]
+    with house.figure(sum(heights) + 12 * len(parts) + 12) as drawn:
+        grid = drawn.subplots(len(parts), 2, sharex=True, sharey="row", squeeze=False, height_ratios=heights)
+        for line, place, part, rows in zip(grid, places, parts, items, strict=True):
+            for axes, (kind, name) in zip(line, MAPS.items(), strict=True):
+                own = part[part["kind"] == kind]
+                _floors(axes, own[own["metric"] != "cosine"])
+                for number, (_, numbers) in enumerate(rows):
+                    _levels(axes, numbers[numbers["kind"] == kind], len(FLOORS) + 0.6 + number, handles)
+                axes.set_title(f"{name}\n{place[0]} ({place[1]})")
+                axes.grid(axis="x")
+            labels = [*FLOORS.values(), *(label for label, _ in rows)]
+            positions = [*range(len(FLOORS)), *(len(FLOORS) + 0.6 + number for number in range(len(rows)))]
+            line[0].set_yticks(positions, labels=labels)
+            line[0].set_ylim(positions[-1] + 0.7, -0.7)
+        drawn.supxlabel("cosine with the AU map; dotted: class-agnostic mean", fontsize=7)
+        house.legend(drawn, handles, columns=3, above=True)
+        house.save(drawn, out, table)
+
+
+def _items(part: pd.DataFrame) -> Items:
+    """Put a method on a row; where there is only one, each of its variants."""
+    cosines = part[part["metric"] == "cosine"]
+    methods = list(dict.fromkeys(cosines["method"]))
+    if len(methods) > 1:
+        return [(method_name(method), cosines[cosines["method"] == method]) for method in methods]
+    settings = dict.fromkeys(zip(cosines["variant"], cosines["guidance"], strict=True))
+    several = len({guidance for variant, guidance in settings if variant == "au"}) > 1
+    return [
+        (guidance if several and variant == "au" else VARIANTS[variant], cosines[cosines["guidance"] == guidance])
+        for variant, guidance in settings
+    ]
+
+
+def _floors(axes: Axes, rows: pd.DataFrame) -> None:
+    axes.axhspan(-1, len(FLOORS) - 0.2, color="#F1F1F1", linewidth=0)
+    for number, name in enumerate(FLOORS):
+        values = rows.loc[rows["metric"] == f"floor_{name}", "value"].dropna()
+        if values.empty:
+            continue
+        axes.plot([values.min(), values.max()], [number, number], color=house.FAINT, linewidth=2.5)
+        axes.plot(values.mean(), number, "|", color=house.INK, markersize=6)
+        if name == "class_agnostic":
+            axes.axvline(values.mean(), color=house.INK, linestyle=":", linewidth=0.8)
+
+
+def _levels(axes: Axes, rows: pd.DataFrame, position: float, handles: dict[str, Any]) -> None:
+    for row in rows[rows["value"].notna()].to_dict("records"):
+        _dot(axes, row, position, handles)
+
+
+def _dot(axes: Axes, row: Mapping[Any, Any], position: float, handles: dict[str, Any]) -> None:
+    colour, marker = house.STYLES[row["variant"]]
+    spread = 0.0 if pd.isna(row["sd"]) else row["sd"]
+    bars = axes.errorbar(row["value"], position, xerr=spread, color=colour, marker=marker, linestyle="none")
+    handles.setdefault(VARIANTS[row["variant"]], bars)

@@ -1,0 +1,80 @@
+"""Single faces: the image, its AU map, CAM and attention without and with AU (the paper's Fig. 4)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from au_guidance.expressions import SIX, Expression
+from eval.figures import style as house
+from eval.figures.faces import SIDES, Face, Twins, overlay
+from eval.tables.layout import guidance_name, method_name
+from pipeline.errors import UserError
+
+TITLES = {
+    "image": "face", "heatmap": "AU map", "cam_plain": "CAM\nwithout", "cam_au": "CAM\nwith AU",
+    "attention_plain": "ATT\nwithout", "attention_au": "ATT\nwith AU",
+}  # fmt: skip
+
+
+def draw_panels(pair: Twins, out: Path, *, seed: int) -> None:
+    """Draw a face of each of the six expressions, drawn by seed among those with an AU map and not picked.
+
+    All maps are in [0, 1] and share one colour scale. Below a map is its cosine with the AU map; beside the face are
+    the answers without and with AU.
+    """
+    faces = list(pair.faces(chosen(pair, seed)))
+    columns = [name for name in TITLES if name in ("image", "heatmap") or name.partition("_")[0] in pair.kinds]
+    with house.figure(18 + 13.7 * len(faces), tight=True) as drawn:
+        grid = drawn.subplots(len(faces), len(columns), squeeze=False)
+        for line, face in zip(grid, faces, strict=True):
+            for axes, name in zip(line, columns, strict=True):
+                _panel(axes, face, name)
+            line[0].set_ylabel(_answers(pair, face), rotation=0, ha="right", va="center", fontsize=5.5)
+        for axes, name in zip(grid[0], columns, strict=True):
+            axes.set_title(TITLES[name], fontsize=6.5)
+        card = pair.au.card
+        place = f"{method_name(card.method)}, {guidance_name(card.guidance.weight, card.guidance.layers)}"
+        drawn.suptitle(f"{place}: {card.dataset} ({card.protocol}), seed {card.seed}", fontsize=7)
+        scale = matplotlib.colors.Normalize(0, 1)
+        house.colour_bar(drawn, list(grid.flat), scale, location="bottom", fraction=0.02, aspect=50)
+        house.save(drawn, out, _table(pair, faces))
+
+
+def chosen(pair: Twins, seed: int) -> list[int]:
+    """Draw the row of a face with an AU map for each expression that has one."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for expression in SIX:
+        found = np.flatnonzero(pair.au.valid & (pair.au.expressions == expression))
+        rows += [int(rng.choice(found))] if len(found) else []
+    if not rows:
+        raise UserError(f"{pair.au.path}: no test face has an AU heatmap; check the landmarks of the dataset")
+    return rows
+
+
+def _panel(axes: Axes, face: Face, name: str) -> None:
+    house.clear_ticks(axes)
+    axes.spines[:].set_visible(False)
+    axes.imshow(face.image if name == "image" else overlay(face.image, face.maps[name], house.MAP))
+    if name in face.cosines:
+        axes.set_xlabel(f"{face.cosines[name]:.2f}", fontsize=6, labelpad=1.5)
+
+
+def _answers(pair: Twins, face: Face) -> str:
+    said = [Expression(pair.predicted[side][face.row]).label for side in SIDES]
+    return f"{face.expression.label}\n→ {said[0]}\nAU → {said[1]}"
+
+
+def _table(pair: Twins, faces: Sequence[Face]) -> pd.DataFrame:
+    rows = []
+    for face in faces:
+        row: dict[str, object] = {"id": face.name, "expression": face.expression.label}
+        for side in SIDES:
+            row[f"predicted_{side}"] = Expression(pair.predicted[side][face.row]).label
+            row[f"probability_{side}"] = pair.probabilities[side][face.row]
+        rows.append({**row, **{f"{name}_cosine": value for name, value in face.cosines.items()}})
+    return pd.DataFrame(rows)

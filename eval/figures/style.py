@@ -1,0 +1,90 @@
+"""The house style of figures: made for a column of 85 mm, readable there, in print and without colour vision."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from pipeline.storage.files import beside, whole, write_text
+
+COLUMN = 85.0  # mm, a column of most journals
+DPI = 300
+MAP = "viridis"  # even in lightness, so it reads without colour vision and in grey print
+INK, FAINT = "#222222", "#8A8A8A"
+# Colours of Okabe and Ito, which differ for all kinds of colour vision; each line has a marker of its own too.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#7F7F7F")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "*")
+STYLES: Mapping[str, tuple[str, str]] = {
+    "plain": (INK, "o"),
+    "au": ("#0072B2", "s"),
+    "shuffled": ("#D55E00", "^"),
+    "landmarks": ("#009E73", "D"),
+    "uniform": ("#CC79A7", "v"),
+    "agnostic": ("#E69F00", "P"),
+}  # colour and marker of each variant, the same in all figures
+_SETTINGS: Any = {
+    "font.size": 7, "axes.titlesize": 7, "axes.labelsize": 7, "xtick.labelsize": 6.5, "ytick.labelsize": 6.5,
+    "legend.fontsize": 6.5, "axes.linewidth": 0.6, "lines.linewidth": 1.1, "lines.markersize": 3.2,
+    "xtick.major.width": 0.6, "ytick.major.width": 0.6, "xtick.major.size": 2.5, "ytick.major.size": 2.5,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": INK, "text.color": INK,
+    "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK, "legend.frameon": False, "axes.titlepad": 3,
+    "grid.color": "#DDDDDD", "grid.linewidth": 0.5, "axes.axisbelow": True, "pdf.fonttype": 42,
+    "errorbar.capsize": 1.5,
+}  # fmt: skip
+
+
+@contextmanager
+def figure(height: float, *, width: float = COLUMN, tight: bool = False) -> Iterator[Figure]:
+    """Give an empty figure in the house style, width and height in mm; draw and save it inside the block.
+
+    `tight` leaves little room between axes, for pictures side by side.
+    """
+    spaces = {f"figure.constrained_layout.{name}": 0.01 for name in ("w_pad", "h_pad", "wspace", "hspace")}
+    with matplotlib.rc_context(_SETTINGS | spaces if tight else _SETTINGS):
+        drawn = Figure(figsize=(width / 25.4, height / 25.4), dpi=DPI, layout="constrained")
+        FigureCanvasAgg(drawn)
+        yield drawn
+
+
+def save(drawn: Figure, out: Path, table: pd.DataFrame) -> None:
+    """Write `out`.png, `out`.pdf and `out`.csv, the numbers that are drawn; the same bytes for the same figure."""
+    drawn.draw_without_rendering()
+    drawn.set_layout_engine("none")  # laid out once, not for each file
+    for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None})):
+        with whole(beside(out, suffix)) as temporary:
+            drawn.savefig(temporary, metadata=metadata)
+    write_text(beside(out, ".csv"), table.to_csv(index=False))
+
+
+def clear_ticks(axes: Axes) -> None:
+    """Take all ticks off an axes that shows a picture."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+def colour_bar(drawn: Figure, axes: Sequence[Axes], scale: Any, **options: Any) -> Any:
+    """Put the bar of a shared colour scale beside some axes, with its ends as ticks."""
+    mappable = matplotlib.cm.ScalarMappable(norm=scale, cmap=MAP)
+    bar = drawn.colorbar(mappable, ax=list(axes), **{"fraction": 0.04, "pad": 0.02, "aspect": 30} | options)
+    low, high = float(scale.vmin or 0), float(scale.vmax or 1)
+    bar.set_ticks([low, high], labels=[f"{low:.2f}", f"{high:.2f}"])
+    bar.outline.set_linewidth(0.4)
+    return bar
+
+
+def legend(drawn: Figure, handles: Mapping[str, Any], columns: int, *, above: bool = False) -> None:
+    """Put one legend below all axes, or above them where a shared label is below."""
+    drawn.legend(
+        handles.values(),
+        handles.keys(),
+        loc="outside upper center" if above else "outside lower center",
+        ncols=columns,
+        columnspacing=1.2,
+        handletextpad=0.5,
+    )

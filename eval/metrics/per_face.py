@@ -1,0 +1,204 @@
+"""Predictions to numbers for each face: one pass over the test faces, a few at a time, so that memory stays small."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from au_guidance.heatmap import CANVAS
+from eval.metrics import classification, discrimination
+from eval.metrics.baselines import Painted, through_grid
+from eval.metrics.discrimination import Gallery, unit
+from eval.metrics.localisation import localisation
+from eval.metrics.training_means import Means
+from eval.records.predictions import ORDERED, Predictions
+from pipeline.errors import UserError
+from pipeline.types import ACTIVE_AUS
+
+CAM, ATTENTION = "cam", "attention"
+LOCALISATION = ("pearson", "relevance_mass", "relevance_rank", "pointing_game", "iou", "f1", "auc_judd", "nss")
+DISCRIMINATION = ("own_minus_other", "retrieval_true", "retrieval_predicted", "specificity")
+MEASURES = ("cosine", *LOCALISATION, *DISCRIMINATION)  # of every kind of map
+FLOOR = "floor_"  # begins the columns of floors
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """Numbers of the n faces of a predictions file, NaN where one is not defined, as for a face without AU heatmap.
+
+    `kinds` are "cam", if there is one, and "attention", of the deepest guided layer. `values` {column: (n,)}:
+
+    - `<kind>_<measure>`, see MEASURES, and `attention_cosine_<layer>` of every layer;
+    - `floor_<name>`: the cosine of a floor that both kinds share; `<kind>_floor_<name>`: of one that they do not;
+    - `<kind>_truth` and `heatmap_truth`: cosine of a map, and of the AU heatmap, with the map of the truly active AUs.
+
+    `matched` {kind: (n,)} is the class id of a map's best match among the six, -1 for none.
+    """
+
+    kinds: tuple[str, ...]
+    values: dict[str, Numbers] = field(default_factory=dict)
+    matched: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """Faces with an AU heatmap: their rows, true and predicted class ids, heatmaps, and all heatmaps by `unit`."""
+
+    rows: NDArray[np.intp]
+    expressions: NDArray[np.int8]
+    predicted: NDArray[np.int64]
+    heatmaps: Tensor
+    six: Tensor
+    own: Tensor
+
+
+def attention_name(layer: int) -> str:
+    """Return the column of a layer's ATT-COS."""
+    return f"attention_cosine_{layer}"
+
+
+def measure(predictions: Predictions, means: Means | None = None, untrained: Predictions | None = None) -> Measured:
+    """Take every measure of every valid face; floors from training faces need `means`, that of chance `untrained`.
+
+    Maps and heatmaps are compared on the 224-px canvas; a card with `resize: published` has its attention read out in
+    the published way, with which it was trained. Raises UserError if a file does not belong to the others or holds
+    what is not finite.
+    """
+    _check(predictions, means, untrained)
+    maps = kinds(predictions)
+    painted, gallery = Painted(means), Gallery(predictions)
+    count = len(predictions.ids)
+    measured = Measured(tuple(maps), matched={kind: np.full(count, discrimination.NOTHING) for kind in maps})
+    for batch in _batches(predictions):
+        found = _shared(batch, painted, gallery) | _truth(predictions, batch)
+        for kind in maps:
+            columns, matched = _kind(predictions, kind, batch, gallery, untrained)
+            found |= {f"{kind}_{name}": values for name, values in columns.items()}
+            measured.matched[kind][batch.rows] = matched
+        found |= _layers(predictions, batch, found[f"{ATTENTION}_cosine"])
+        for name, values in found.items():
+            measured.values.setdefault(name, np.full(count, np.nan))[batch.rows] = values
+    return measured
+
+
+def kinds(predictions: Predictions) -> list[str]:
+    """Name the kinds of maps that there are."""
+    return [ATTENTION] if predictions.cam is None else [CAM, ATTENTION]
+
+
+def _check(predictions: Predictions, means: Means | None, untrained: Predictions | None) -> None:
+    card = predictions.card
+    if not predictions.valid.any():
+        raise UserError(f"{predictions.path}: no test face has an AU heatmap; check the landmarks of the dataset")
+    if predictions.layer not in predictions.attention:
+        raise UserError(f"{predictions.path} has no attention of layer {predictions.layer}; run eval.predict again")
+    if means is not None:
+        means.check(card.data.folder, card.heatmap)
+    if untrained is None:
+        return
+    other = untrained.card
+    same = np.array_equal(untrained.ids, predictions.ids) and other.method == card.method
+    if not same or other.model != card.model or kinds(untrained) != kinds(predictions):
+        raise UserError(f"{untrained.path} is of another network or other faces than {predictions.path}; make it again")
+
+
+def _batches(predictions: Predictions) -> Iterator[_Batch]:
+    for rows, drawn in predictions.class_heatmaps():
+        expressions = predictions.expressions[rows]
+        heatmaps, places = torch.from_numpy(drawn), np.searchsorted(np.array(ORDERED), expressions)
+        six, each = unit(heatmaps), np.arange(len(rows))
+        yield _Batch(
+            rows, expressions, predictions.predicted[rows], heatmaps[each, places].contiguous(), six, six[each, places]
+        )
+
+
+def _shared(batch: _Batch, painted: Painted, gallery: Gallery) -> dict[str, Numbers]:
+    floors = painted.cosines(batch.own, batch.expressions, batch.predicted)
+    floors["other_face"] = gallery.mean_cosine(batch.own, batch.rows, batch.expressions)
+    return {FLOOR + name: values for name, values in floors.items()}
+
+
+def _layers(predictions: Predictions, batch: _Batch, guided: Numbers) -> dict[str, Numbers]:
+    """Take the ATT-COS of every layer; that of the deepest guided one is known."""
+    cosines = {attention_name(layer): guided for layer in predictions.attention}
+    for layer in predictions.attention.keys() - {predictions.layer}:
+        canvas = _attention(predictions, layer, batch.rows)
+        cosines[attention_name(layer)] = classification.map_cosine(canvas, batch.heatmaps)
+    return cosines
+
+
+def _truth(predictions: Predictions, batch: _Batch) -> dict[str, Numbers]:
+    """Compare with the map of the truly active AUs, where the dataset knows them."""
+    if ACTIVE_AUS not in predictions.attributes:
+        return {}
+    drawn = [predictions.true_heatmap(row) for row in batch.rows]
+    known = np.array([one is not None for one in drawn])
+    empty = np.zeros((CANVAS, CANVAS), np.float32)
+    truth = torch.from_numpy(np.stack([empty if one is None else one for one in drawn]))
+    compared = {"heatmap": batch.heatmaps} | {
+        kind: _canvas(predictions, kind, batch.rows) for kind in kinds(predictions)
+    }
+    return {
+        f"{name}_truth": np.where(known, classification.map_cosine(maps, truth), np.nan)
+        for name, maps in compared.items()
+    }
+
+
+def _kind(
+    predictions: Predictions, kind: str, batch: _Batch, gallery: Gallery, untrained: Predictions | None
+) -> tuple[dict[str, Numbers], NDArray[np.int64]]:
+    canvas = _canvas(predictions, kind, batch.rows)
+    rows = unit(canvas)
+    cosines = discrimination.class_cosines(rows, batch.six)
+    matched = discrimination.best_match(cosines)
+    own = classification.map_cosine(canvas, batch.heatmaps)
+    others = gallery.mean_cosine(rows, batch.rows, batch.expressions)
+    found = {
+        "cosine": own,
+        **localisation(canvas, batch.heatmaps),
+        "own_minus_other": discrimination.own_minus_other(cosines, batch.expressions),
+        "retrieval_true": discrimination.retrieval(matched, batch.expressions),
+        "retrieval_predicted": discrimination.retrieval(matched, batch.predicted),
+        "specificity": discrimination.specificity(own, others),
+        f"{FLOOR}ceiling": classification.map_cosine(_ceiling(predictions, kind, batch.heatmaps), batch.heatmaps),
+    }
+    if untrained is not None:
+        found[f"{FLOOR}untrained"] = classification.map_cosine(_canvas(untrained, kind, batch.rows), batch.heatmaps)
+    return found, matched
+
+
+def _canvas(predictions: Predictions, kind: str, rows: NDArray[np.intp]) -> Tensor:
+    if kind == ATTENTION:
+        return _attention(predictions, predictions.layer, rows)
+    assert predictions.cam is not None
+    return classification.cam_canvas(_finite(predictions, predictions.cam[rows]), CANVAS)
+
+
+def _attention(predictions: Predictions, layer: int, rows: NDArray[np.intp]) -> Tensor:
+    maps = _finite(predictions, predictions.attention[layer][rows])
+    return classification.attention_canvas(maps, CANVAS, predictions.card.guidance.resize)
+
+
+def _ceiling(predictions: Predictions, kind: str, heatmaps: Tensor) -> Tensor:
+    mode = predictions.card.guidance.resize
+    if kind == ATTENTION:
+        side = predictions.attention[predictions.layer].shape[-1]
+        return through_grid(heatmaps, side, mode, partial(classification.attention_canvas, size=CANVAS, mode=mode))
+    assert predictions.cam is not None
+    side = predictions.cam.shape[-1]
+    return through_grid(
+        heatmaps, side, "half_pixel", lambda maps: classification.cam_canvas(classification.normalise(maps), CANVAS)
+    )
+
+
+def _finite(predictions: Predictions, maps: NDArray[np.float16]) -> Tensor:
+    found = torch.from_numpy(maps.astype(np.float32))
+    if not torch.isfinite(found).all():
+        raise UserError(f"{predictions.path} holds maps that are not finite; run eval.predict again")
+    return found

@@ -1,0 +1,1 @@
+"""The authors' released checkpoints in this project's form: `python -m eval.published`."""

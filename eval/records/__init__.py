@@ -1,0 +1,1 @@
+"""What runs have left on disk, read back: predictions of single networks, scores of many runs."""

@@ -1,0 +1,149 @@
+"""What a network said about the test faces, as read back from disk."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from au_guidance.expressions import SIX, Expression
+from au_guidance.heatmap import CANVAS, Heatmap, draw, draw_units
+from pipeline.errors import UserError
+from pipeline.storage import shards
+from pipeline.types import ACTIVE_AUS
+from train.card.checks import explain
+from train.card.schema import Card
+from train.data.prepared import described
+
+# Every score needs these, also of a network without a class activation map.
+REQUIRED = ("id", "expression", "valid", "logits")
+ATTRIBUTE = "attribute_"  # begins the columns of attributes
+ORDERED = tuple(sorted(SIX))  # the six expressions in the order of their class ids; axes of six run along it
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Predictions for n faces; maps are at native size, see `eval.predict` for their scale.
+
+    `expressions` (n,) are true class ids, `logits` (n, 7) in the order of `Expression`; `valid` (n,) is True for a face
+    with an AU heatmap; `attention` {layer: (n, h, w)}; `cam` (n, h, w) of the true class, or None for a method without;
+    `attributes` {name: (n,)} are words, "" where unknown.
+    """
+
+    path: Path
+    card: Card
+    checkpoint: str
+    commit: str
+    ids: NDArray[np.object_]
+    expressions: NDArray[np.int8]
+    valid: NDArray[np.bool_]
+    logits: NDArray[np.float32]
+    attention: dict[int, NDArray[np.float16]]
+    cam: NDArray[np.float16] | None
+    attributes: dict[str, NDArray[np.object_]]
+
+    @property
+    def layer(self) -> int:
+        """The guided layer nearest the output, which tables and pictures show."""
+        return max(self.card.guidance.layers)
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """The class id (n,) that the network says."""
+        return self.logits.argmax(axis=1)
+
+    @cached_property
+    def shapes(self) -> NDArray[np.float32]:
+        """The AU shapes (n, s, 5) of the faces, NaN without landmarks; UserError if the data is no longer the same."""
+        folder = self.card.data.folder / "heatmaps"
+        stored = shards.read_all(folder, "id", "shapes")
+        places = {name: place for place, name in enumerate(stored["id"])}
+        if described(folder)["geometry"] != self.card.heatmap.geometry or not places.keys() >= set(self.ids):
+            raise self._changed()
+        return stored["shapes"][[places[name] for name in self.ids]]
+
+    @property
+    def without_landmarks(self) -> NDArray[np.bool_]:
+        """True (n,) for a face whose landmarks were not found, of whatever expression."""
+        return np.array([np.isnan(face).any() for face in self.shapes], bool)
+
+    def heatmaps(self, size: int = 32) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
+        """Yield rows (b,) of valid faces and their AU heatmaps (b, 224, 224), of the true class, in order."""
+        for batch in self._batches(size):
+            yield batch, np.stack([self.own_heatmap(row) for row in batch])
+
+    def class_heatmaps(self, size: int = 16) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
+        """Yield rows (b,) of valid faces and the AU heatmaps (b, 6, 224, 224) that each of ORDERED would have on them.
+
+        Zeros where all AUs of an expression lie outside the image.
+        """
+        for batch in self._batches(size):
+            maps = np.zeros((len(batch), len(ORDERED), CANVAS, CANVAS), np.float32)
+            for place, row in enumerate(batch):
+                for number, expression in enumerate(ORDERED):
+                    own = expression == self.expressions[row]
+                    drawn = self.own_heatmap(row) if own else self.heatmap(row, expression)
+                    if drawn is not None:
+                        maps[place, number] = drawn
+            yield batch, maps
+
+    def heatmap(self, row: int, expression: Expression) -> Heatmap | None:
+        """Draw the AU heatmap (224, 224) that an expression has on the face of a row, if any."""
+        wanted = self.card.heatmap
+        return draw(self.shapes[row], expression, codebook=wanted.codebook, geometry=wanted.geometry)
+
+    def own_heatmap(self, row: int) -> Heatmap:
+        """Draw the AU heatmap (224, 224) of the true class of a valid face; UserError if the data has changed."""
+        drawn = self.heatmap(row, Expression(self.expressions[row]))
+        if drawn is None:
+            raise self._changed()
+        return drawn
+
+    def true_heatmap(self, row: int) -> Heatmap | None:
+        """Draw the map (224, 224) of the AUs that a row's face truly shows; None if it has none or nobody knows."""
+        listed = self.attributes[ACTIVE_AUS][row] if ACTIVE_AUS in self.attributes else ""
+        aus = [int(au) for au in listed.split(";") if au]
+        return draw_units(self.shapes[row], aus, geometry=self.card.heatmap.geometry)
+
+    def _batches(self, size: int) -> Iterator[NDArray[np.intp]]:
+        rows = np.flatnonzero(self.valid)
+        return (rows[start : start + size] for start in range(0, len(rows), size))
+
+    def _changed(self) -> UserError:
+        folder = self.card.data.folder / "heatmaps"
+        return UserError(f"{folder} has changed since {self.path} was made; run eval.predict again")
+
+
+def read(path: Path) -> Predictions:
+    """Read a file of `eval.predict`; raise UserError if it is missing, damaged or something else."""
+    columns = shards.read(path)
+    missing = [name for name in REQUIRED if name not in columns]
+    if missing:
+        raise UserError(f"{path} is no predictions file (it has no {missing[0]}); make one with python -m eval.predict")
+    stored = shards.attributes(path)
+    try:
+        card, checkpoint, commit = Card.model_validate_json(stored["card"]), stored["checkpoint"], stored["commit"]
+    except KeyError as error:
+        raise UserError(f"{path} does not say its {error}; make it again with python -m eval.predict") from None
+    except ValidationError as error:
+        raise UserError(f"{path} was made by another version ({explain(error)}); run eval.predict again") from None
+    layers = {int(match[1]): name for name in columns if (match := re.fullmatch(r"attention_(\d+)", name))}
+    return Predictions(
+        path=path,
+        card=card,
+        checkpoint=checkpoint,
+        commit=commit,
+        ids=columns["id"],
+        expressions=columns["expression"],
+        valid=columns["valid"],
+        logits=columns["logits"],
+        attention={layer: columns[layers[layer]] for layer in sorted(layers)},
+        cam=columns.get("cam"),
+        attributes={
+            name.removeprefix(ATTRIBUTE): values for name, values in columns.items() if name.startswith(ATTRIBUTE)
+        },
+    )

@@ -1,0 +1,1 @@
+"""Scores to tables, with the paper's numbers beside ours: `python -m eval.tables`."""

@@ -1,0 +1,194 @@
+"""What each table shows: its metrics, their headings, and where a run's number stands in its scores."""
+
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from eval.records.runs import Run
+
+Column = tuple[str, str]  # kind of map (cam, attention, or empty for what is no map's) and metric
+
+MAPS = {"cam": "CAM", "attention": "attention"}
+FLOORS = {
+    "uniform": "uniform map",
+    "centred_gaussian": "centred Gaussian",
+    "face_gaussian": "face Gaussian",
+    "landmarks": "landmark map",
+    "untrained": "untrained network",
+    "class_agnostic": "class-agnostic mean",
+    "predicted_class_mean": "mean of predicted class",
+    "class_mean": "mean of true class",
+    "other_face": "another face's map",
+    "ceiling": "own map through the grid",
+}
+DISCRIMINATION = {
+    "own_minus_other": "own − other classes",
+    "retrieval_true": "retrieval, true class (%)",
+    "retrieval_predicted": "retrieval, predicted class (%)",
+    "specificity": "own face − other faces",
+}
+LOCALISATION = {
+    "pearson": "Pearson",
+    "relevance_mass": "relevance mass",
+    "relevance_rank": "relevance rank",
+    "pointing_game": "pointing game",
+    "iou": "IoU",
+    "f1": "F1",
+    "auc_judd": "AUC-Judd",
+    "nss": "NSS",
+}
+CALIBRATION = {"ece": "ECE", "nll": "NLL"}
+PERTURBATION = {
+    "deletion": "deletion",
+    "random_deletion": "deletion, random map",
+    "deletion_gain": "deletion, gain",
+    "insertion": "insertion",
+    "random_insertion": "insertion, random map",
+    "insertion_gain": "insertion, gain",
+    "road_morf": "ROAD MoRF",
+    "road_lerf": "ROAD LeRF",
+    "road": "ROAD LeRF − MoRF",
+    "randomised": "all weights random",
+}
+REGIONS = {
+    "full": "whole face",
+    "au_kept": "only AU regions",
+    "random_kept": "only random regions",
+    "au_removed": "without AU regions",
+    "random_removed": "without random regions",
+}
+GROUPS = {
+    "accuracy": "CL (%)",
+    "cam_cosine": "CAM-COS",
+    "attention_cosine": "ATT-COS",
+    "without_landmarks": "without landmarks (%)",
+}
+HEADINGS = {
+    "accuracy": "CL (%)",
+    "cam_cosine": "CAM-COS",
+    "attention_cosine": "ATT-COS",
+    "balanced_accuracy": "balanced accuracy (%)",
+    "macro_f1": "macro F1",
+    "cosine": "cosine",
+    "skill": "skill",
+    "truth": "cosine, truly active AUs",
+    "seconds_per_epoch": "s per epoch",
+    "time_ratio": "with / without",
+    "without_landmarks": GROUPS["without_landmarks"],
+    **{f"floor_{name}": heading for name, heading in FLOORS.items()},
+    **DISCRIMINATION,
+    **LOCALISATION,
+    **CALIBRATION,
+    **PERTURBATION,
+    **{name: f"{heading} (%)" for name, heading in REGIONS.items()},
+}
+PERCENT = {"accuracy", "balanced_accuracy", "retrieval_true", "retrieval_predicted", "without_landmarks", *REGIONS}
+PAPER_DIGITS = {  # two, as the paper prints
+    "accuracy", "balanced_accuracy", "cam_cosine", "attention_cosine", "seconds_per_epoch", "time_ratio",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of table: its sections (heading and metrics), what a row is, and which table of the paper it is beside.
+
+    `rows` is "method" (variants are columns), "setting" (a row per method and variant), "either" (settings where a
+    sweep has several of a variant, else methods), or "group" (a row per method, variant and group of faces).
+    """
+
+    title: str
+    sections: dict[str, tuple[Column, ...]]
+    rows: str
+    paper: str = ""
+
+    def arranged(self, variants: Iterable[tuple[Hashable, Hashable]]) -> "Kind":
+        """Decide what a row is, for pairs of a variant and its setting; the paper's numbers are beside methods."""
+        if self.rows != "either":
+            return self
+        pairs = set(variants)
+        swept = len(pairs) > len({variant for variant, _ in pairs})
+        return replace(self, rows="setting", paper="") if swept else replace(self, rows="method")
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The metrics of all sections."""
+        return tuple(column for columns in self.sections.values() for column in columns)
+
+
+def _plain(*metrics: str) -> tuple[Column, ...]:
+    return tuple(("", metric) for metric in metrics)
+
+
+def _of_maps(name: str, *metrics: str) -> dict[str, tuple[Column, ...]]:
+    return {f"{label}: {name}": tuple((kind, metric) for metric in metrics) for kind, label in MAPS.items()}
+
+
+_THREE = {"": _plain("accuracy", "cam_cosine", "attention_cosine")}
+KINDS = {
+    "table1": Kind(
+        "Classification (CL) and CAM-COS, without and with AU",
+        {"": _plain("accuracy", "cam_cosine")},
+        "method",
+        paper="table1",
+    ),
+    "table2": Kind("ATT-COS, without and with AU", {"": _plain("attention_cosine")}, "method", paper="table2"),
+    "table3": Kind("CL, CAM-COS and ATT-COS by the guided layers", _THREE, "setting", paper="table3"),
+    "lambda": Kind("CL, CAM-COS and ATT-COS by λ, the weight of the AU term", _THREE, "setting", paper="fig5"),
+    "sweep": Kind("CL, CAM-COS and ATT-COS by weight and layers of the AU term", _THREE, "setting"),
+    "classification": Kind(
+        "How good and how well calibrated the answers are",
+        {"": _plain("accuracy", "balanced_accuracy", "macro_f1", *CALIBRATION)},
+        "either",
+        paper="table1",
+    ),
+    "honest": Kind(
+        "Cosines beside what needs no network, class discrimination and localisation",
+        {
+            **_of_maps("cosine, skill and floors", "cosine", "skill", *(f"floor_{name}" for name in FLOORS), "truth"),
+            **_of_maps("does it show the right class?", *DISCRIMINATION),
+            **_of_maps("localisation", *LOCALISATION),
+        },
+        "setting",
+    ),
+    "faithfulness": Kind(
+        "Do the maps show what the network uses?",
+        {**_of_maps("perturbation", *PERTURBATION), "accuracy on parts of the face": _plain(*REGIONS)},
+        "setting",
+    ),
+    "groups": Kind("Accuracy, cosines and landmark failures by group", {"": _plain(*GROUPS)}, "group"),
+    "time": Kind("Time per epoch of training", {"": _plain("seconds_per_epoch", "time_ratio")}, "either", paper="time"),
+}
+
+
+def digits(metric: str, kind: str = "") -> int:
+    """Return how many decimals a metric is shown with."""
+    return 2 if metric in PAPER_DIGITS and not kind else 1 if metric in PERCENT else 3
+
+
+def measured(run: Run, kind: str, metric: str) -> float | None:
+    """Read a number of a run as tables show it (shares in percent, macro means), or None where there is none.
+
+    ATT-COS is that of the deepest guided layer.
+    """
+    if metric == "attention_cosine":
+        return run.scores["attention_cosine"][str(run.layer)]
+    found: Any = run.scores
+    for part in _path(kind, metric):
+        found = found.get(part) if isinstance(found, dict) else None
+    if isinstance(found, dict):
+        found = found.get("macro")
+    return None if found is None else (100 if metric in PERCENT else 1) * float(found)
+
+
+def _path(kind: str, metric: str) -> tuple[str, ...]:
+    if metric in CALIBRATION:
+        return "calibration", metric
+    if metric in REGIONS:
+        return "faithfulness", "regions", metric
+    if metric in PERTURBATION:
+        return "faithfulness", "maps", kind, metric
+    if metric == "truth":
+        return "truth", kind
+    if metric.startswith("floor_"):
+        return "maps", kind, "floors", metric.removeprefix("floor_")
+    return ("maps", kind, metric) if kind else (metric,)

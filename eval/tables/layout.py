@@ -1,0 +1,227 @@
+"""How a table of scores looks to a reader: names, cells and blocks, the paper's numbers below ours."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from eval.tables.kinds import HEADINGS, KINDS, Column, digits
+
+PROTOCOLS = {
+    "heldout": "the best epoch is chosen on a held-out part of the training set",
+    "paper": "the best epoch is chosen on the test set, as the published code does",
+}
+# The paper's names, in its order; a method of one's own follows under the name of its file.
+METHODS = {
+    "cam": "CAM", "wildcat": "WILDCAT", "gradcam": "GradCAM", "gradcampp": "GradCAM++", "acol": "ACoL", "prm": "PRM",
+    "adl": "ADL", "cutmix": "CutMix", "layercam": "LayerCAM", "tscam": "TS-CAM", "apvit": "APViT",
+}  # fmt: skip
+CONTROLS = {
+    "shuffled": "shuffled classes",
+    "landmarks": "landmarks only",
+    "uniform": "uniform map",
+    "agnostic": "class-agnostic map",
+}
+VARIANTS = {"plain": "without AU", "au": "with AU", **CONTROLS}
+UNKNOWN = "n/a"
+PENDING = "pending"
+STALE = "stale"
+NO_CAM = "--"  # means that the method has no CAM, and nothing else
+WIDE = 6  # more metrics and protocols than this do not fit side by side
+
+Grid = list[list[str]]  # headings hold line breaks, which LaTeX keeps
+Cells = dict[tuple[Any, ...], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A part of a table under a heading of its own: its rows, the first of which are headings.
+
+    The first `lead` columns name the rows.
+    """
+
+    title: str
+    grid: Grid
+    lead: int
+
+
+def layers(numbers: Sequence[int]) -> str:
+    """Name a set of layers as the paper does: 5, or 5+4+3."""
+    return "+".join(map(str, sorted(set(numbers), reverse=True)))
+
+
+def guidance_name(weight: float, numbers: Sequence[int], source: str = "own") -> str:
+    """Name a variant for readers: plain, or its lambda and layers, and what a control aligns to."""
+    if not weight:
+        return "plain"
+    return f"λ {weight:g}, layer {layers(numbers)}" + ("" if source == "own" else f", {source} map")
+
+
+def method_name(method: str) -> str:
+    """Name a method as the paper does."""
+    return METHODS.get(method, method)
+
+
+def rank(method: str) -> tuple[int, str]:
+    """Sort key of a method: the paper's order, then the alphabet."""
+    return [*METHODS, method].index(method), method
+
+
+def blocks(name: str, table: pd.DataFrame, known: Collection[str]) -> list[Block]:
+    """Arrange a long table of `eval.tables.pivot`: for every dataset and section a block.
+
+    A method or setting has a row of ours; in the paper's tables, where `known` holds the dataset, the paper's numbers
+    and the differences follow.
+    """
+    made = []
+    for dataset in dict.fromkeys(table["dataset"]):
+        own = table[table["dataset"] == dataset].to_dict("records")
+        kind = KINDS[name].arranged(
+            ((row["protocol"], row["method"], row["variant"]), row["guidance"]) for row in own if row["guidance"]
+        )
+        for section, columns in kind.sections.items():
+            title = ": ".join(part for part in (dataset, section) if part)
+            rows = [row for row in own if (row["kind"], row["metric"]) in columns]
+            if kind.rows == "group":
+                made.append(_groups(title, rows, columns))
+            elif kind.rows == "method":
+                made.append(_methods(title, rows, columns, beside=dataset in known and bool(kind.paper)))
+            else:
+                wide = len(set(table["protocol"])) * max(map(len, kind.sections.values())) > WIDE
+                made.append(_settings(title, rows, columns, beside=dataset in known and bool(kind.paper), wide=wide))
+    return made
+
+
+def _methods(title: str, rows: Sequence[dict[str, Any]], columns: Sequence[Column], *, beside: bool) -> Block:
+    """Rows are methods; columns are protocols, metrics, without and with AU, then controls if there are any."""
+    protocols = dict.fromkeys(row["protocol"] for row in rows)
+    there = {(row["kind"], row["metric"], row["variant"]) for row in rows}
+    places = [(p, *column, v) for p in protocols for column in columns for v in VARIANTS if (*column, v) in there]
+    cells: Cells = {(row["method"], row["protocol"], row["kind"], row["metric"], row["variant"]): row for row in rows}
+    grid = [["method", "", *(f"{p},\n{HEADINGS[metric]}\n{VARIANTS[v]}" for p, _, metric, v in places)]]
+    for method in dict.fromkeys(row["method"] for row in rows):
+        found = [cells.get((method, *place)) for place in places]
+        grid += _beside([method_name(method), "ours"], found, beside=beside)
+    return Block(title, grid, lead=2)
+
+
+def _settings(
+    title: str, rows: Sequence[dict[str, Any]], columns: Sequence[Column], *, beside: bool, wide: bool
+) -> Block:
+    """Rows are methods and settings of the AU term; protocols are columns, or rows where the table is `wide`."""
+    across = [""] if wide else list(dict.fromkeys(row["protocol"] for row in rows))
+    names = ["method", "AU term", *(["protocol", "seeds"] if wide else []), *([""] if beside else [])]
+    headings = [f"{protocol},\n{HEADINGS[m]}" if protocol else HEADINGS[m] for protocol in across for _, m in columns]
+    leads: dict[tuple[str, ...], Cells] = {}
+    for row in rows:
+        place = row["method"], row["guidance"], *([row["protocol"]] if wide else [])
+        leads.setdefault(place, {})["" if wide else row["protocol"], row["kind"], row["metric"]] = row
+    grid = [[*names, *headings]]
+    for (method, guidance, *protocol), cells in leads.items():
+        lead = [method_name(method), "none" if guidance == "plain" else guidance, *protocol]
+        lead += [_seeds(next(iter(cells.values())))] if wide else []
+        found = [cells.get((side, *column)) for side in across for column in columns]
+        grid += _beside([*lead, *(["ours"] if beside else [])], found, beside=beside, counted=not wide)
+    return Block(title, grid, lead=len(names))
+
+
+def _beside(lead: list[str], found: Sequence[dict[str, Any] | None], *, beside: bool, counted: bool = True) -> Grid:
+    rows = [[*lead, *(text(one, counted=counted) for one in found)]]
+    if beside:
+        blank = [""] * (len(lead) - 1)
+        rows.append([*blank, "paper", *(_number(one, "paper", "") for one in found)])
+        rows.append([*blank, "difference", *(_number(one, "difference", "+") for one in found)])
+    return rows
+
+
+def _groups(title: str, rows: Sequence[dict[str, Any]], columns: Sequence[Column]) -> Block:
+    """Rows are methods, settings and groups; a cell is a mean and its interval over faces."""
+    heading = ["method", "AU term", "protocol", "group", "faces", *(HEADINGS[metric] for _, metric in columns)]
+    grid: Grid = [heading]
+    found: dict[tuple[str, ...], dict[str, Any]] = {}
+    for row in rows:
+        place = tuple(row[key] for key in ("method", "guidance", "protocol", "attribute", "group"))
+        found.setdefault(place, {})[row["metric"]] = row
+    for (method, guidance, protocol, attribute, group), cells in found.items():
+        faces = next(iter(cells.values()))["images"]
+        lead = [method_name(method), guidance, protocol, f"{attribute}: {group}" if attribute else ""]
+        shown = [_interval(cells.get(metric)) for _, metric in columns]
+        grid.append([*lead, "" if pd.isna(faces) else f"{faces:.0f}", *shown])
+    return Block(title, grid, lead=4)
+
+
+def _interval(row: dict[str, Any] | None) -> str:
+    if row is None or pd.isna(row["value"]) or pd.isna(row["low"]):
+        return text(row, counted=False)
+    places = digits(row["metric"])
+    return f"{row['value']:.{places}f} [{row['low']:.{places}f}, {row['high']:.{places}f}]"
+
+
+def _seeds(row: dict[str, Any]) -> str:
+    return str(row["seeds"]) if row["seeds"] in (0, row["expected"]) else f"{row['seeds']} of {row['expected']}"
+
+
+def text(row: dict[str, Any] | None, *, counted: bool = True) -> str:
+    """Write a cell: mean, standard deviation over seeds and number of seeds, or why there is none.
+
+    An empty cell is of a run that nobody asked for.
+    """
+    if row is None:
+        return ""
+    words = {"pending": PENDING, "stale": STALE, "no_cam": NO_CAM, "unknown": UNKNOWN}
+    if pd.isna(row["value"]):
+        return words.get(row["state"], UNKNOWN)
+    places = digits(row["metric"], row["kind"])
+    alone = pd.isna(row["sd"]) or (row["metric"].startswith("floor_") and not round(row["sd"], places))
+    spread = "" if alone else f" ± {row['sd']:.{places}f}"  # floors are of the same faces in all runs
+    return f"{row['value']:.{places}f}{spread}" + (f" ({_seeds(row)})" if counted else "")
+
+
+def _number(row: dict[str, Any] | None, column: str, sign: str) -> str:
+    return UNKNOWN if row is None or pd.isna(row[column]) else f"{row[column]:{sign}.2f}"
+
+
+def markdown(title: str, made: Sequence[Block], notes: Sequence[str]) -> str:
+    """Set blocks as Markdown tables under their titles, with their notes."""
+    lines = [f"# {title}", ""]
+    for block in made:
+        heading, *body = block.grid
+        sides = f"|{'---|' * block.lead}{'---:|' * (len(heading) - block.lead)}"
+        lines += [f"## {block.title}", ""] if block.title else []
+        lines += [f"| {' | '.join(heading)} |".replace("\n", " "), sides]
+        lines += [f"| {' | '.join(row)} |" for row in body] + [""]
+    return "\n".join([*lines, *(f"- {note}" for note in notes), ""])
+
+
+def latex(title: str, made: Sequence[Block], notes: Sequence[str]) -> str:
+    """Set blocks as LaTeX tables that need no package; the notes are in the caption of the first one."""
+    parts = []
+    for number, block in enumerate(made):
+        heading, *body = ([_escaped(cell) for cell in row] for row in block.grid)
+        name = f"{title} ({block.title})" if block.title else title
+        caption = f"{name}. {' '.join(notes)}" if number == 0 else f"{name}."
+        parts += [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{_escaped(caption)}}}",
+            rf"\begin{{tabular}}{{{'l' * block.lead}{'r' * (len(heading) - block.lead)}}}",
+            r"\hline",
+            " & ".join(rf"\shortstack{{{cell}}}".replace("\n", r"\\") for cell in heading) + r" \\",
+            r"\hline",
+            *(" & ".join(row) + r" \\" for row in body),
+            r"\hline",
+            r"\end{tabular}",
+            r"\end{table}",
+        ]
+    return "\n".join(parts) + "\n"
+
+
+def _escaped(cell: str) -> str:
+    pairs = (
+        ("%", r"\%"), ("_", r"\_"), ("&", r"\&"), ("#", r"\#"), ("±", r"$\pm$"), ("λ", r"$\lambda$"), ("−", "$-$"),
+        ("→", r"$\rightarrow$"), ("≤", r"$\le$"), ("--", "{-}{-}"),
+    )  # fmt: skip
+    for plain, safe in pairs:
+        cell = cell.replace(plain, safe)
+    return cell

@@ -1,0 +1,178 @@
+"""Runs to one long table: a row per dataset, protocol, method, variant and metric, seeds put together."""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from eval.records.runs import Place, Run
+from eval.tables import paper
+from eval.tables.kinds import KINDS, PERCENT, Kind, measured
+from eval.tables.layout import VARIANTS, guidance_name, layers, rank
+from pipeline.errors import UserError
+
+COLUMNS = (
+    "dataset", "protocol", "method", "variant", "guidance", "weight", "layers", "map", "attribute", "group", "kind",
+    "metric", "value", "sd", "low", "high", "seeds", "expected", "state", "images", "images_with_map", "paper",
+    "difference",
+)  # fmt: skip
+Row = dict[str, Any]
+Setting = tuple[float, tuple[int, ...], str]  # weight, layers, map
+NO_SETTING: Setting = (0.0, (), "")
+
+
+def pivot(name: str, runs: Sequence[Run], *, complete: bool = True) -> pd.DataFrame:
+    """Gather runs that differ in their seed only: mean and standard deviation over seeds, beside the paper's number.
+
+    Returns COLUMNS. Shares are in percent. A variant is a row, in tables of settings every lambda and layer set;
+    `seeds` are done of `expected` ones; `state` is done, partial (some seeds), pending, stale, no_cam or unknown.
+    `complete` adds pending rows, so that every method has both variants everywhere. Groups carry the mean bounds of
+    their runs' intervals. Raises UserError if runs of one cell come from different configurations.
+    """
+    rows: list[Row] = []
+    variants = [(one.dataset, one.protocol, one.method, one.variant) for one in runs]
+    kind = KINDS[name].arranged(zip(variants, map(_setting, runs), strict=True))
+    cells = _cells(kind, runs, complete=complete)
+    for place in sorted(cells, key=_order):
+        _check(cells[place])
+        start = _start(place, cells[place])
+        found = _group_rows(kind, cells[place]) if kind.rows == "group" else _rows(kind, start, cells[place])
+        rows += [{**start, **row} for row in found]
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    return _with_ratios(table) if name == "time" else table
+
+
+def _setting(one: Run) -> Setting:
+    return (one.weight, one.layers, one.map) if one.weight else NO_SETTING
+
+
+def _cells(kind: Kind, runs: Sequence[Run], *, complete: bool) -> dict[Place, list[Run]]:
+    cells: dict[Place, list[Run]] = {}
+    for one in runs:
+        setting = NO_SETTING if kind.rows == "method" else _setting(one)
+        cells.setdefault((one.dataset, one.protocol, one.method, one.variant, *setting), []).append(one)
+    if complete and kind.rows == "method":
+        places, methods = {place[:2] for place in cells}, {place[2] for place in cells}
+        for place, method, name in itertools.product(places, methods, ("plain", "au")):
+            cells.setdefault((*place, method, name, *NO_SETTING), [])
+    return cells
+
+
+def _order(place: Place) -> Place:
+    """Methods as in the paper, plain first, then by weight, single layers before sets, controls last."""
+    dataset, protocol, method, name, weight, layers, _ = place
+    return (dataset, protocol, rank(method), [*VARIANTS].index(name), weight, len(layers), layers)
+
+
+def _check(runs: Sequence[Run]) -> None:
+    done = [one for one in runs if one.state == "done"]
+    for one in done[1:]:
+        if one.scores["settings"] != done[0].scores["settings"]:
+            raise UserError(f"{done[0].path} and {one.path} come from different configurations; run both again")
+
+
+def _start(place: Place, runs: Sequence[Run]) -> Row:
+    first = runs[0] if runs else None
+    return {
+        **dict(zip(("dataset", "protocol", "method", "variant"), place, strict=False)),
+        "guidance": guidance_name(first.weight, first.layers, first.map) if first else "",
+        "weight": first.weight if first else None,
+        "layers": layers(first.layers) if first else "",
+        "map": first.map if first and first.weight else "",
+    }
+
+
+def _rows(kind: Kind, start: Row, runs: Sequence[Run]) -> Iterator[Row]:
+    for of, metric in kind.columns:
+        theirs = None
+        if kind.paper and start["variant"] in ("plain", "au"):
+            theirs = paper.value(
+                kind.paper,
+                start["dataset"],
+                start["method"],
+                variant=start["variant"],
+                metric=metric,
+                weight=start["weight"] or 0.0,
+                layers=start["layers"],
+            )
+        row = _cell(runs, [measured(one, of, metric) for one in runs if one.state == "done"])
+        if row["state"] == "unknown" and _without_cam(of, metric, runs):
+            row["state"] = "no_cam"
+        ours = row["value"]
+        difference = None if ours is None or theirs is None else ours - theirs
+        yield {"kind": of, "metric": metric, **row, "paper": theirs, "difference": difference}
+
+
+def _without_cam(kind: str, metric: str, runs: Sequence[Run]) -> bool:
+    return (kind == "cam" or metric == "cam_cosine") and all(
+        one.scores["cam_cosine"] is None for one in runs if one.state == "done"
+    )
+
+
+def _cell(runs: Sequence[Run], found: Sequence[float | None]) -> Row:
+    values = [one for one in found if one is not None]
+    done = [one for one in runs if one.state == "done"]
+    if not done:
+        state = "stale" if any(one.state == "stale" for one in runs) else "pending"
+    else:
+        state = "unknown" if not values else "done" if len(done) == len(runs) else "partial"
+    return {
+        "value": float(np.mean(values)) if values else None,
+        "sd": float(np.std(values, ddof=1)) if len(values) > 1 else None,
+        "seeds": len(done),
+        "expected": len(runs),
+        "state": state,
+        "images": done[0].scores["images"] if done else None,
+        "images_with_map": done[0].scores["images_with_map"] if done else None,
+    }
+
+
+def _group_rows(kind: Kind, runs: Sequence[Run]) -> Iterator[Row]:
+    done = [one.scores.get("groups") or {} for one in runs if one.state == "done"]
+    if not done:
+        yield {"metric": kind.columns[0][1], "attribute": "", "group": "", **_cell(runs, [])}
+    names = dict.fromkeys((attribute, group) for one in done for attribute in one for group in one[attribute])
+    for attribute, group in names:
+        here = [one[attribute][group] for one in done if group in one.get(attribute, {})]
+        for of, metric in kind.columns:
+            row = _cell(runs, [_scaled(metric, one.get(metric)) for one in here])
+            bounds = {side: _mean(metric, [one.get(f"{metric}_{side}") for one in here]) for side in ("low", "high")}
+            counted = {"images": here[0]["images"], "images_with_map": None}
+            yield {"kind": of, "metric": metric, "attribute": attribute, "group": group, **row, **bounds, **counted}
+
+
+def _scaled(metric: str, value: float | None) -> float | None:
+    return None if value is None else (100 if metric in PERCENT else 1) * value
+
+
+def _mean(metric: str, values: Sequence[float | None]) -> float | None:
+    found = [scaled for one in values if (scaled := _scaled(metric, one)) is not None]
+    return float(np.mean(found)) if found else None
+
+
+def _with_ratios(table: pd.DataFrame) -> pd.DataFrame:
+    """Fill time_ratio: seconds per epoch of a variant / those of plain training, ours and the paper's."""
+    rows = table.to_dict("records")
+    timed = [row for row in rows if row["metric"] == "seconds_per_epoch"]
+    seconds = {(*_place(row), row["variant"], row["guidance"]): row for row in timed}
+    without = {_place(row): row for row in timed if row["variant"] == "plain"}
+    for row in rows:
+        if row["metric"] != "time_ratio":
+            continue
+        own, plain = seconds[*_place(row), row["variant"], row["guidance"]], without.get(_place(row))
+        for name in ("value", "paper"):
+            both = own[name], plain[name] if plain else None
+            row[name] = None if any(pd.isna(one) for one in both) else both[0] / both[1]
+        row["state"] = own["state"] if pd.isna(row["value"]) or own["state"] == "partial" else "done"
+        if plain and pd.isna(row["value"]) and row["state"] in ("done", "partial"):
+            row["state"] = plain["state"]
+        known = not pd.isna(row["value"]) and not pd.isna(row["paper"])
+        row["difference"] = row["value"] - row["paper"] if known else None
+    kept = [row for row in rows if row["metric"] != "time_ratio" or row["variant"] != "plain"]
+    return pd.DataFrame(kept, columns=list(COLUMNS))
+
+
+def _place(row: Mapping[Any, Any]) -> Place:
+    return row["dataset"], row["protocol"], row["method"]

@@ -1,0 +1,139 @@
+"""Checks of a run's card that go beyond the types of its keys; no torch here."""
+
+import ast
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from au_guidance.tables import suggestion
+from pipeline.errors import UserError
+from pipeline.plugins import ROOT, check
+from train.backbones.registry import BACKBONES, TIMM, check_timm_network
+from train.card.options import SUFFIXES, declared, method_options, source, start
+from train.card.schema import Card, Model
+
+WEIGHTS = ROOT / "train" / "weights" / "files.yaml"  # the pretrained files that exist for them
+
+
+MS1M = "backbone_ir50_ms1m_epoch120.pth"  # lies on Google Drive, which hands out no file without a person
+
+
+def read_card(path: Path) -> Card:
+    """Read and check a `run.yaml`; raise UserError that names the file and the key."""
+    try:
+        card = Card.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; `python -m workflow.card` writes it") from None
+    except ValidationError as error:
+        raise UserError(f"{path}: {explain(error)}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as a text file in UTF-8: {error}") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    check_model(card, key=str(path))
+    return card
+
+
+def check_model(card: Card, key: str = "") -> None:
+    """Raise UserError if the method, the backbone or its initial weights do not exist, or on a wrong option."""
+    lead = f"{key}: " if key else ""
+    check("train.methods", card.method, f"{lead}method")
+    known = method_options(card.method)
+    for name in card.model.options:
+        if name not in known:
+            what = suggestion(name, known) if known else "; it takes none"
+            raise UserError(f"{lead}model.options: the method {card.method} has no option {name!r}{what}")
+    try:
+        declared(card.method).model_validate(card.model.options)
+    except ValidationError as error:
+        raise UserError(f"{lead}model.options.{explain(error)}") from None
+    _check_backbone(card, lead)
+    _check_init(card.model, lead)
+
+
+def _check_backbone(card: Card, lead: str) -> None:
+    backbone = card.model.backbone
+    kind = TIMM if backbone.startswith("timm/") else backbone
+    if kind not in (*BACKBONES, TIMM):
+        choices = suggestion(backbone, [*BACKBONES, TIMM])
+        raise UserError(f"{lead}model.backbone: there is no backbone {backbone!r}{choices}")
+    if kind == TIMM:
+        check_timm_network(backbone.removeprefix("timm/"), f"{lead}model.backbone")
+    suitable = method_backbones(card.method)
+    if kind not in suitable:
+        raise UserError(
+            f"{lead}model.backbone: the method {card.method} runs on {', '.join(suitable)}, not on {backbone}"
+        )
+    layers = BACKBONES[backbone].layers if backbone in BACKBONES else card.guidance.layers
+    absent = [layer for layer in card.guidance.layers if layer not in layers]
+    if absent:
+        known = ", ".join(map(str, layers))
+        raise UserError(f"{lead}guidance.layers: {backbone} has no layer {absent[0]}; it has {known}")
+
+
+def _check_init(model: Model, lead: str) -> None:
+    backbone, init = model.backbone, model.init
+    try:
+        start(init, "imagenet", "none", "ms1m")
+    except ValueError as error:
+        raise UserError(f"{lead}model.init: {error}") from None
+    if init == "ms1m" and backbone != "ir50":
+        raise UserError(f"{lead}model.init: the ms1m weights are of ir50, not of {backbone}")
+    if init == "imagenet" and not backbone.startswith("timm/") and f"backbone:{backbone}" not in known_weights():
+        other = "ms1m, " if backbone == "ir50" else ""
+        raise UserError(
+            f"{lead}model.init: nobody publishes ImageNet weights of {backbone}; give {other}none or a file's path"
+        )
+
+
+def method_backbones(name: str) -> list[str]:
+    """List the backbones that a method runs on: the constant BACKBONES of its file, else all that have a layer 5."""
+    for part in source(name).body:
+        match part:
+            case ast.Assign([ast.Name("BACKBONES")], names):
+                return list(ast.literal_eval(names))
+    return [*(name for name, known in BACKBONES.items() if 5 in known.layers), TIMM]
+
+
+def training_card(card: Card) -> Card:
+    """Return the card of the training that serves a run: that of the method it is TRAINED_AS, or its own.
+
+    `TRAINED_AS` is a constant in the file of a method that only reads another one's network in its own way.
+    """
+    for part in source(card.method).body:
+        match part:
+            case ast.Assign([ast.Name("TRAINED_AS")], ast.Constant(str(other))):
+                return card.model_copy(update={"method": other, "model": card.model.model_copy(update={"options": {}})})
+    return card
+
+
+def known_weights() -> dict[str, str]:
+    """Read the list of pretrained files: need -> address."""
+    return yaml.safe_load(WEIGHTS.read_text(encoding="utf-8"))
+
+
+def needed_weights(card: Card) -> list[str]:
+    """Name the pretrained weights that a run starts from, as `python -m train.weights --need` takes them.
+
+    They are those of the backbone and those of the method's options that say "imagenet".
+    """
+    values = {f"backbone:{card.model.backbone}": card.model.init}
+    values |= {f"{card.method}:{option}": value for option, value in card.model.options.items()}
+    return [need for need, value in values.items() if value == "imagenet"]
+
+
+def given_weights(card: Card) -> list[Path]:
+    """Name the files with weights that a run starts from and a person must put in place."""
+    values = [str(value) for value in (card.model.init, *card.model.options.values())]
+    known = {"ms1m": card.model.weights / MS1M}
+    return [known.get(value, Path(value)) for value in values if value in known or value.endswith(SUFFIXES)]
+
+
+def explain(error: ValidationError) -> str:
+    """Say the first problem of a failed check in one line: the key, what is wrong, how many more there are."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    what = first["msg"].removeprefix("Value error, ")
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{key + ': ' if key else ''}{what}{more}"

@@ -1,0 +1,1 @@
+"""Trained networks on disk: one file with all that using them needs."""

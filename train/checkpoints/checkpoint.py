@@ -1,0 +1,146 @@
+"""Checkpoints: a trained network in one safetensors file with all that using it needs; no code runs on loading.
+
+The file's metadata are JSON texts: card, labels (in the order of the logits), preprocessing, scores, data (digest of
+the shards), machine, versions, commit; and sha256, of the whole file with zeros in the place of this checksum.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+
+from au_guidance.expressions import Expression
+from pipeline.errors import UserError
+from pipeline.plugins import ROOT
+from train.card.checks import explain
+from train.card.schema import Card
+from train.checkpoints import sealed
+from train.data.prepared import Prepared
+from train.data.transforms import NORMALISATIONS
+from train.hardware import machine
+from train.methods.base import Method, build
+from train.weights.tensors import check_tensors
+
+LABELS = [expression.label for expression in Expression]  # in the order of the logits
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "opencv-python-headless")
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A checkpoint in memory: the network in evaluation mode on the CPU, and what its file says about it."""
+
+    method: Method
+    card: Card
+    labels: list[str]
+    scores: dict[str, Any]
+    meta: dict[str, Any]
+
+
+def load(path: str | Path) -> Loaded:
+    """Load a checkpoint; UserError if it is missing, damaged, of other labels or not of its card's network."""
+    path = Path(path)
+    meta = read_meta(path)
+    try:
+        card = Card.model_validate(meta["card"])
+        labels, scores = meta["labels"], meta["scores"]
+    except KeyError as error:
+        raise UserError(f"{path} is no checkpoint of this project: it does not hold {error}") from None
+    except ValidationError as error:
+        raise UserError(f"{path} was made by another version: {explain(error)}") from None
+    if labels != LABELS:
+        raise UserError(f"{path}: labels are {', '.join(labels)}; expected {', '.join(LABELS)}")
+    method = build(card, initialise=False)
+    tensors = load_file(path)
+    check_tensors(tensors, method.state_dict(), path)
+    method.load_state_dict(tensors)
+    return Loaded(method.eval(), card, labels, scores, meta)
+
+
+def read_meta(path: Path) -> dict[str, Any]:
+    """Read what a checkpoint says about itself, without its tensors; UserError as `load` if any byte is another one."""
+    try:
+        with safe_open(path, "numpy") as file:
+            texts = file.metadata() or {}
+        if sealed.SEAL in texts and not sealed.unbroken(path):
+            raise UserError(f"{path} is damaged (its checksum does not match); delete it and train the run again")
+        meta = {name: json.loads(text) for name, text in texts.items() if name != sealed.SEAL}
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; train the run first") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path} is not a checkpoint, or a damaged one: {' '.join(str(error).split())[:100]}") from None
+    if sealed.SEAL not in texts:
+        raise UserError(f"{path} is no checkpoint of this project: it has no checksum")
+    return meta
+
+
+def save(path: Path, tensors: Mapping[str, Tensor], card: Card, prepared: Prepared, scores: Mapping[str, Any]) -> None:
+    """Write the checkpoint of a training whole or not at all."""
+    write(path, tensors, card, scores, alignment=prepared.alignment, data=prepared.digest, machine=machine())
+
+
+def write(path: Path, tensors: Mapping[str, Tensor], card: Card, scores: Mapping[str, Any], **said: Any) -> None:
+    """Write a checkpoint whole or not at all; `said` are `alignment`, how faces were cut, and further metadata."""
+    alignment = said.pop("alignment")
+    meta = {
+        **said,
+        "card": card.model_dump(mode="json"),
+        "labels": LABELS,
+        "preprocessing": _preprocessing(card, alignment),
+        "scores": dict(scores),
+        "versions": {"python": sys.version.split()[0], **{name: _version(name) for name in PACKAGES}},
+        "commit": commit(),
+    }
+    store(path, tensors, meta)
+
+
+def store(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    """Write tensors and what is said about them whole or not at all, with a checksum of it all."""
+    sealed.save(path, tensors, meta)
+
+
+def _preprocessing(card: Card, alignment: Mapping[str, Any]) -> dict[str, Any]:
+    kind = card.model.normalisation
+    return {
+        "image_size": card.model.image_size,
+        "normalisation": kind,
+        **NORMALISATIONS.get(kind, {}),
+        "alignment": dict(alignment),
+    }
+
+
+def made_by(path: Path, card: Card, prepared: Prepared) -> bool:
+    """Say whether a checkpoint is there that this card made from this data."""
+    if not path.exists():
+        return False
+    meta = read_meta(path)
+    return meta.get("card") == card.model_dump(mode="json") and meta.get("data") == prepared.digest
+
+
+def commit() -> str:
+    """Return the commit of the code, with "+changes" if files differ from it; "unknown" outside a repository."""
+    try:
+        head = _git("rev-parse", "HEAD")
+        return f"{head}+changes" if _git("status", "--porcelain", "--untracked-files=no") else head
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except ModuleNotFoundError:
+        return ""

@@ -1,0 +1,91 @@
+"""The batches of an epoch: faces and the maps that guide them, augmented together on the device, in a seeded order."""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from au_guidance.expressions import Expression
+from train.card.schema import Card
+from train.data.au_maps import Guides
+from train.data.faces import Faces, Threads, ahead
+from train.data.prepared import Prepared, Rows
+from train.data.transforms import AUGMENTATIONS, CHANCES, normalise, unit, whole
+from train.methods.base import Batch
+
+
+class Step(NamedTuple):
+    """What one training step needs: the batch on the device, and the rows of the dataset in it."""
+
+    batch: Batch
+    rows: Rows
+
+
+class TrainingBatches:
+    """The augmented training faces of a card; what happens to a face depends on seed and epoch only."""
+
+    def __init__(self, prepared: Prepared, card: Card, rows: Rows, device: torch.device) -> None:
+        self.prepared, self.card, self.rows, self.device = prepared, card, rows, device
+        training, self.size = card.training, card.model.image_size
+        self.faces = Faces(prepared, rows, whole(self.size), device, place=training.faces, threads=training.workers)
+        self.guides = Guides(prepared, card, device) if card.guidance.weight > 0 else None
+
+    def __len__(self) -> int:
+        """Count the steps of an epoch."""
+        return math.ceil(len(self.rows) / self.card.training.batch_size)
+
+    def epoch(self, epoch: int, first: int = 0) -> Iterator[Step]:
+        """Yield the steps of an epoch but the `first` ones; the last partial batch is kept."""
+        chance = np.random.default_rng([self.card.seed % 2**32, epoch])
+        size = self.card.training.batch_size
+        order = np.array_split(chance.permutation(self.rows), range(size, len(self.rows), size))
+        chances = chance.random((len(self.prepared.ids), CHANCES), np.float32)
+        generator = torch.Generator(self.device)
+        augment = AUGMENTATIONS[self.card.training.augmentation]
+        threads = self.card.training.workers
+        with Threads(threads) as pool:
+
+            def gather(rows: Rows) -> tuple[Rows, Tensor | None, tuple[Tensor, Tensor] | None]:
+                return rows, self.faces.on_host(rows, pool), self.guides.on_host(rows, pool) if self.guides else None
+
+            prepared = ahead(gather, order[first:], threaded=threads > 0)
+            for number, (rows, gathered, drawn) in enumerate(prepared, start=first + 1):
+                generator.manual_seed(step_seed(self.card, epoch, number))
+                faces = self.faces.on_device(rows, gathered)
+                maps, valid = self.guides.on_device(rows, drawn) if self.guides else (None, None)
+                images, moved = augment(faces, maps, chances[rows], self.size, generator)
+                yield Step(self._batch(images, rows, moved, valid), rows)
+
+    def _batch(self, images: Tensor, rows: Rows, maps: Tensor | None, valid: Tensor | None) -> Batch:
+        classes = torch.from_numpy(self.prepared.expressions[rows]).to(self.device, non_blocking=True)
+        given = normalise(images, self.card.model.normalisation)
+        if maps is None or valid is None:
+            maps = images.new_zeros(len(rows), *images.shape[2:])
+            valid = torch.zeros(len(rows), dtype=torch.bool, device=self.device)
+        return Batch(given, F.one_hot(classes, len(Expression)).float(), maps, valid)
+
+
+def step_seed(card: Card, epoch: int, step: int) -> int:
+    """Return the seed of all that is random in a step of a training, given in its order and its faces."""
+    return int(np.random.SeedSequence([card.seed % 2**32, epoch, step]).generate_state(1, np.uint64)[0] >> 1)
+
+
+class EvaluationBatches:
+    """Whole faces of some rows in their order, as the network takes them, with their classes."""
+
+    def __init__(self, prepared: Prepared, card: Card, rows: Rows, device: torch.device) -> None:
+        self.prepared, self.card, self.rows, self.device = prepared, card, rows, device
+        training, size = card.training, card.model.image_size
+        self.faces = Faces(prepared, rows, size, device, place=training.faces, threads=training.workers)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield images (b, 3, size, size) and class ids (b,) on the device."""
+        size = self.card.training.evaluation_batch_size
+        order = [self.rows[start : start + size] for start in range(0, len(self.rows), size)]
+        for rows, faces in zip(order, self.faces.batches(order), strict=True):
+            classes = torch.from_numpy(self.prepared.expressions[rows]).to(self.device, non_blocking=True)
+            yield normalise(unit(faces), self.card.model.normalisation), classes

@@ -1,0 +1,62 @@
+"""What the AU term may align to instead of the AU map: controls that tell what of the map it is that matters.
+
+Every map is float32 (224, 224) in [0, 1] over the square of the image, as the AU map is. Faces without an AU map of
+their own have none here either, so that all variants are guided on the same faces.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from au_guidance.expressions import SIX, Expression
+from au_guidance.heatmap import CANVAS, draw
+from train.card.schema import Heatmap
+
+Map = NDArray[np.float32]
+
+# No expression keeps its map or gets one that is nearly its own: those of Fear and Surprise differ little (cosine 0.97
+# on real faces), so each of the two gets one of the other four.
+SHUFFLED = {
+    Expression.HAPPINESS: Expression.ANGER,
+    Expression.ANGER: Expression.HAPPINESS,
+    Expression.SADNESS: Expression.SURPRISE,
+    Expression.SURPRISE: Expression.SADNESS,
+    Expression.FEAR: Expression.DISGUST,
+    Expression.DISGUST: Expression.FEAR,
+}
+SIGMA = 8.0  # of a landmark's Gaussian, pixels of the canvas (ours)
+
+
+def control(kind: str, expression: Expression, shapes: NDArray, settings: Heatmap) -> Map:
+    """Draw a control for a face with an AU map, from its `shapes` (s, 5) on the canvas.
+
+    shuffled: the AU map of another expression on this face, see SHUFFLED. agnostic: the mean of the AU maps of the six
+    on this face. uniform: ones. An AU map that lies outside the image counts as zeros. Raises ValueError on another
+    kind.
+    """
+    if kind == "uniform":
+        return np.ones((CANVAS, CANVAS), np.float32)
+    if kind == "shuffled":
+        return _drawn(shapes, SHUFFLED[expression], settings)
+    if kind == "agnostic":
+        return np.mean([_drawn(shapes, one, settings) for one in SIX], axis=0, dtype=np.float32)
+    raise ValueError(f"unknown control {kind!r}")
+
+
+def landmark_map(points: ArrayLike, sigma: float = SIGMA) -> Map:
+    """Add up 68 equal Gaussians on the landmarks (68, 2), pixels of the canvas; scaled so that the largest value is 1.
+
+    L(x, y) = sum_k exp(-((x - x_k)^2 + (y - y_k)^2) / (2 sigma^2)). It knows where a face's parts are and nothing of
+    the expression's action units. A face whose landmarks all lie far outside gives zeros.
+    """
+    pixels = np.arange(CANVAS)
+    across, down = (
+        np.exp(-((axis[:, None] - pixels) ** 2) / (2 * sigma**2)) for axis in np.asarray(points, np.float64).T
+    )
+    total = down.T @ across
+    peak = total.max()
+    return (total / peak if peak > 0 else total).astype(np.float32)
+
+
+def _drawn(shapes: NDArray, expression: Expression, settings: Heatmap) -> Map:
+    drawn = draw(shapes, expression, codebook=settings.codebook, geometry=settings.geometry)
+    return np.zeros((CANVAS, CANVAS), np.float32) if drawn is None else drawn

@@ -1,0 +1,155 @@
+"""A prepared dataset as the trainer sees it: rows of shards, and the split that selects."""
+
+import hashlib
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from au_guidance.expressions import Expression
+from au_guidance.heatmap import CANVAS, draw
+from pipeline.errors import UserError
+from pipeline.geometry import rescale
+from pipeline.storage import images, shards
+from train.card.schema import Card, Heatmap
+from train.data.controls import control, landmark_map
+
+Rows = NDArray[np.intp]
+
+
+class Prepared:
+    """The faces and AU heatmaps of one dataset, row by row in the order of its shards.
+
+    `ids`, `splits` ("train" or "test"), `identities` ("" where nobody knows) are words; `expressions` holds class ids;
+    `readable` is False where the image file could not be read: such rows stay, but no part uses them. `alignment` tells
+    how the faces were cut (size in pixels, detector, mode); `shapes` (n, s, 5) are what AU maps are drawn from;
+    `digest` changes when any shard does. Pictures stay on disk until they are asked for. Raises UserError if shards are
+    missing or do not belong together, or an image is there twice.
+    """
+
+    def __init__(self, folder: Path, heatmap: Heatmap) -> None:
+        names = ("id", "expression", "split", "identity", "status")
+        cut, geometry = (described(folder / stage) for stage in ("faces", "heatmaps"))
+        faces = shards.read_all(folder / "faces", *names)
+        drawn = shards.read_all(folder / "heatmaps", "id", "shapes")
+        if not np.array_equal(faces["id"], drawn["id"]):
+            raise UserError(f"{folder}: faces/ and heatmaps/ list different images; run the workflow again")
+        self.digest = hashlib.sha256(f"{cut.pop('sha256')}{geometry.pop('sha256')}".encode()).hexdigest()
+        self.alignment = cut
+        if geometry["geometry"] != heatmap.geometry:
+            asked = f"heatmap.geometry asks for {heatmap.geometry!r}"
+            raise UserError(f"{folder}/heatmaps holds the geometry {geometry['geometry']!r}, {asked}")
+        self.folder, self.heatmap_settings = folder, heatmap
+        self.ids, self.splits, self.identities = faces["id"], faces["split"], faces["identity"]
+        self.expressions = faces["expression"].astype(np.int64)
+        self.readable = faces["status"] != "unreadable"
+        self.shapes = drawn["shapes"]
+        self._files = [file for path in shards.paths(folder / "faces") for file in shards.stored_files(path)]
+
+    def image(self, row: int) -> NDArray[np.uint8]:
+        """Decode an aligned face to RGB (size, size, 3)."""
+        try:
+            return images.decode(self._files[row])
+        except images.Unreadable:
+            name = self.ids[row]
+            raise UserError(f"the stored face of {name} cannot be decoded; rebuild the shards of the dataset") from None
+
+    def heatmap(self, row: int) -> NDArray[np.float32] | None:
+        """Draw the AU heatmap (224, 224) over the square of the image; None for Neutral and without landmarks."""
+        settings = self.heatmap_settings
+        expression = Expression(self.expressions[row])
+        return draw(self.shapes[row], expression, codebook=settings.codebook, geometry=settings.geometry)
+
+    @cached_property
+    def points(self) -> NDArray[np.float64]:
+        """Landmarks (n, 68, 2) of all rows in pixels of the 224-px canvas, NaN where there are none."""
+        folder = self.folder / "landmarks"
+        found = shards.read_all(folder, "id", "points")
+        if not np.array_equal(found["id"], self.ids):
+            raise UserError(f"{self.folder}: faces/ and landmarks/ list different images; run the workflow again")
+        return rescale(found["points"].astype(np.float64), int(described(folder)["size"]), CANVAS)
+
+    def guide(self, row: int, kind: str = "own") -> NDArray[np.float32] | None:
+        """Draw what the AU term aligns a face's attention to (224, 224), its AU map or a control in place of it.
+
+        None for Neutral and without landmarks, whatever the control: all variants are guided on the same faces.
+        """
+        own = self.heatmap(row)
+        if own is None or kind == "own":
+            return own
+        if kind == "landmarks":
+            return landmark_map(self.points[row])
+        return control(kind, Expression(self.expressions[row]), self.shapes[row], self.heatmap_settings)
+
+    def rows(self, split: str) -> Rows:
+        """List the readable rows of "train" or "test"."""
+        return np.flatnonzero((self.splits == split) & self.readable)
+
+
+def part_rows(prepared: Prepared, card: Card, part: str) -> Rows:
+    """List the rows that serve as "train" or "validation" under the protocol of the card, or as "test".
+
+    heldout: a seeded, stratified share of the training set is "validation", and nobody is in both parts where people
+    are known. paper: the test set is "validation", as in the published code. Raises UserError if a part is empty.
+    """
+    if part == "test":
+        found = prepared.rows("test")
+    elif card.protocol == "paper":
+        found = prepared.rows("test" if part == "validation" else "train")
+    else:
+        rows = prepared.rows("train")
+        held = held_out(
+            prepared.expressions[rows],
+            prepared.identities[rows],
+            fraction=card.data.validation_fraction,
+            seed=card.data.validation_seed,
+        )
+        found = rows[held if part == "validation" else ~held]
+    if not len(found):
+        raise UserError(f"{card.data.folder}: no readable face is left for {part} (protocol {card.protocol})")
+    return found
+
+
+def held_out(expressions: NDArray[np.integer], identities: NDArray, *, fraction: float, seed: int) -> NDArray[np.bool_]:
+    """Choose which faces validate: about `fraction` of every class, at least one of a class with two or more.
+
+    All faces of a person go together; faces of unknown people ("") each stand alone. Class by class, the rarest first,
+    people are taken in random order until the class has its share; whoever would take a class further from its share
+    is passed over, unless the class has no face yet, and no class loses all its faces for training.
+    """
+    names = [name or f"\0{row}" for row, name in enumerate(identities)]
+    person = np.unique(names, return_inverse=True)[1]
+    counts = np.zeros((person.max(initial=-1) + 1, len(Expression)), np.int64)
+    np.add.at(counts, (person, expressions), 1)
+    total = counts.sum(0)
+    share = np.where(total >= 2, np.maximum(np.round(total * fraction), 1), 0)
+    order = np.random.default_rng(seed).permutation(len(counts))
+    taken, chosen = np.zeros_like(total), np.zeros(len(counts), bool)
+    for expression in np.argsort(total, kind="stable"):
+        for candidate in order[(counts[order, expression] > 0) & ~chosen[order]]:
+            after = taken + counts[candidate]
+            if taken[expression] >= share[expression]:
+                break
+            nearer = np.abs(after - share).sum() < np.abs(taken - share).sum()
+            leaves_some = ((after < total) | (counts[candidate] == 0)).all()
+            if leaves_some and (nearer or taken[expression] == 0):
+                taken, chosen[candidate] = after, True
+    return chosen[person]
+
+
+def described(folder: Path) -> dict[str, Any]:
+    """Read what the shards of a stage say about it, and their checksums as one under `sha256`.
+
+    Raises UserError that names the first shard which says something else than the others.
+    """
+    checksums, said = "", dict[str, Any]()
+    for path in shards.paths(folder):
+        stored = shards.attributes(path)
+        checksums += stored.pop("sha256")
+        plain = {key: value.item() if isinstance(value, np.generic) else value for key, value in stored.items()}
+        said = said or plain
+        if plain != said:
+            raise UserError(f"{path} says {plain}, the shards before it {said}; delete it and run the workflow again")
+    return {**said, "sha256": checksums}

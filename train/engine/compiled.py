@@ -1,0 +1,28 @@
+"""The forward pass of a training, compiled where that works."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from train.methods.base import Output
+
+
+class Compiled:
+    """Calls a method through torch.compile; where that fails, as without a compiler, says so and calls it as it is."""
+
+    def __init__(self, method: nn.Module) -> None:
+        self.method = method
+        self.call: Any = torch.compile(method)
+
+    def __call__(self, *inputs: Any) -> Output:
+        """Do what the method does."""
+        try:
+            return self.call(*inputs)
+        except Exception as error:
+            if self.call is self.method:
+                raise
+            reason = str(error).strip().partition("\n")[0]
+            print(f"training.compile: not compiled ({type(error).__name__}: {reason}); going on without", flush=True)
+            self.call = self.method
+            return self.method(*inputs)

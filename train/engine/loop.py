@@ -1,0 +1,308 @@
+"""The training of one run: epochs of stochastic gradient descent, validation, the best epoch kept."""
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from au_guidance.loss import au_loss
+from pipeline.errors import UserError
+from train.card.schema import Card
+from train.checkpoints import checkpoint
+from train.data.batches import EvaluationBatches, TrainingBatches, step_seed
+from train.data.prepared import Prepared, Rows, part_rows
+from train.engine import resume, temperature
+from train.engine.compiled import Compiled
+from train.engine.distributed import Processes
+from train.engine.ema import Average
+from train.engine.optimiser import make, set_rates
+from train.engine.progress import Progress, Row, write_history
+from train.engine.resume import Stop
+from train.hardware import autocast, claim_several, precision
+from train.methods.base import Batch, Method, build
+
+FORMAT = 2  # of the state
+SAVE_MINUTES = 10.0  # between two states within an epoch
+CHECKED_EVERY = 20  # steps between two looks at the losses: each look makes a GPU wait
+
+
+def train(card: Card, out: Path, *, stop: Stop | None = None, save_minutes: float = SAVE_MINUTES) -> None:
+    """Train a run and write `checkpoint.safetensors` (best epoch), `last.safetensors` and `history.csv` to `out`.
+
+    A run that was killed continues where it was saved: after every epoch, after `save_minutes` in between, and when
+    `stop` asks for its end. Raises UserError on missing data or weights, and with the ids of the images when a loss is
+    not finite. Under torchrun several processes train together (see `train.engine.distributed`).
+    """
+    processes = Processes()
+    with ExitStack() as stack:
+        stack.callback(processes.close)
+        waited = stack.enter_context(resume.hold(out)) if processes.first else False
+        devices = stack.enter_context(claim_several(processes.size)) if processes.first else []
+        device = processes.told(devices)[processes.rank]
+        prepared = Prepared(card.data.folder, card.heatmap)
+        if processes.told(waited and checkpoint.made_by(out / "checkpoint.safetensors", card, prepared)):
+            print(f"the other process has finished this run: {out}", flush=True)
+            return
+        trainer = Trainer(card, prepared, device, out / "state", processes=processes, stop=stop or Stop())
+        trainer.save_seconds = 60 * save_minutes
+        with closing(trainer.progress(out)) as progress:
+            trainer.run(progress)
+        if processes.first:
+            trainer.write(out)
+        processes.wait()
+
+
+class Trainer:
+    """Network, optimiser and history of one run; `folder` holds its state while it is not finished."""
+
+    def __init__(
+        self,
+        card: Card,
+        prepared: Prepared,
+        device: torch.device,
+        folder: Path,
+        *,
+        processes: Processes | None = None,
+        stop: Stop | None = None,
+    ) -> None:
+        self.card, self.prepared, self.device, self.folder = card, prepared, device, folder
+        self.processes, self.stop = processes or Processes(), stop or Stop()
+        self.train_rows = part_rows(prepared, card, "train")
+        self.validation_rows = part_rows(prepared, card, "validation")
+        kind = precision(card.training.amp, device)
+        unreadable = int((~prepared.readable).sum())
+        print(
+            f"{len(self.train_rows)} faces train, {len(self.validation_rows)} validate (protocol {card.protocol}), "
+            f"{unreadable} of {len(prepared.ids)} are unreadable and left out; device {device}, "
+            f"{str(kind).removeprefix('torch.')}",
+            flush=True,
+        )
+        torch.manual_seed(card.seed)
+        torch.backends.cudnn.benchmark = True
+        with self.processes.first_before_others():
+            saved = resume.load(folder, self._key())
+        self.method = build(card, initialise=saved is None).to(device).to(memory_format=torch.channels_last)
+        self.average = Average(self.method, card.training.averaging) if card.training.averaging else None
+        # torch's fused step does not skip what overflowed on a CPU
+        self.optimiser = make(self.method, card, fused=device.type == "cuda" or kind != torch.float16)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=kind == torch.float16)
+        self.history: list[Row] = []
+        self.best: dict[str, Any] = {"accuracy": -1.0, "epoch": 0, "tensors": {}}
+        # Of the running epoch: its steps so far, the sums over them, and its seconds in earlier processes.
+        self.step, self.total, self.spent = 0, torch.zeros(4, dtype=torch.float64), 0.0
+        self.save_seconds, self.saved_at, self.started = 60 * SAVE_MINUTES, time.monotonic(), time.monotonic()
+        if saved:
+            self._restore(saved)
+        joined = self.processes.join(self.method, device)
+        self.forward = Compiled(joined) if card.training.compile else joined
+        self.train_batches = TrainingBatches(prepared, card, self.train_rows, device)
+        self.validation_batches = EvaluationBatches(prepared, card, self.processes.share(self.validation_rows), device)
+        print(
+            f"training faces {self.train_batches.faces}, validation faces {self.validation_batches.faces}", flush=True
+        )
+
+    def progress(self, out: Path) -> Progress:
+        """Make what shows this training to a person."""
+        steps, silent = len(self.train_batches), not self.processes.first
+        return Progress(self.card, steps, out, done=len(self.history), step=self.step, silent=silent)
+
+    def run(self, progress: Progress) -> None:
+        """Train the epochs that are left; save the state after each, and whenever it is time."""
+        training, self.stop.patient = self.card.training, True
+        for epoch in range(len(self.history), training.epochs):
+            self.started = time.monotonic() - self.spent
+            means = self._epoch(epoch, progress)
+            row = Row(epoch=epoch + 1, learning_rate=self.optimiser.param_groups[0]["lr"], **means)
+            row.validation_accuracy = self.validate()
+            row.seconds = time.monotonic() - self.started
+            self.history.append(row)
+            # Strictly better: of equal epochs the first is kept (the published code kept the last one).
+            if row.validation_accuracy > self.best["accuracy"]:
+                tensors = {name: tensor.cpu().clone() for name, tensor in self.result.state_dict().items()}
+                self.best = {"accuracy": row.validation_accuracy, "epoch": epoch + 1, "tensors": tensors}
+            self.step, self.spent = 0, 0.0
+            self.total.zero_()
+            self._save()
+            progress.epoch(row, best=self.best["epoch"])
+        self.stop.patient = False
+
+    def write(self, out: Path) -> None:
+        """Write what the training gave."""
+        write_history(out / "history.csv", self.history)
+        last = {name: tensor.cpu().clone() for name, tensor in self.result.state_dict().items()}
+        kept = ((last, len(self.history), "last"), (self.best["tensors"], self.best["epoch"], "checkpoint"))
+        for tensors, epoch, name in kept:
+            scores = self.scores(epoch) | {"temperature": self.temperature(tensors)}
+            checkpoint.save(out / f"{name}.safetensors", tensors, self.card, self.prepared, scores)
+
+    def scores(self, epoch: int) -> dict[str, Any]:
+        """Return what is known of an epoch."""
+        return {
+            "epoch": epoch,
+            "validation_accuracy": self.history[epoch - 1].validation_accuracy,
+            "best_epoch": self.best["epoch"],
+            "epochs": len(self.history),
+            "protocol": self.card.protocol,
+        }
+
+    @property
+    def result(self) -> Method:
+        """What the training is for: the running mean of the network, or the network itself."""
+        return self.average.method if self.average else self.method
+
+    @torch.inference_mode()
+    def validate(self) -> float:
+        """Return the accuracy on the validation faces."""
+        result = self.result.eval()
+        correct = torch.zeros((), dtype=torch.int64, device=self.device)
+        for images, classes in self.validation_batches:
+            if self.stop.asked and self.processes.size == 1:  # several may have different numbers of batches here
+                self._save()
+                self.stop.leave()
+            with autocast(self.card.training.amp, self.device):
+                logits = result(images).logits
+            correct += (logits.argmax(1) == classes).sum()
+        return self.processes.sum(correct.cpu()).item() / len(self.validation_rows)
+
+    @torch.no_grad()
+    def temperature(self, tensors: dict[str, Tensor]) -> float:
+        """Return the temperature that calibrates the network with these tensors, fitted to all validation faces."""
+        result = self.result.eval()
+        result.load_state_dict(tensors)
+        batches = self.validation_batches
+        if self.processes.size > 1:  # those of this process are a part of them
+            batches = EvaluationBatches(self.prepared, self.card, self.validation_rows, self.device)
+        found = [(result(images).logits.float().cpu(), classes.cpu()) for images, classes in batches]
+        logits, classes = (torch.cat(parts).numpy() for parts in zip(*found, strict=True))
+        return temperature.fit(logits, classes)
+
+    def _epoch(self, epoch: int, progress: Progress) -> dict[str, float]:
+        """Train what is left of an epoch; return the means over its faces, of the two losses, their sum and accuracy.
+
+        The numbers of a step depend on the seed, the epoch and the step only, so that it can continue anywhere.
+        """
+        self.method.train()
+        waiting: list[tuple[Tensor, Rows]] = []
+        steps = len(self.train_batches)
+        generator = torch.Generator()
+        for number, (batch, rows) in enumerate(self.train_batches.epoch(epoch, self.step), start=self.step + 1):
+            set_rates(self.optimiser, self.card.training, epoch + (number - 1) / steps)
+            torch.manual_seed(generator.manual_seed(step_seed(self.card, epoch, number)).initial_seed())
+            waiting.append((self._step(batch, generator), rows))
+            progress.step()
+            late = time.monotonic() - self.saved_at >= self.save_seconds
+            asked, due = self.processes.any(self.stop.asked, late)
+            if asked or due or number % CHECKED_EVERY == 0 or number == steps:
+                self.total += self._sums(waiting)
+                self._check_weights(rows)
+                self.step = number
+                waiting.clear()
+                progress.show(epoch + 1, self._means())
+            if asked or due:
+                self._save()
+            if asked:
+                self.stop.leave()
+        return self._means()
+
+    def _step(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Do one step; return mean classification loss, mean AU loss, correct faces and faces, on the device.
+
+        Of several processes, each returns what its part adds to these of the whole batch.
+        """
+        guidance = self.card.guidance
+        truth = batch.target.argmax(1)
+        batch = self.method.augment(batch, generator)
+        part = self.processes.part(len(truth))
+        own = Batch(batch.images[part], batch.target[part], batch.heatmaps[part], batch.valid[part])
+        with autocast(self.card.training.amp, self.device):
+            output = self.forward(own.images, own.target)
+            classification = self.method.classification_loss(output, own.target)
+        classification = classification * (len(own.target) / len(truth))
+        aligned = torch.zeros_like(classification)
+        if guidance.weight > 0:
+            aligned = au_loss(
+                output.features,
+                own.heatmaps,
+                own.valid,
+                layers=guidance.layers,
+                reduction=guidance.reduction,
+                resize_mode=guidance.resize,
+            )
+            aligned = aligned * (own.valid.sum() / batch.valid.sum().clamp(min=1))
+        # Gradients are averaged over the processes, the parts of a loss are to be added.
+        self._descend(self.processes.size * (classification + guidance.weight * aligned))
+        if self.average:
+            self.average.follow(self.method)
+        correct = (output.logits.argmax(1) == truth[part]).sum()
+        count = torch.full_like(classification, len(own.target))
+        return torch.stack([classification.detach(), aligned.detach(), correct.to(classification), count])
+
+    def _descend(self, loss: Tensor) -> None:
+        self.optimiser.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        if self.card.training.clip_norm > 0:
+            self.scaler.unscale_(self.optimiser)
+            torch.nn.utils.clip_grad_norm_(self.method.parameters(), self.card.training.clip_norm)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+
+    def _sums(self, steps: Sequence[tuple[Tensor, Rows]]) -> Tensor:
+        """Add up steps weighted by their faces; raise with the ids of the first batch whose loss is not finite."""
+        values = self.processes.sum(torch.stack([step for step, _ in steps]).double().cpu())
+        broken = (~torch.isfinite(values).all(1)).nonzero().flatten().tolist()
+        if broken:
+            raise self._not_finite("loss is", steps[broken[0]][1])
+        return torch.cat([(values[:, :2] * values[:, 3:]).sum(0), values[:, 2:].sum(0)])
+
+    def _check_weights(self, rows: Rows) -> None:
+        """Let no state be saved that a step has broken after its loss was still finite."""
+        norms = torch._foreach_norm(list(self.method.parameters()))
+        if not torch.isfinite(torch.stack(norms)).all():
+            raise self._not_finite("weights are", rows)
+
+    def _not_finite(self, what: str, rows: Rows) -> UserError:
+        ids = ", ".join(self.prepared.ids[row] for row in rows.tolist())
+        return UserError(f"the {what} not finite: try a lower training.learning_rate; images of this batch: {ids}")
+
+    def _means(self) -> dict[str, float]:
+        classification, aligned, accuracy = (self.total[:3] / self.total[3]).tolist()
+        loss = classification + self.card.guidance.weight * aligned
+        return {"loss": loss, "classification_loss": classification, "au_loss": aligned, "train_accuracy": accuracy}
+
+    def _key(self) -> str:
+        return f"{self.card.digest()}-{self.prepared.digest}-{FORMAT}"
+
+    def _save(self) -> None:
+        self.saved_at = time.monotonic()
+        if not self.processes.first:
+            return
+        content = {
+            "key": self._key(),
+            "method": self.method.state_dict(),
+            "average": self.average.state_dict() if self.average else {},
+            "optimiser": self.optimiser.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "history": [vars(row) for row in self.history],
+            "best": self.best,
+            "step": self.step,
+            "total": self.total,
+            "spent": self.saved_at - self.started if self.step else 0.0,
+        }
+        resume.save(self.folder, content)
+        write_history(self.folder / "history.csv", self.history)
+
+    def _restore(self, content: dict[str, Any]) -> None:
+        self.method.load_state_dict(content["method"])
+        if self.average:
+            self.average.load_state_dict(content["average"])
+        self.optimiser.load_state_dict(content["optimiser"])
+        self.scaler.load_state_dict(content["scaler"])
+        self.history = [Row(**row) for row in content["history"]]
+        self.best, self.step, self.total = content["best"], content["step"], content["total"]
+        self.spent = content["spent"]
+        within = f", {self.step} steps into the next" if self.step else ""
+        print(f"continuing after epoch {len(self.history)}{within}", flush=True)

@@ -1,0 +1,184 @@
+"""Which device a training uses, one GPU for itself or the CPU, and in which precision it computes there."""
+
+import os
+import platform
+import random
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import torch
+
+from pipeline.errors import UserError
+from pipeline.storage.files import lock
+
+PRECISION = {"off": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+FASTER = {"bf16": ("amx_bf16", "avx512_bf16"), "fp16": ("amx_fp16", "avx512_fp16")}  # of x86 processors
+SLOTS = Path(tempfile.gettempdir()) / "gpu-slots"  # the same for every project folder and user of the machine
+
+
+@contextmanager
+def claim(folder: Path = SLOTS) -> Iterator[torch.device]:
+    """Yield a GPU that no other training on this machine uses, waiting for one if need be; the CPU where there is none.
+
+    With RUNS_PER_GPU=3 in the environment three small trainings share each; free GPUs are taken first. The claim is a
+    lock on a file of `folder`, which the system drops however this process ends. Under SLURM nothing is locked: it has
+    already given the job its GPU.
+    """
+    with claim_several(1, folder) as devices:
+        yield devices[0]
+
+
+@contextmanager
+def claim_several(number: int, folder: Path = SLOTS) -> Iterator[list[torch.device]]:
+    """Yield different GPUs for the processes of one training, as `claim` does; those who need several queue for them.
+
+    Raises UserError if the machine has fewer.
+    """
+    count = torch.cuda.device_count()
+    if count and number > count:
+        raise UserError(f"{number} processes need a GPU each, and this machine shows {count}; start fewer")
+    if not count or "SLURM_JOB_ID" in os.environ:
+        yield [torch.device(f"cuda:{index}" if count else "cpu") for index in range(number)]
+        return
+    with ExitStack() as stack:
+        if number > 1:  # two that each hold some of what the other waits for would wait for ever
+            turn = _lock(folder, "several")
+            assert turn is not None
+            stack.callback(os.close, turn)
+        free = _places(_names(count))
+        taken: list[torch.device] = []
+        while len(taken) < number:
+            index, descriptor = _wait(folder, free)
+            stack.callback(os.close, descriptor)
+            taken.append(torch.device(f"cuda:{index % count}"))
+            free = [name if place % count != index % count else "" for place, name in enumerate(free)]
+        yield taken
+
+
+def precision(amp: str, device: torch.device) -> torch.dtype:
+    """Return the type that a card's `amp` means on a device; a CPU that would only emulate it uses single precision.
+
+    An emulated convolution takes several times as long as one in single precision.
+    """
+    emulated = amp != "off" and device.type == "cpu" and not _computes(amp)
+    return torch.float32 if emulated else PRECISION[amp]
+
+
+def autocast(amp: str, device: torch.device) -> torch.autocast:
+    """Compute in the `precision` of a card's `amp` on a device."""
+    kind = precision(amp, device)
+    return torch.autocast(device.type, kind, enabled=kind != torch.float32)
+
+
+def _computes(amp: str) -> bool:
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return amp == "bf16" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    known: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # absent from older versions
+    return any(known.get(name) for name in FASTER[amp])
+
+
+def _names(count: int) -> list[str]:
+    """Name the GPUs as the machine does, whatever part of them this process sees."""
+    visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return visible if len(visible) == count else [str(index) for index in range(count)]
+
+
+def _places(names: list[str]) -> list[str]:
+    """Name the places on the GPUs: the first ones are the GPUs themselves, in this order come their further ones."""
+    wanted = os.environ.get("RUNS_PER_GPU", "1")
+    if not wanted.isdecimal() or int(wanted) < 1:
+        raise UserError(f"RUNS_PER_GPU={wanted!r} in the environment is no number of trainings per GPU; try 1")
+    return [*names, *(f"{name}.{place}" for place in range(2, int(wanted) + 1) for name in names)]
+
+
+def _open_to_all(path: Path, mode: int) -> None:
+    """Let every user of the machine take part, whatever this one's umask; only the one who made the path can."""
+    with suppress(PermissionError):
+        path.chmod(mode)
+
+
+def _lock(folder: Path, name: str, *, wait: bool = True) -> int | None:
+    """Lock a file of the folder for this process; without `wait`, return None if another one has it."""
+    folder.mkdir(exist_ok=True)
+    _open_to_all(folder, 0o777)
+    path = folder / f"{name.replace('/', '_')}.lock"
+    descriptor = lock(path, wait=wait)
+    _open_to_all(path, 0o666)
+    return descriptor
+
+
+def _wait(folder: Path, names: list[str]) -> tuple[int, int]:
+    """Lock the first free one of some places ("" is none), as soon as there is one; return which, and its lock."""
+    pause = 0.1
+    while True:
+        for index, name in enumerate(names):
+            descriptor = _lock(folder, name, wait=False) if name else None
+            if descriptor is not None:
+                return index, descriptor
+        if pause < 0.15:
+            print("all GPUs are in use by other trainings; waiting for one", flush=True)
+        time.sleep(pause * random.uniform(0.5, 1.5))
+        pause = min(pause * 1.5, 5.0)
+
+
+PROCESSORS, MEMORY = Path("/proc/cpuinfo"), Path("/proc/meminfo")
+
+
+GROUP, GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+
+
+def machine() -> dict[str, str]:
+    """Describe this machine: system, processor, cores that this process may use, and GPUs where there are any."""
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    described = {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
+        "GPU": ", ".join(sorted(set(gpus))),
+    }
+    return {name: value for name, value in described.items() if value}
+
+
+def _processor() -> str:
+    try:
+        lines = PROCESSORS.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+
+
+def free_memory(device: torch.device) -> int:
+    """Return how many bytes this process may still take on a device, as far as the system tells; 0 where it does not.
+
+    On a CPU that is the smaller of what the machine has available and what the control group allows, as of a SLURM job.
+    """
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    known = [value for value in (_available(), _allowed()) if value is not None]
+    return min(known, default=0)
+
+
+def _available() -> int | None:
+    try:
+        lines = MEMORY.read_text(encoding="utf-8").splitlines()
+    except OSError:  # no Linux
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable")), None)
+
+
+def _allowed() -> int | None:
+    """Read what the innermost limit of control groups (version 2) leaves; None without one."""
+    try:
+        name = GROUP.read_text(encoding="utf-8").strip().rpartition("::")[2].strip("/")
+        folders = [GROUPS / name, *(GROUPS / name).parents]
+        left = [
+            int((folder / "memory.max").read_text()) - int((folder / "memory.current").read_text())
+            for folder in folders
+            if (folder / "memory.max").is_file() and (folder / "memory.max").read_text().strip() != "max"
+        ]
+    except (OSError, ValueError):
+        return None
+    return max(min(left), 0) if left else None

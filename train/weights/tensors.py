@@ -1,0 +1,59 @@
+"""Files of named tensors, read without running code from them."""
+
+import pickle
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+
+from pipeline.errors import UserError
+from train.checkpoints import sealed
+
+DAMAGED = (pickle.UnpicklingError, struct.error, LookupError, AssertionError)  # what torch raises on damaged pickles
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a file of named tensors without executing code from it; a group's name leads those of its tensors."""
+    try:
+        if path.suffix == ".safetensors":
+            return _sealed_or_foreign(path)
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, SafetensorError) as error:
+        raise UserError(f"{path} is not a file of weights: {' '.join(str(error).split())[:120]}") from None
+    except DAMAGED as error:
+        raise UserError(f"{path} is not a plain file of weights ({type(error).__name__})") from None
+    if isinstance(content, dict) and isinstance(content.get("model"), dict):  # as DeiT's files are
+        content = content["model"]
+    if isinstance(content, dict) and content and all(isinstance(part, dict) for part in content.values()):
+        content = {f"{group}.{name}": value for group, part in content.items() for name, value in part.items()}
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise UserError(f"{path} does not hold named tensors; give a state_dict saved with torch.save")
+    return content
+
+
+def _sealed_or_foreign(path: Path) -> dict[str, Tensor]:
+    """Read a file of safetensors; one that this project wrote has a checksum, other people's need none."""
+    with safe_open(path, "numpy") as file:
+        own = sealed.SEAL in (file.metadata() or {})
+    if own and not sealed.unbroken(path):
+        raise UserError(f"{path} is damaged (its checksum does not match); make it again")
+    return load_file(path)
+
+
+def check_tensors(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:
+    """Raise UserError that names the first tensor of `found` that does not fit `wanted`."""
+    for name, value in wanted.items():
+        # Old files of torchvision come from before this counter; batch normalisation does not use it here.
+        if name not in found and not name.endswith("num_batches_tracked"):
+            raise UserError(f"{path} fits another network: the tensor {name} is missing")
+        if name in found and found[name].shape != value.shape:
+            shapes = f"{tuple(found[name].shape)} instead of {tuple(value.shape)}"
+            raise UserError(f"{path} fits another network: the tensor {name} is {shapes}")
+    extra = [name for name in found if name not in wanted]
+    if extra:
+        raise UserError(f"{path} fits another network: the tensor {extra[0]} has no place in it")
