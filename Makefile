@@ -64,7 +64,7 @@ test: setup
 test-slurm: setup
 	tests/slurm/packages.sh
 	$(UV) sync --locked --quiet --inexact --group cluster --python .uv/bin/python
-	AU_TEST_SLURM=1 python -m pytest tests/test_slurm.py
+	AU_TEST_SLURM=1 python -m pytest tests/robustness/test_slurm.py
 
 bench: setup
 	python -m benchmarks --out results/benchmarks.csv

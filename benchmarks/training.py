@@ -12,7 +12,7 @@ from benchmarks.faces import Prepared
 from benchmarks.loading import card
 from benchmarks.timing import Row, interleaved, row
 from train.card.schema import Card, Heatmap
-from train.data.prepared import prepared
+from train.data.prepared import Prepared
 from train.engine.loop import Trainer
 from train.engine.progress import Progress
 from train.methods.base import Batch
@@ -43,7 +43,7 @@ def _card(folder: Path, method: str, backbone: str, side: int, layer: int) -> Ca
 
 
 def _trainer(given: Card, made: Path, device: torch.device) -> Trainer:
-    return Trainer(given, prepared.Prepared(given.data.folder, Heatmap()), device, made / "state")
+    return Trainer(given, Prepared(given.data.folder, Heatmap()), device, made / "state")
 
 
 def _step(name: str, given: Card, size: int, device: torch.device, repeats: int) -> Iterator[Row]:

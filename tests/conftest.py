@@ -14,10 +14,10 @@ import torch
 from au_guidance.expressions import Expression
 from au_guidance.heatmap import shapes
 from pipeline.storage import shards
+from tests.support.paths import SHARED
 from train.card.schema import Card
 from train.engine.loop import train
 
-SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 CROP = 96
 
 
@@ -163,7 +163,7 @@ def make_card(prepared_folder: Path) -> Callable[..., Card]:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder after the preparation of drawn faces, a short training and its predictions: generated/, data/, run/."""
-    from stages import STAGES, card, run
+    from tests.support.stages import STAGES, card, run
 
     folder = tmp_path_factory.mktemp("trained")
     card(folder)

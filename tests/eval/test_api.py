@@ -1,0 +1,108 @@
+"""What other people's code may use: the AU loss on anybody's network, and a checkpoint that explains."""
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import timm
+import torch
+import torchvision
+from torchvision.models.feature_extraction import create_feature_extractor
+
+from au_guidance import Expression, attention, au_loss, cosine, render, render_batch, resize
+from eval.api import load
+from pipeline.storage import images
+from tests.conftest import mean_face
+from tests.support.paths import ROOT
+
+NAMES = ["happiness", "neutral", "fear"]
+SIZE = 64
+
+
+def test_render_draws_what_the_paper_draws():
+    points = np.stack([mean_face(), mean_face(), np.full((68, 2), np.nan)])
+    maps, valid = render_batch(points, NAMES, 224, geometry="symmetric")
+    assert valid.tolist() == [True, False, False]
+    expected = render(mean_face(), Expression.HAPPINESS, 224, geometry="symmetric")
+    np.testing.assert_array_equal(maps[0], expected)
+    assert not maps[1:].any()
+    again, _ = render_batch(points, [int(Expression.parse(name)) for name in NAMES], 224, geometry="symmetric")
+    np.testing.assert_array_equal(maps, again)
+    with pytest.raises(ValueError, match="3 expressions need landmarks"):
+        render_batch(points[:2], NAMES, 224)
+    with pytest.raises(ValueError, match="unknown expression 'joy'"):
+        render_batch(points[:1], ["joy"], 224)
+    assert render_batch(np.zeros((0, 68, 2)), [], 32)[0].shape == (0, 32, 32)
+
+
+def test_the_loss_by_hand():
+    """1 - <A, M> / (|A| |M|), over the valid faces; layers are added."""
+    chance = np.random.default_rng(0)
+    features, maps = chance.random((3, 4, 8, 8)), chance.random((3, 8, 8))
+    valid = torch.tensor([True, False, True])
+    terms = []
+    for face in (0, 2):
+        looked = features[face].mean(0).ravel()
+        terms.append(1 - looked @ maps[face].ravel() / np.linalg.norm(looked) / np.linalg.norm(maps[face]))
+    given = torch.from_numpy(features).float().requires_grad_()
+    heatmaps = torch.from_numpy(maps).float()
+    loss = au_loss(given, heatmaps, valid)
+    assert loss.item() == pytest.approx(np.mean(terms), rel=1e-5)
+    assert au_loss({1: given, 4: given}, heatmaps, valid).item() == pytest.approx(2 * np.mean(terms), rel=1e-5)
+    loss.backward()
+    assert given.grad[0].abs().sum() > 0
+    assert given.grad[1].abs().sum() == 0
+    np.testing.assert_allclose(attention(given.detach()), features.mean(1), rtol=1e-5)
+
+
+def test_a_checkpoint_explains_an_array(trained):
+    explainer = load(trained / "run" / "checkpoint.safetensors")
+    picture = images.read(next((trained / "generated").rglob("*_happiness_0.jpg")))
+    (face,) = explainer.explain(picture)
+    assert face.label in face.words[0]
+
+
+@pytest.mark.slow
+def test_the_example_runs_and_guidance_works():
+    call = [sys.executable, "-m", "docs.examples.own_network", "--steps", "40", "--people", "3"]
+    done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    plain, guided = map(float, re.findall(r"heatmap (\d\.\d+)", done.stdout))
+    assert guided > plain + 0.05, done.stdout
+
+
+def losses_of(network, features_of, steps):
+    """Losses of a network that learns the maps of four faces on noise, and how alike its attention is afterwards."""
+    names = ["happiness", "neutral", "fear", "sadness"]
+    points = np.stack([(mean_face() + 0.5) * SIZE / 224 - 0.5] * 4)
+    heatmaps, valid = map(torch.from_numpy, render_batch(points, names, SIZE))
+    assert valid.tolist() == [True, False, True, True]
+    images = torch.randn(4, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.02, momentum=0.9)
+    values = []
+    for _ in range(steps):
+        optimiser.zero_grad()
+        loss = au_loss(features_of(images), heatmaps, valid)
+        loss.backward()
+        optimiser.step()
+        values.append(loss.item())
+    with torch.no_grad():
+        maps = attention(features_of(images))
+    return values, cosine(maps, resize(heatmaps, maps.shape[-1]))[valid].mean().item()
+
+
+def test_a_torchvision_network_learns_where_to_look():
+    torch.manual_seed(0)
+    network = create_feature_extractor(torchvision.models.resnet18(), {"layer2": "last"})
+    values, alike = losses_of(network, lambda images: network(images)["last"], steps=8)
+    assert values[-1] < 0.75 * values[0], values
+    assert 1 - alike < 0.75 * values[0]
+
+
+def test_a_timm_network_learns_where_to_look():
+    torch.manual_seed(0)
+    network = timm.create_model("resnet10t", features_only=True, out_indices=(2,))
+    values, _ = losses_of(network, lambda images: network(images)[0], steps=8)
+    assert values[-1] < 0.75 * values[0], values

@@ -1,0 +1,195 @@
+"""The documentation: its numbers are those of the code, and the site needs no network."""
+
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from au_guidance.expressions import Expression
+from au_guidance.heatmap import geometry_table
+from eval.faithfulness.removal import FRACTIONS
+from eval.metrics.baselines import FLOORS
+from eval.metrics.localisation import localisation
+from eval.tables.kinds import HEADINGS, KINDS
+from pipeline.sources._affectnet_labels import EXPRESSIONS as AFFECTNET
+from pipeline.sources._affectnet_labels import OTHERS
+from pipeline.sources.affectnet import EXPECTED as AFFECTNET_COUNTS
+from pipeline.sources.rafdb import EXPECTED as RAFDB_COUNTS
+from pipeline.sources.rafdb import EXPRESSIONS as RAFDB
+from pipeline.status import FACES, LANDMARKS
+from tests.support.pages import PAGES, blocks, folded, page, rows
+from tests.support.paths import ROOT
+from workflow.config import parse
+from workflow.schema import keys
+
+# --- the site
+
+
+class Resources(HTMLParser):
+    """What a page makes a browser fetch; a plain link, which it follows when somebody asks, is none."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def handle_starttag(self, tag, attrs):
+        wanted = {"src", "srcset", "data", "poster", "href" if tag != "a" else "src"}
+        self.found += [value or "" for name, value in attrs if name in wanted]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    out = tmp_path_factory.mktemp("site")
+    call = [
+        sys.executable,
+        "-m",
+        "mkdocs",
+        "build",
+        "--strict",
+        "--config-file",
+        ROOT / "mkdocs.yml",
+        "--site-dir",
+        out,
+    ]
+    done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "WARNING" not in done.stderr
+    return out
+
+
+def test_the_site_has_every_page_and_asks_for_nothing_over_a_network(site):
+    built = sorted(site.glob("*.html"))
+    assert {path.stem for path in built} == {path.stem for path in PAGES} | {"404"}
+    for path in built:
+        parser = Resources()
+        parser.feed(path.read_text(encoding="utf-8"))
+        assert parser.found
+        assert [one for one in parser.found if re.match(r"(\w+:)?//", one)] == [], path.name
+    for path in site.rglob("*.css"):
+        assert not re.search(r"url\(\s*[\"']?(https?:)?//|@import", path.read_text(encoding="utf-8")), path.name
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_a_page_names_files_and_modules_that_exist(path):
+    text = path.read_text(encoding="utf-8")
+    made = {name.partition(",")[0] for one in ("extend", "tutorial") for name in blocks(one)}
+    for name in set(re.findall(r"(?<![\w/-])((?:pipeline|train|eval|workflow|tests|profiles)/[\w./-]+\.\w+)", text)):
+        assert (ROOT / name).is_file() or name in made, name
+    for name in set(re.findall(r"python -m ([a-z_.]+)", text)):
+        place = ROOT.joinpath(*name.split("."))
+        assert place.with_suffix(".py").is_file() or (place / "__main__.py").is_file(), name
+
+
+def test_targets_and_keys_are_known():
+    rules = "".join(path.read_text() for path in sorted((ROOT / "workflow" / "rules").glob("*.smk")))
+    known = {*re.findall(r"^rule (\w+):", rules + (ROOT / "Snakefile").read_text(), re.MULTILINE), "all"}
+    text = "".join(path.read_text(encoding="utf-8") for path in PAGES)
+    named = re.findall(r"snakemake (?:-\S+ \S+ )*(?:-n )?(\w+)(?= --|$|`)", text, re.MULTILINE)
+    assert len(named) > 10
+    assert set(named) <= known
+    described = {line.partition(":")[0].partition(" ")[0].rpartition(".")[2] for line in keys()}
+    for name in set(re.findall(r"`(?:training|model|heatmap|guidance|evaluation)\.(\w+)[`:]", text)) - {"csv"}:
+        assert name in described, name
+
+
+@pytest.mark.parametrize(("name", "file"), [("tutorial", "own.yaml")])
+def test_a_config_is_right(name, file):
+    parse(yaml.safe_load(blocks(name)[file]), file)
+
+
+# --- the examples
+
+
+# --- the numbers
+
+
+def test_every_number_of_a_table_is_explained_under_its_heading():
+    explained = {row[0].strip("`"): row[1] for row in rows(page("metrics")) if row[0].startswith("`")}
+    for name, heading in HEADINGS.items():
+        assert explained.get(name) == heading, name
+    shown = {metric for kind in KINDS.values() for _, metric in kind.columns}
+    assert shown <= explained.keys()
+    assert {name.removeprefix("floor_") for name in explained if name.startswith("floor_")} == FLOORS.keys()
+
+
+def test_a_constant_map_scores_what_the_page_says():
+    said = {row[0].strip("`"): row[4] for row in rows(page("metrics")) if len(row) == 6}
+    heatmap = torch.zeros(1, 20, 20)
+    heatmap[:, 3:9, 5:12] = 1
+    share = float(heatmap.mean())
+    words = {"K / pixels": share, "k / (2 − k), k = K / pixels": share / (2 - share)}
+    found = localisation(torch.full((1, 20, 20), 0.3), heatmap)
+    assert len(found) == 8
+    for name, value in found.items():
+        expected = words[said[name]] if said[name] in words else float(said[name])
+        np.testing.assert_allclose(value, expected, rtol=1e-6, err_msg=name)
+
+
+def test_chance_levels_are_those_of_the_formulas():
+    text = page("metrics")
+    assert f"{np.log(7):.3f} (ln 7)" in text
+    assert f"{6 / 7:.3f} (6/7)" in text
+    assert f"{100 / 7:.1f} (1/7)" in text
+    assert f"{100 / 6:.1f} (1/6)" in text
+    assert (min(FRACTIONS), max(FRACTIONS)) == (0.1, 0.9)
+    assert "while 10 to 90 % of the pixels" in text
+
+
+def test_levels_on_real_faces_are_those_that_the_project_states():
+    readme = folded((ROOT / "README.md").read_text(encoding="utf-8"))
+    for number in ("0.582 → 0.887", "-0.848 → 0.502", "reaches about 0.77"):
+        assert number in readme, f"README no longer says {number}; mend docs/explain.md"
+    said = folded(page("explain"))
+    assert "0.582 and a skill of −0.848" in said
+    assert "0.887 and 0.502" in said
+    assert "about 0.77" in said
+
+
+# --- labels, layouts, statuses
+
+
+def test_label_orders_are_those_of_the_code():
+    found = {row[0]: row[1:] for row in rows(page("faq")) if len(row) == 9}
+    titles = {value: value.label.capitalize() for value in Expression}
+    rafdb = [titles[RAFDB[number]] if number in RAFDB else "" for number in range(8)]
+    affectnet = [titles[AFFECTNET[number]] if number in AFFECTNET else OTHERS[number] for number in range(8)]
+    assert found["RAF-DB"] == rafdb
+    assert found["AffectNet"] == affectnet
+    own = next(cells for name, cells in found.items() if name.startswith("this project"))
+    assert own == [*(titles[Expression(number)] for number in range(7)), ""]
+    for number in (8, 9, 10):
+        assert f"{number} {OTHERS[number]}" in folded(page("faq"))
+
+
+def test_every_status_is_explained():
+    explained = [row[0].strip("`") for row in rows(page("faq")) if row[0].startswith("`")]
+    assert explained[: len(FACES)] == list(FACES)
+    assert explained[len(FACES) : len(FACES) + len(LANDMARKS)] == list(LANDMARKS)
+
+
+def test_layouts_and_counts_are_those_of_the_sources():
+    text = folded(page("faq"))
+    assert "basic/EmoLabel/list_patition_label.txt spelt so" in text
+    for counts, numbers in ((RAFDB_COUNTS, "12,271 3,068"), (AFFECTNET_COUNTS, "283,901 3,500")):
+        totals = [sum(count for (split, _), count in counts.items() if split == name) for name in ("train", "test")]
+        assert [f"{total:,}" for total in totals] == numbers.split()
+        assert "{} training and {} test faces".format(*numbers.split()) in folded(page("tutorial"))
+    for part in (
+        "train_set/images/0.jpg",
+        "Manually_Annotated_file_lists/",
+        "Manually_Annotated_Images/",
+        "valid_set/",
+    ):
+        assert part in text
+
+
+def test_the_units_that_geometries_draw_are_named():
+    drawn = {ellipse.au for ellipse in geometry_table("symmetric").ellipses}
+    assert drawn == {ellipse.au for ellipse in geometry_table("published").ellipses}
+    assert drawn == {1, 2, *range(4, 8), 9, 10, 12, *range(14, 18), 20, *range(23, 28), 43}
+    assert "AU 1, 2, 4 to 7, 9, 10, 12, 14 to 17, 20, 23 to 27 and 43" in folded(page("extend"))

@@ -1,0 +1,49 @@
+"""pyproject.toml, uv.lock and environment.yml name the same direct dependencies and compatible versions."""
+
+import tomllib
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.support.paths import ROOT
+
+
+def requirements(lines):
+    return {canonicalize_name(found.name): found.specifier for found in map(Requirement, lines)}
+
+
+@pytest.fixture(scope="module")
+def declared():
+    content = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    return requirements([*content["project"]["dependencies"], *content["dependency-groups"]["workflow"]])
+
+
+@pytest.fixture(scope="module")
+def lock():
+    return tomllib.loads((ROOT / "uv.lock").read_text())["package"]
+
+
+def test_environment_yml_names_the_same(declared):
+    parts = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    assert requirements(next(part["pip"] for part in parts if isinstance(part, dict))) == declared
+
+
+def test_the_lock_is_of_these_requirements(declared, lock):
+    project = next(package for package in lock if package["name"] == "au-guidance")
+    wanted = [*project["metadata"]["requires-dist"], *project["metadata"]["requires-dev"]["workflow"]]
+    assert requirements(f"{one['name']}{one.get('specifier', '')}" for one in wanted) == declared
+
+
+def test_locked_versions_satisfy_them(declared, lock):
+    for name, specifier in declared.items():
+        versions = [package["version"] for package in lock if package["name"] == name]
+        assert versions, name
+        assert all(specifier.contains(version) for version in versions), name
+
+
+def test_every_locked_file_has_a_hash(lock):
+    for package in lock:
+        for file in package.get("wheels", []):
+            assert file["hash"].startswith("sha256:"), package["name"]
