@@ -38,7 +38,7 @@ $(UV):
 	@touch $@
 
 demo demo-all: setup
-	snakemake --cores $(CORES) --workflow-profile profiles/cpu --configfile workflow/$@.yaml
+	snakemake --cores $(CORES) --workflow-profile profiles/cpu --configfile workflow/configs/$@.yaml
 	@python -m eval.summary results/demo
 
 DEMO = results/demo/runs/heldout/synthetic/cam/au-w5-l5/seed0/checkpoint.safetensors
@@ -74,7 +74,7 @@ lint: setup
 	ruff check .
 	snakefmt --check Snakefile workflow
 	mypy
-	snakemake --lint --configfile workflow/demo.yaml
+	snakemake --lint --configfile workflow/configs/demo.yaml
 
 format: setup
 	ruff format .

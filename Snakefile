@@ -35,8 +35,10 @@ wildcard_constraints:
 
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
-include: "workflow/rules/eval.smk"
-include: "workflow/rules/show.smk"
+include: "workflow/rules/measure.smk"
+include: "workflow/rules/tables.smk"
+include: "workflow/rules/figures.smk"
+include: "workflow/rules/report.smk"
 include: "workflow/rules/published.smk"
 
 
@@ -46,3 +48,13 @@ rule all:
         results.everything(),
         plan.stage("status.csv"),
         f"{plan.config.results}/report.html",
+
+
+# Each experiment, table, figure and kind of picture is a target of its own name.
+for name, files in results.targets().items():
+
+    rule:
+        name:
+            name
+        input:
+            files,

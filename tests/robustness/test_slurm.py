@@ -20,7 +20,7 @@ import yaml
 from tests.support.paths import ROOT
 
 NEEDED = ("slurmctld", "slurmd", "munged", "sbatch")
-DEMO = yaml.safe_load((ROOT / "workflow" / "demo.yaml").read_text())
+DEMO = yaml.safe_load((ROOT / "workflow" / "configs" / "demo.yaml").read_text())
 PLUGINS = ("slurm", "cluster_generic")
 TIMES = re.compile("time|seconds")
 

@@ -269,7 +269,7 @@ def test_lambda_keeps_its_digits_and_layers_their_sets(values):
 
 
 def test_the_larger_demo_goes_on_where_the_smaller_one_ended():
-    small, large = (read(ROOT / "workflow" / name) for name in ("demo.yaml", "demo-all.yaml"))
+    small, large = (read(ROOT / "workflow" / "configs" / name) for name in ("demo.yaml", "demo-all.yaml"))
     assert [card(large, one) for one in grid(small)] == [card(small, one) for one in grid(small)]
     assert (small.datasets, small.evaluation) == (large.datasets, large.evaluation)
     assert {one.method for one in grid(large)} == set(names("train.methods"))
@@ -292,7 +292,7 @@ def test_every_key_is_described():
 
 
 def test_the_command_lists_the_runs():
-    assert "heldout/synthetic/cam/plain/seed0" in run_command("workflow/demo.yaml")
+    assert "heldout/synthetic/cam/plain/seed0" in run_command("workflow/configs/demo.yaml")
 
 
 def test_a_card_survives_the_file(paper, tmp_path):

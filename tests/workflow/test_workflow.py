@@ -155,11 +155,6 @@ class TestFinished:
         assert stale.pop("table") == 18  # at once: they name the grid, which says all of the config
         assert stale == {"grid": 1, "gallery_pair": 1, "report": 1}
 
-    def test_snakemakes_own_report(self, finished):
-        done = snakemake(finished, "--report", "snakemake.html")
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "align to another map" in (finished / "snakemake.html").read_text()  # of the caption of a comparison
-
     def test_the_report_of_half_of_the_runs(self, finished):
         """It needs no run, is made whenever it is asked for, and says what is missing."""
         config = json.loads(json.dumps(CONFIG))

@@ -1,0 +1,133 @@
+# In: checkpoints and the shards of their dataset. Out: predictions, scores and faithfulness of each run.
+
+NETWORK = (
+    "au_guidance/loss.py",
+    "train/methods/base.py",
+    "train/methods/{method}.py",
+    "train/methods/cam.py",
+    "train/methods/gradcam.py",
+    "train/methods/_peaks.py",
+    "train/data/transforms.py",
+)
+SCORING = ("eval/score.py", "au_guidance/loss.py", "train/data/controls.py")
+
+
+rule predict:
+    input:
+        checkpoint=f"{plan.run}/checkpoint.safetensors",
+        shards=plan.prepared,
+    output:
+        f"{plan.run}/predictions.h5",
+    log:
+        f"{plan.logs}/predict/{{protocol}}-{{dataset}}-{{method}}-{{variant}}-{{seed}}.log",
+    conda:
+        "../../environment.yml"
+    threads: 4
+    resources:
+        gpu=1,
+        mem_mb=16000,
+    params:
+        code=plan.code("eval/predict.py", "eval/records/predictions.py", *NETWORK),
+    message:
+        "Predict the test faces of {wildcards.dataset}: {wildcards.method}, {wildcards.variant}, seed {wildcards.seed}"
+    shell:
+        "exec python -m eval.predict {input.checkpoint:q} --out {output:q} > {log:q} 2>&1"
+
+
+# The card is an input, as a changed parameter would not be seen behind the training that writes it: a killed call may have
+# left an answer of another card.
+rule predict_untrained:
+    input:
+        card=f"{plan.run}/run.yaml",
+        shards=plan.prepared,
+    output:
+        temp(f"{plan.run}/untrained.h5"),
+    log:
+        f"{plan.logs}/predict_untrained/{{protocol}}-{{dataset}}-{{method}}-{{variant}}-{{seed}}.log",
+    conda:
+        "../../environment.yml"
+    threads: 4
+    resources:
+        gpu=1,
+        mem_mb=16000,
+    message:
+        "Ask the untrained {wildcards.method} about the test faces of {wildcards.dataset}: {wildcards.variant}, seed {wildcards.seed}"
+    shell:
+        "exec python -m eval.predict {input.card:q} --untrained --out {output:q} > {log:q} 2>&1"
+
+
+rule means:
+    input:
+        plan.prepared,
+    output:
+        f"{plan.data}/means.npz",
+    log:
+        f"{plan.logs}/means/{{dataset}}.log",
+    conda:
+        "../../environment.yml"
+    params:
+        folder=subpath(output[0], parent=True),
+        drawing=plan.drawing,
+        code=plan.code(
+            "au_guidance/codebooks/{codebook}.yaml",
+            "eval/metrics/training_means.py",
+            "train/data/controls.py",
+        ),
+    message:
+        "Average the AU maps of the training faces of {wildcards.dataset}"
+    shell:
+        "exec python -m eval.metrics.training_means {params.folder:q} {params.drawing} --out {output:q} > {log:q} 2>&1"
+
+
+rule score:
+    input:
+        predictions=f"{plan.run}/predictions.h5",
+        untrained=f"{plan.run}/untrained.h5",
+        means=f"{plan.data}/means.npz",
+    output:
+        scores=f"{plan.run}/scores.json",
+        matrices=multiext(f"{plan.run}/", "confusion.csv", "cosines.csv", "images.csv"),
+    log:
+        f"{plan.logs}/score/{{protocol}}-{{dataset}}-{{method}}-{{variant}}-{{seed}}.log",
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=8000,
+    params:
+        untrained=plan.untrained,
+        code=plan.code("au_guidance/codebooks/{codebook}.yaml", *SCORING),
+    message:
+        "Score {wildcards.method} on {wildcards.dataset}: {wildcards.variant}, seed {wildcards.seed}"
+    shell:
+        "exec python -m eval.score {input.predictions:q} --means {input.means:q} {params.untrained} --out {output.scores:q}"
+        " > {log:q} 2>&1"
+
+
+rule faithfulness:
+    input:
+        checkpoint=f"{plan.run}/checkpoint.safetensors",
+        shards=plan.prepared,
+    output:
+        json=f"{plan.run}/faithfulness.json",
+        curves=f"{plan.run}/faithfulness.csv",
+    log:
+        f"{plan.logs}/faithfulness/{{protocol}}-{{dataset}}-{{method}}-{{variant}}-{{seed}}.log",
+    conda:
+        "../../environment.yml"
+    threads: 4
+    resources:
+        gpu=1,
+        mem_mb=16000,
+    params:
+        images=plan.config.evaluation.faithfulness_images,
+        seed=plan.config.evaluation.seed,
+        code=plan.code(
+            "au_guidance/codebooks/{codebook}.yaml",
+            "eval/faithfulness/measure.py",
+            *NETWORK,
+        ),
+    message:
+        "Take from and add to faces of {wildcards.dataset} what the maps show: {wildcards.method}, {wildcards.variant}, seed {wildcards.seed}"
+    shell:
+        "exec python -m eval.faithfulness {input.checkpoint:q} --images {params.images} --seed {params.seed} --out {output.json:q}"
+        " > {log:q} 2>&1"
