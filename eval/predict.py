@@ -51,7 +51,7 @@ def predict(path: Path, out: Path, batch_size: int = 64, data: Path | None = Non
         "checkpoint": digest(path),
         "commit": str(loaded.meta.get("commit", "")),
     }
-    _write(out, loaded.method, moved(loaded.card, data), batch_size=batch_size, of=path, **said)
+    _write(out, loaded.method, with_data_folder(loaded.card, data), batch_size=batch_size, of=path, **said)
 
 
 def predict_untrained(path: Path, out: Path, batch_size: int = 64, data: Path | None = None) -> None:
@@ -64,7 +64,7 @@ def predict_untrained(path: Path, out: Path, batch_size: int = 64, data: Path | 
     torch.manual_seed(card.seed)
     method = build(without_weights(card))
     said = {"checkpoint": UNTRAINED, "commit": checkpoint.commit()}
-    _write(out, method, moved(card, data), batch_size=batch_size, of=path, **said)
+    _write(out, method, with_data_folder(card, data), batch_size=batch_size, of=path, **said)
 
 
 def without_weights(card: Card) -> Card:
@@ -74,7 +74,7 @@ def without_weights(card: Card) -> Card:
     return card.model_copy(update={"model": card.model.model_copy(update={"init": "none", "options": options})})
 
 
-def moved(card: Card, data: Path | None) -> Card:
+def with_data_folder(card: Card, data: Path | None) -> Card:
     """Let a card look for its prepared data in another folder, if one is given."""
     return card if data is None else card.model_copy(update={"data": card.data.model_copy(update={"folder": data})})
 

@@ -29,7 +29,7 @@ from eval.faithfulness.perturbation import relevance_order
 from eval.faithfulness.randomisation import cascade, rank_correlation
 from eval.faithfulness.sampled import Faces, load
 from eval.metrics.inference import mean_interval
-from eval.predict import moved
+from eval.predict import with_data_folder
 from pipeline.errors import UserError
 from pipeline.storage.files import digest, write_text
 from train.checkpoints import checkpoint
@@ -52,7 +52,7 @@ def faithfulness(
     if images < 1 or seed < 0 or batch_size < 1:
         raise UserError("--images and --batch-size must be at least 1, and --seed at least 0")
     loaded = checkpoint.load(path)
-    faces = load(moved(loaded.card, data), images=images, seed=seed)
+    faces = load(with_data_folder(loaded.card, data), images=images, seed=seed)
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     with claim() as device:
         network = Network(loaded, device)

@@ -1,4 +1,4 @@
-"""A trained network as the measures of faithfulness ask it."""
+"""A trained network as the measures of faithfulness use it."""
 
 import torch
 from torch import Tensor

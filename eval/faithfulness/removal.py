@@ -1,6 +1,6 @@
 """Does the network need what a map shows? Pixels are removed or kept, and the network is asked again.
 
-`Ask` is a network that turns images (b, 3, s, s) in [0, 1] into probabilities (b, k).
+`Classifier` is a network that turns images (b, 3, s, s) in [0, 1] into probabilities (b, k).
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from torch import Tensor
 from eval.faithfulness.imputation import impute
 from eval.faithfulness.perturbation import blur, move
 
-Ask = Callable[[Tensor], Tensor]
+Classifier = Callable[[Tensor], Tensor]
 STEPS = 10  # of a deletion or insertion curve
 FRACTIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9)  # of the pixels that ROAD removes
 
@@ -26,7 +26,7 @@ class Explained:
     `full` and `blurred` (b,) are the probabilities of these classes for both.
     """
 
-    ask: Ask
+    classify: Classifier
     images: Tensor
     copies: Tensor
     classes: Tensor
@@ -34,11 +34,11 @@ class Explained:
     blurred: Tensor
 
 
-def explained(ask: Ask, images: Tensor, classes: Tensor) -> Explained:
-    """Ask a network about faces as they are and about their blurred copies."""
+def explained(classify: Classifier, images: Tensor, classes: Tensor) -> Explained:
+    """Record the answers of a network for faces as they are and for their blurred copies."""
     copies = blur(images)
-    full, blurred = (_chosen(ask(given), classes) for given in (images, copies))
-    return Explained(ask, images, copies, classes, full, blurred)
+    full, blurred = (_chosen(classify(given), classes) for given in (images, copies))
+    return Explained(classify, images, copies, classes, full, blurred)
 
 
 def deletion(faces: Explained, order: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ def _replace(faces: Explained, order: Tensor, *, inserted: bool) -> Tensor:
     values = [faces.blurred if inserted else faces.full]
     for step in range(1, STEPS):
         reached = first(order, step / STEPS)
-        values.append(_chosen(faces.ask(torch.where(reached[:, None], end, start)), faces.classes))
+        values.append(_chosen(faces.classify(torch.where(reached[:, None], end, start)), faces.classes))
     return torch.stack([*values, faces.full if inserted else faces.blurred], 1)
 
 
@@ -82,7 +82,7 @@ def road(faces: Explained, order: Tensor, noise: Tensor) -> tuple[Tensor, Tensor
     """
     probabilities, stays = [], []
     for fraction in FRACTIONS:
-        answer = faces.ask(impute(faces.images, ~first(order, fraction), noise))
+        answer = faces.classify(impute(faces.images, ~first(order, fraction), noise))
         probabilities.append(_chosen(answer, faces.classes))
         stays.append(answer.argmax(1) == faces.classes)
     return torch.stack(probabilities, 1), torch.stack(stays, 1)
@@ -98,7 +98,9 @@ def first(order: Tensor, fraction: float) -> Tensor:
     return order < round(fraction * order[0].numel())
 
 
-def regions(ask: Ask, images: Tensor, expressions: Tensor, *, masks: Tensor, shifts: Tensor, noise: Tensor) -> Tensor:
+def regions(
+    classify: Classifier, images: Tensor, expressions: Tensor, *, masks: Tensor, shifts: Tensor, noise: Tensor
+) -> Tensor:
     """Keep or remove the AU region of the true class; return the share of right answers (b, 5).
 
     Columns: the whole face; only `masks` (b, s, s) kept; only they removed; and both with the mask rolled to random
@@ -109,7 +111,7 @@ def regions(ask: Ask, images: Tensor, expressions: Tensor, *, masks: Tensor, shi
     """
 
     def right(given: Tensor) -> Tensor:
-        return (ask(given).argmax(1) == expressions).double()
+        return (classify(given).argmax(1) == expressions).double()
 
     def pair(region: Tensor) -> Tensor:
         return torch.stack([right(impute(images, known, noise)) for known in (region, ~region)], 1)
