@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from au_guidance.expressions import Expression
 from pipeline import plugins
 from pipeline.errors import UserError, run
-from pipeline.storage.files import whole
+from pipeline.storage.files import atomic_write
 from pipeline.types import Count, Sample
 
 SPLITS = ("train", "test")
@@ -211,7 +211,7 @@ def _array(text: str, shape: tuple[int, ...]) -> Floats | None:
 
 def _write(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     attributes = dict.fromkeys(name for row in rows for name in row if name not in (*FIRST, *LAST))
-    with whole(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with atomic_write(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, [*FIRST, *attributes, *LAST], restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

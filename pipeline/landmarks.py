@@ -20,7 +20,7 @@ from pipeline import plugins
 from pipeline.errors import UserError, run
 from pipeline.geometry import complete
 from pipeline.storage import images, shards
-from pipeline.types import Faces, Landmarks
+from pipeline.types import AlignedFaces, Landmarks
 
 MOSTLY = 0.5  # share of the points that must lie in the crop
 
@@ -54,7 +54,7 @@ def parse_options(texts: Sequence[str]) -> dict[str, str]:
     return {key: value for key, _, value in parts}
 
 
-def _faces(path: Path) -> Faces:
+def _faces(path: Path) -> AlignedFaces:
     columns = shards.read(path, "id", "status", "box", "source_landmarks", "jpeg", "offset")
     offset = columns["offset"]
 
@@ -62,7 +62,9 @@ def _faces(path: Path) -> Faces:
         return images.decode(columns["jpeg"][offset[row] : offset[row + 1]])
 
     size = int(shards.attributes(path)["size"])
-    return Faces(list(columns["id"]), list(columns["status"]), columns["box"], columns["source_landmarks"], size, image)
+    return AlignedFaces(
+        list(columns["id"]), list(columns["status"]), columns["box"], columns["source_landmarks"], size, image
+    )
 
 
 def _check_options(extractor: str, signature: inspect.Signature, options: Mapping[str, str]) -> None:

@@ -74,7 +74,7 @@ class Detector(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Faces:
+class AlignedFaces:
     """The n aligned faces of a shard, as an extractor sees them; coordinates are pixels of the crop.
 
     `status` tells how each was placed (see `pipeline.align`): "ok" and "several" lie on the template. `boxes` (n, 4)
@@ -105,6 +105,6 @@ class Landmarks:
 class Extractor(Protocol):
     """68 landmarks of aligned faces: a module in `pipeline/extractors`; its options are keyword arguments."""
 
-    def extract(self, faces: Faces, **options: str) -> Landmarks:
+    def extract(self, faces: AlignedFaces, **options: str) -> Landmarks:
         """Find the landmarks of all faces; raise UserError on a wrong option or a missing file."""
         ...

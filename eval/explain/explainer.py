@@ -26,7 +26,7 @@ from pipeline import plugins
 from pipeline.align import Crop, align
 from pipeline.errors import UserError
 from pipeline.geometry import complete, rescale
-from pipeline.types import Detection, Faces, Sample
+from pipeline.types import AlignedFaces, Detection, Sample
 from train.checkpoints import checkpoint
 from train.checkpoints.checkpoint import LABELS
 from train.data.transforms import normalise, resize, unit
@@ -229,7 +229,7 @@ def _landmarks(crop: Crop, size: int) -> NDArray[np.float64] | None:
     """Place landmarks on a crop as the extractor dlib does, and bring them to the canvas."""
     assert crop.image is not None
     image, unknown = crop.image, np.full((1, 4), np.nan, np.float32)
-    faces = Faces([""], [crop.status], unknown, np.full((1, 68, 2), np.nan, np.float32), size, lambda row: image)
+    faces = AlignedFaces([""], [crop.status], unknown, np.full((1, 68, 2), np.nan, np.float32), size, lambda row: image)
     points = plugins.load("pipeline.extractors", "dlib").extract(faces).points[0].astype(np.float64)
     return rescale(points, size, CANVAS) if complete(points) else None
 

@@ -17,7 +17,7 @@ from eval.explain.explainer import Explanation
 from eval.explain.reading import ON, ellipses
 from eval.figures.faces import overlay, shown
 from eval.figures.style import FAINT, INK, MAP
-from pipeline.storage.files import whole, write_text
+from pipeline.storage.files import atomic_write, write_text
 from train.card.schema import Heatmap
 
 MARGIN, LINE = 12, 18  # pixels
@@ -35,9 +35,9 @@ def write(out: Path, name: str, faces: Sequence[Explanation], heatmap: Heatmap) 
     write_text(out.with_name(out.name + ".json"), json.dumps(document(name, faces), indent=1) + "\n")
     if not faces:
         return
-    with whole(out.with_name(out.name + ".png")) as temporary:
+    with atomic_write(out.with_name(out.name + ".png")) as temporary:
         Image.fromarray(panel(faces, heatmap)).save(temporary)
-    with whole(out.with_name(out.name + ".npz")) as temporary, temporary.open("wb") as file:
+    with atomic_write(out.with_name(out.name + ".npz")) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays(faces))  # type: ignore[arg-type]
 
 

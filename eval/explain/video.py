@@ -22,7 +22,7 @@ from eval.figures.faces import shown
 from eval.figures.style import MAP
 from pipeline.errors import UserError
 from pipeline.geometry import invert, overlap
-from pipeline.storage.files import whole
+from pipeline.storage.files import atomic_write
 from train.checkpoints.checkpoint import LABELS
 
 SAME = 0.3  # overlap (IoU) of two boxes that are one face
@@ -85,8 +85,8 @@ def _written(explainer: Explainer, frames: Iterable[Picture], out: Path, *, rate
     tracks, number, rows = Tracks(), 0, 0
     rest, writer = iter(frames), None
     with (
-        whole(out.with_name(out.name + ".csv")) as table,
-        whole(out.with_name(out.name + ".mp4")) as film,
+        atomic_write(out.with_name(out.name + ".csv")) as table,
+        atomic_write(out.with_name(out.name + ".mp4")) as film,
         table.open("w", encoding="utf-8", newline="") as file,
     ):
         lines = csv.DictWriter(file, ["frame", "seconds", "face", *BOX, "label", *LABELS, "words", "warnings"])

@@ -23,7 +23,7 @@ from eval.export.model_card import card_text
 from eval.export.onnx import write_onnx
 from eval.export.scores import Evaluated, evaluated
 from pipeline.errors import UserError
-from pipeline.storage.files import digest, whole, write_text
+from pipeline.storage.files import atomic_write, digest, write_text
 from train.card.checks import explain
 from train.card.schema import Card
 from train.checkpoints import checkpoint
@@ -88,7 +88,7 @@ def write_hub(loaded: Loaded, folder: Path, found: Evaluated | None) -> None:
     _refuse_foreign(folder)
     building, old = (folder.with_name(f".{os.getpid()}.{folder.name}.{part}") for part in ("new", "old"))
     try:
-        with whole(building / MODEL) as temporary:
+        with atomic_write(building / MODEL) as temporary:
             tensors = {name: tensor.contiguous() for name, tensor in loaded.method.state_dict().items()}
             save_file(tensors, temporary, {"format": "pt"})
         config = hub_config(loaded, building / MODEL)

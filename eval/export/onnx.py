@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from au_guidance.loss import attention
 from pipeline.errors import UserError
-from pipeline.storage.files import whole
+from pipeline.storage.files import atomic_write
 from train.checkpoints.checkpoint import Loaded
 from train.data.transforms import normalise
 from train.methods.base import Method
@@ -41,7 +41,7 @@ def write_onnx(loaded: Loaded, path: Path, said: Mapping[str, Any]) -> None:
         _package(package)
     answers = Answers(loaded)
     example = random_images(loaded, max(BATCHES))
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         program = _exported(answers, example, path)
         program.model.metadata_props.update({name: json.dumps(value) for name, value in said.items()})
         for node in program.model.graph.all_nodes():

@@ -20,7 +20,7 @@ from eval.metrics import classification
 from eval.records.predictions import Predictions, read
 from eval.tables.layout import guidance_name, method_name
 from pipeline.errors import UserError, run
-from pipeline.storage.files import beside, whole
+from pipeline.storage.files import atomic_write, beside
 
 BATCH = 64
 
@@ -87,7 +87,7 @@ def write_averages(path: Path, out: Path) -> None:
     """Write `out`.npz, the average maps and their origin as JSON in `about`, and the figure (see `eval.figures.average_maps`)."""
     predictions = read(path)
     averages, about = average_maps(predictions), describe(predictions)
-    with whole(beside(out, ".npz")) as temporary:
+    with atomic_write(beside(out, ".npz")) as temporary:
         np.savez_compressed(temporary, about=np.array(json.dumps(about)), **averages)  # type: ignore[arg-type]
     rows = [
         ("AU map", "au_map", averages),

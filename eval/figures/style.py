@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from pipeline.storage.files import beside, whole, write_text
+from pipeline.storage.files import atomic_write, beside, write_text
 
 COLUMN = 85.0  # mm, a column of most journals
 DPI = 300
@@ -57,7 +57,7 @@ def save(drawn: Figure, out: Path, table: pd.DataFrame) -> None:
     drawn.draw_without_rendering()
     drawn.set_layout_engine("none")  # laid out once, not for each file
     for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None})):
-        with whole(beside(out, suffix)) as temporary:
+        with atomic_write(beside(out, suffix)) as temporary:
             drawn.savefig(temporary, metadata=metadata)
     write_text(beside(out, ".csv"), table.to_csv(index=False))
 

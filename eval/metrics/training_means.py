@@ -27,7 +27,7 @@ from eval.records.predictions import ORDERED
 from pipeline.errors import UserError, run
 from pipeline.geometry import rescale
 from pipeline.storage import shards
-from pipeline.storage.files import whole
+from pipeline.storage.files import atomic_write
 from train.card.schema import Heatmap
 from train.data.controls import landmark_map
 from train.data.prepared import described
@@ -138,7 +138,7 @@ def write_means(folder: Path, heatmap: Heatmap, out: Path, seed: int = 0) -> Non
     """Write the average maps of a prepared dataset's training faces."""
     means = average(folder, heatmap, seed=seed)
     about = np.array(json.dumps(means.pop("about")))
-    with whole(out) as temporary, temporary.open("wb") as file:
+    with atomic_write(out) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, about=about, **means)
 
 

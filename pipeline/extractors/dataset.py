@@ -3,10 +3,10 @@
 import numpy as np
 
 from pipeline.geometry import complete
-from pipeline.types import Faces, Landmarks
+from pipeline.types import AlignedFaces, Landmarks
 
 
-def extract(faces: Faces) -> Landmarks:
+def extract(faces: AlignedFaces) -> Landmarks:
     """Return the landmarks that came with the images; "no_points" where the dataset has none."""
     there = complete(faces.source_landmarks)
     points = np.where(there[:, None, None], faces.source_landmarks, np.nan).astype(np.float32)

@@ -8,10 +8,10 @@ import numpy as np
 
 from pipeline.detectors.dlib import predict, redetect
 from pipeline.geometry import face_box
-from pipeline.types import Faces, Landmarks
+from pipeline.types import AlignedFaces, Landmarks
 
 
-def extract(faces: Faces) -> Landmarks:
+def extract(faces: AlignedFaces) -> Landmarks:
     """Place the landmarks of all faces; one that nobody has seen stays without (status "no_face")."""
     points = np.full((len(faces.ids), 68, 2), np.nan, np.float32)
     status = []

@@ -17,7 +17,7 @@ from pipeline.detectors.dlib import redetect
 from pipeline.errors import UserError
 from pipeline.geometry import Points, face_box, invert, rescale, transform, warp
 from pipeline.storage.files import digest
-from pipeline.types import Faces, Landmarks
+from pipeline.types import AlignedFaces, Landmarks
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +30,7 @@ BATCH = 2, 32  # on a CPU, and elsewhere
 ABOVE = 0.12  # the input's centre lies above the box's, in units of its height
 
 
-def extract(faces: Faces, weights: str = "weights", device: str = "auto", batch: str = "auto") -> Landmarks:
+def extract(faces: AlignedFaces, weights: str = "weights", device: str = "auto", batch: str = "auto") -> Landmarks:
     """Place the landmarks of all faces; `quality` is the mean height of the peaks.
 
     `weights` is the folder with the network's file; the cache of torch hub is looked into as well. A `batch` has 32
@@ -92,7 +92,7 @@ def read_out(maps: NDArray[np.float32]) -> tuple[Points, NDArray[np.float32]]:
     return peaks, maps[face, point, row, column]
 
 
-def _boxes(faces: Faces) -> tuple[list[Points | None], list[str]]:
+def _boxes(faces: AlignedFaces) -> tuple[list[Points | None], list[str]]:
     """Say where each face is and how that is known."""
     boxes: list[Points | None] = []
     status = []

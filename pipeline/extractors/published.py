@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from pipeline.errors import UserError
 from pipeline.geometry import complete, rescale
-from pipeline.types import Faces, Landmarks
+from pipeline.types import AlignedFaces, Landmarks
 
 CANVAS = 224  # side of the authors' crops, pixels
 FAR = 1e6  # pixels; no landmark lies there
 
 
-def extract(faces: Faces, file: str = "") -> Landmarks:
+def extract(faces: AlignedFaces, file: str = "") -> Landmarks:
     """Read the landmarks of these faces from `file`, one path or several with commas between (train, test).
 
     "no_face" where the authors found none, "not_listed" where their file does not have the image. Raises UserError on

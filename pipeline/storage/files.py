@@ -17,7 +17,7 @@ DIGEST = hashlib.sha256().digest_size
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`, with the same suffix; flush it to disk and rename it when the block ends.
 
     If the block raises, `path` stays as it was and the temporary file goes. Raises UserError if `path` is a folder, or
@@ -49,7 +49,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole, in UTF-8, with the line ends of `text`."""
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
 
 
@@ -86,14 +86,14 @@ def reserve(path: Path, size: int) -> None:
         room.unlink()
 
 
-def seal(path: Path) -> None:
+def append_checksum(path: Path) -> None:
     """Put the SHA-256 of a file behind its last byte, where HDF5 and torch do not look."""
     with path.open("rb+") as file:
         file.write(hashlib.file_digest(file, "sha256").digest())
 
 
-def sealed(path: Path) -> str | None:
-    """Return the checksum (hex) of a file that `seal` has ended; None if any of its bytes is another than then."""
+def verify_checksum(path: Path) -> str | None:
+    """Return the checksum (hex) at the end of a file (see `append_checksum`); None if the content does not match it."""
     with path.open("rb") as file:
         if os.fstat(file.fileno()).st_size < DIGEST:
             return None

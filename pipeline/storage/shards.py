@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import UserError
-from pipeline.storage.files import reserve, seal, sealed, set_aside, whole
+from pipeline.storage.files import append_checksum, atomic_write, reserve, set_aside, verify_checksum
 
 Columns = dict[str, NDArray[Any]]
 HEADERS = 1 << 16  # bytes that HDF5 adds, at the most
-OF = "of"  # the attribute that says how many shards belong together
+N_SHARDS = "of"  # the attribute that says how many shards belong together
 
 
 def write(
@@ -38,7 +38,7 @@ def write(
     has none.
     """
     stored = {name: _stored(values) for name, values in columns.items()}
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         rest = iter(blocks)
         first = next(rest, {})
         reserve(temporary, _size(stored, first))
@@ -52,8 +52,8 @@ def write(
                     shape = (len(columns["id"]), *values.shape[1:])
                     file.require_dataset(name, shape, values.dtype, exact=True)[start : start + rows] = values
                 start += rows
-            file.attrs.update(attributes if of is None else {**attributes, OF: of})
-        seal(temporary)
+            file.attrs.update(attributes if of is None else {**attributes, N_SHARDS: of})
+        append_checksum(temporary)
 
 
 def read(path: Path, *names: str) -> Columns:
@@ -76,14 +76,14 @@ def attributes(path: Path) -> dict[str, Any]:
     """Read what was written beside the columns, and the file's `sha256`; raise UserError as `read` does."""
     checksum = _verify(path)
     with h5py.File(path, "r") as file:
-        return {**{name: value for name, value in file.attrs.items() if name != OF}, "sha256": checksum}
+        return {**{name: value for name, value in file.attrs.items() if name != N_SHARDS}, "sha256": checksum}
 
 
 def count(path: Path) -> int | None:
     """Read how many shards belong together with this one; None if it stands alone. Raises UserError as `read` does."""
     _verify(path)
     with h5py.File(path, "r") as file:
-        return int(file.attrs[OF]) if OF in file.attrs else None
+        return int(file.attrs[N_SHARDS]) if N_SHARDS in file.attrs else None
 
 
 def paths(folder: Path) -> list[Path]:
@@ -172,7 +172,7 @@ def _loaded(path: Path, dataset: h5py.Dataset) -> NDArray[Any]:
 def _verify(path: Path) -> str:
     """Return the file's checksum; raise UserError if it has no right one, and move a damaged shard aside."""
     try:
-        checksum = sealed(path)
+        checksum = verify_checksum(path)
     except FileNotFoundError:
         raise _missing(path) from None
     except OSError as error:

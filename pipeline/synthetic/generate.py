@@ -21,7 +21,7 @@ from tqdm import tqdm
 from au_guidance.expressions import Expression
 from pipeline.errors import UserError
 from pipeline.sources.synthetic import TRUTH
-from pipeline.storage.files import whole
+from pipeline.storage.files import atomic_write
 from pipeline.synthetic.au_table import AUS
 from pipeline.synthetic.rendering import Picture, render
 from pipeline.synthetic.sampling import Identity, Intensities, View, active, draw_identity, draw_intensities, draw_view
@@ -163,7 +163,7 @@ def _truth(
 
 
 def _write_truth(path: Path, rows: list[dict[str, str | float]]) -> None:
-    with whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

@@ -22,7 +22,7 @@ from pipeline.extractors import published
 from pipeline.index import samples
 from pipeline.sources import _affectnet_cropped, _affectnet_csv, rafdb
 from pipeline.storage import images, shards
-from pipeline.types import Faces
+from pipeline.types import AlignedFaces
 from tests.support.released import ARGUMENTS
 from tests.support.tiny import CONFIG
 from train.card.checks import read_card
@@ -67,7 +67,9 @@ def small_checkpoint():
 
 
 def landmark_lines(path):
-    faces = Faces(["train_1", "train_2"], ["ok"] * 2, np.zeros((2, 4)), np.zeros((2, 68, 2)), 224, lambda row: None)
+    faces = AlignedFaces(
+        ["train_1", "train_2"], ["ok"] * 2, np.zeros((2, 4)), np.zeros((2, 68, 2)), 224, lambda row: None
+    )
     return published.extract(faces, file=str(path))
 
 

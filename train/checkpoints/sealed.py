@@ -15,7 +15,7 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pipeline.storage.files import whole
+from pipeline.storage.files import atomic_write
 
 SEAL = "sha256"
 ZEROS = "0" * 64
@@ -26,7 +26,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> 
     """Write tensors and metadata whole or not at all, with their checksum."""
     stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     texts = {name: json.dumps(value, sort_keys=True) for name, value in meta.items()}
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         save_file(stored, temporary, {**texts, SEAL: ZEROS})
         start, digest = _checksum(temporary)
         with temporary.open("rb+") as file:

@@ -6,7 +6,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 
 from pipeline.errors import UserError
-from pipeline.storage.files import whole
+from pipeline.storage.files import atomic_write
 from train.card.checks import training_card
 from train.card.schema import Card
 from train.checkpoints import checkpoint, sealed
@@ -23,6 +23,6 @@ def share(card: Card, source: Path, out: Path) -> None:
             raise UserError(f"{source / name} was trained with other settings than {card.method} needs; train it apart")
         meta["card"] = card.model_dump(mode="json")
         sealed.save(out / name, load_file(source / name), meta)
-    with whole(out / "history.csv") as temporary:
+    with atomic_write(out / "history.csv") as temporary:
         shutil.copyfile(source / "history.csv", temporary)
     print(f"{card.method} shares the training in {source}", flush=True)

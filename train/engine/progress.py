@@ -12,7 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from pipeline.errors import UserError
-from pipeline.storage.files import whole
+from pipeline.storage.files import atomic_write
 from train.card.schema import Card
 
 
@@ -83,7 +83,7 @@ class Progress:
 
 def write_history(path: Path, rows: Iterable[Row]) -> None:
     """Write one CSV line per epoch, whole or not at all."""
-    with whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
         writer.writeheader()
         writer.writerows(vars(row) for row in rows)

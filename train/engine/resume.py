@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import torch
 
-from pipeline.storage.files import lock, seal, sealed, set_aside, whole
+from pipeline.storage.files import append_checksum, atomic_write, lock, set_aside, verify_checksum
 
 LAST = "last.pt"
 PREVIOUS = "previous.pt"
@@ -66,10 +66,10 @@ def hold(out: Path) -> Iterator[bool]:
 def save(folder: Path, content: dict[str, Any]) -> None:
     """Write a state, whole or not at all: tensors and plain values; the one before it stays as a second way out."""
     path = folder / LAST
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         with temporary.open("wb") as file:
             torch.save(content, file)
-        seal(temporary)
+        append_checksum(temporary)
         if path.exists():
             path.replace(folder / PREVIOUS)
 
@@ -79,7 +79,7 @@ def load(folder: Path, key: str) -> dict[str, Any] | None:
     for path in (folder / LAST, folder / PREVIOUS):
         if not path.exists():
             continue
-        if sealed(path) is None:
+        if verify_checksum(path) is None:
             print(f"{path} is damaged: set aside as {set_aside(path).name}, an earlier state is used", flush=True)
             continue
         content = torch.load(path, map_location="cpu", weights_only=True)

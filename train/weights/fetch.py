@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from au_guidance.tables import suggestion
 from pipeline.errors import UserError
-from pipeline.storage.files import digest, whole
+from pipeline.storage.files import atomic_write, digest
 from train.card.checks import known_weights
 
 MANIFEST = "manifest.csv"
@@ -77,7 +77,7 @@ def fetch(needs: Iterable[str], folder: Path) -> None:
     for _, name, found, _ in rows:
         if not found.startswith(_stated(name)):
             raise UserError(f"{folder / name} is damaged: its SHA-256 begins with {found[:8]}; delete it and try again")
-    with whole(folder / MANIFEST) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with atomic_write(folder / MANIFEST) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([("need", "file", "sha256", "url"), *rows])
 
 
@@ -87,7 +87,7 @@ def _get(weights: Weights, folder: Path) -> str:
 
     stated, cached = _stated(weights.name), Path(get_dir(), "checkpoints", weights.name)
     try:
-        with whole(folder / weights.name) as temporary:
+        with atomic_write(folder / weights.name) as temporary:
             if stated and cached.is_file() and digest(cached).startswith(stated):
                 print(f"copying {cached}", flush=True)
                 shutil.copyfile(cached, temporary)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import UserError, refusal
-from pipeline.storage.files import UMASK, seal, sealed, whole, write_text
+from pipeline.storage.files import UMASK, append_checksum, atomic_write, verify_checksum, write_text
 
 
 def test_a_file_is_written_with_its_own_line_ends_into_a_new_folder(tmp_path):
@@ -22,7 +22,7 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
     write_text(path, "old")
 
     def fail() -> None:
-        with whole(path) as temporary:
+        with atomic_write(path) as temporary:
             assert temporary.suffix == ".npz"
             assert temporary.parent == tmp_path
             temporary.write_text("half")
@@ -45,7 +45,7 @@ def test_a_folder_in_the_place_of_the_file_and_a_file_in_that_of_its_folder_are_
 
 
 def test_a_file_may_be_read_by_whom_the_umask_lets(tmp_path):
-    with whole(tmp_path / "private") as temporary:
+    with atomic_write(tmp_path / "private") as temporary:
         temporary.touch(0o600)
     assert stat.S_IMODE((tmp_path / "private").stat().st_mode) == 0o666 & ~UMASK
 
@@ -70,12 +70,12 @@ def test_what_the_system_refuses_is_found_behind_other_errors():
 def test_a_seal_is_broken_by_any_byte(tmp_path):
     path = tmp_path / "sealed"
     path.write_bytes(b"some bytes")
-    seal(path)
+    append_checksum(path)
     good = path.read_bytes()
-    assert sealed(path)
+    assert verify_checksum(path)
     for place in range(len(good)):
         path.write_bytes(good[:place] + bytes([good[place] ^ 4]) + good[place + 1 :])
-        assert sealed(path) is None
+        assert verify_checksum(path) is None
     for content in (b"", good[:-1], good + b"x"):
         path.write_bytes(content)
-        assert sealed(path) is None
+        assert verify_checksum(path) is None
