@@ -1,9 +1,6 @@
-"""The documentation: its numbers are those of the code, and the site needs no network."""
+"""The documentation: paths and commands exist, and numbers are those of the code."""
 
 import re
-import subprocess
-import sys
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -27,51 +24,7 @@ from tests.support.paths import ROOT
 from workflow.config import parse
 from workflow.schema import keys
 
-# --- the site
-
-
-class Resources(HTMLParser):
-    """What a page makes a browser fetch; a plain link, which it follows when somebody asks, is none."""
-
-    def __init__(self):
-        super().__init__()
-        self.found = []
-
-    def handle_starttag(self, tag, attrs):
-        wanted = {"src", "srcset", "data", "poster", "href" if tag != "a" else "src"}
-        self.found += [value or "" for name, value in attrs if name in wanted]
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    out = tmp_path_factory.mktemp("site")
-    call = [
-        sys.executable,
-        "-m",
-        "mkdocs",
-        "build",
-        "--strict",
-        "--config-file",
-        ROOT / "mkdocs.yml",
-        "--site-dir",
-        out,
-    ]
-    done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "WARNING" not in done.stderr
-    return out
-
-
-def test_the_site_has_every_page_and_asks_for_nothing_over_a_network(site):
-    built = sorted(site.glob("*.html"))
-    assert {path.stem for path in built} == {path.stem for path in PAGES} | {"404"}
-    for path in built:
-        parser = Resources()
-        parser.feed(path.read_text(encoding="utf-8"))
-        assert parser.found
-        assert [one for one in parser.found if re.match(r"(\w+:)?//", one)] == [], path.name
-    for path in site.rglob("*.css"):
-        assert not re.search(r"url\(\s*[\"']?(https?:)?//|@import", path.read_text(encoding="utf-8")), path.name
+# --- paths, commands, configs
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
@@ -100,9 +53,6 @@ def test_targets_and_keys_are_known():
 @pytest.mark.parametrize(("name", "file"), [("tutorial", "own.yaml")])
 def test_a_config_is_right(name, file):
     parse(yaml.safe_load(blocks(name)[file]), file)
-
-
-# --- the examples
 
 
 # --- the numbers
