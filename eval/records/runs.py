@@ -1,8 +1,8 @@
-"""The runs that a table or a figure shows: their scores, and which of the expected ones are pending or stale."""
+"""The runs that tables, figures and the report show: their scores, and which expected ones are missing or stale."""
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,18 +13,28 @@ REQUIRED = {
     "dataset", "method", "variant", "weight", "layers", "seed", "protocol", "settings",
     "images", "images_with_map", "accuracy", "cam_cosine", "attention_cosine",
 }  # fmt: skip
+OF_GRID_RUN = ("dataset", "protocol", "method", "weight", "layers", "seed", "card")
 OWN = "own"  # the AU map that guided runs which are no controls align to
+STATES = {
+    "done": "its scores are there and of this configuration",
+    "pending": "expected, not there yet",
+    "stale": "made under another configuration; its numbers are not shown",
+    "damaged": "its scores cannot be read; its numbers are not shown",
+}
 
 Scores = dict[str, Any]
-Place = tuple[Any, ...]
+Place = tuple[str, str, str]  # dataset, protocol, method
+Setting = tuple[float, tuple[int, ...], str]  # lambda, layers from the deepest on, map
+PLAIN: Setting = (0.0, (), "")  # of all runs without AU
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
-    """One run of a grid or of a scores file: what it is, and its scores if they are there and of this configuration.
+    """One run of a grid or of a scores file: what it is, its state, and its scores if it is done.
 
-    `state` is "done", "pending" (expected, not there) or "stale" (made under another configuration; it has no scores
-    here, so that they can enter no table). `layers` run from the deepest to the first.
+    `state` is a key of STATES; a run that is not done has no scores here, so that they can enter no table. `layers` run
+    from the deepest to the first. `path` is its scores file, `name` its folder below `<results>/runs` if a grid expects
+    it, and `card` the digest of its configuration.
     """
 
     dataset: str
@@ -37,6 +47,8 @@ class Run:
     state: str = "done"
     path: Path = Path()
     scores: Scores = field(default_factory=dict)
+    name: str = ""
+    card: str | None = None
 
     @property
     def variant(self) -> str:
@@ -45,18 +57,34 @@ class Run:
 
     @property
     def layer(self) -> int:
-        """The guided layer nearest the output, which tables and pictures show."""
+        """The guided layer nearest the output, which tables and pictures show; a plain run's deepest."""
         return self.layers[0]
 
     @property
-    def setting(self) -> Place:
-        """What tells variants apart; all plain runs are one."""
-        return (self.weight, self.layers, self.map) if self.weight else (0.0,)
+    def place(self) -> Place:
+        """What a guided run shares with the plain run that it is compared with, but for the seed."""
+        return self.dataset, self.protocol, self.method
 
     @property
-    def place(self) -> Place:
+    def setting(self) -> Setting:
+        """What tells the variants of a place apart; all plain runs are one."""
+        return (self.weight, self.layers, self.map) if self.weight else PLAIN
+
+    @property
+    def key(self) -> tuple[Place, Setting, int]:
         """What tells runs apart."""
-        return (self.dataset, self.protocol, self.method, self.seed, *self.setting)
+        return self.place, self.setting, self.seed
+
+    @property
+    def folder(self) -> Path:
+        """The folder of its files."""
+        return self.path.parent
+
+    @property
+    def predicted(self) -> float:
+        """When its predictions were written (seconds); scores and pictures follow in any order. 0 if there are none."""
+        predictions = self.folder / "predictions.h5"
+        return predictions.stat().st_mtime if self.state == "done" and predictions.is_file() else 0.0
 
 
 def variant(weight: float, source: str) -> str:
@@ -64,17 +92,22 @@ def variant(weight: float, source: str) -> str:
     return "plain" if weight == 0 else "au" if source == OWN else source
 
 
+def done(runs: Iterable[Run]) -> list[Run]:
+    """Keep the runs whose numbers may be shown."""
+    return [run for run in runs if run.state == "done"]
+
+
 def read_json(path: Path, what: str, command: str) -> Scores:
     """Read a JSON object; raise UserError that says which command makes it."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; make it with {command}") from None
     except (OSError, ValueError):
-        found = None
-    if not isinstance(found, dict):
+        content = None
+    if not isinstance(content, dict):
         raise UserError(f"{path} is no {what}; make it with {command}")
-    return found
+    return content
 
 
 def read_run(path: Path) -> Run:
@@ -83,15 +116,13 @@ def read_run(path: Path) -> Run:
     missing = sorted(REQUIRED - scores.keys())
     if missing:
         raise UserError(f"{path} is no scores file (it has no {missing[0]}); make it with python -m eval.score")
-    found = replace(_run(scores), path=path, scores=scores)
-    if str(found.layer) not in scores["attention_cosine"]:
-        raise UserError(
-            f"{path} has no attention_cosine of layer {found.layer}; make it again with python -m eval.score"
-        )
-    return found
+    run = replace(_described(scores), path=path, scores=scores)
+    if str(run.layer) not in scores["attention_cosine"]:
+        raise UserError(f"{path} has no attention_cosine of layer {run.layer}; make it again with python -m eval.score")
+    return run
 
 
-def _run(row: dict[str, Any]) -> Run:
+def _described(row: Mapping[str, Any]) -> Run:
     return Run(
         dataset=row["dataset"],
         protocol=row["protocol"],
@@ -100,7 +131,48 @@ def _run(row: dict[str, Any]) -> Run:
         layers=tuple(sorted(set(row["layers"]), reverse=True)),
         map=row.get("map") or OWN,
         seed=row["seed"],
+        card=row.get("card"),
     )
+
+
+def read_grid(path: Path) -> dict[str, Any]:
+    """Read `grid.json`; raise UserError if it is none, or one of its runs or experiments does not say what it is."""
+    command = "python -m workflow.config --grid"
+    grid = read_json(path, "grid", command)
+    if missing := sorted({"experiments", "runs"} - grid.keys()):
+        raise UserError(f"{path} is no grid (it has no {missing[0]}); make it with {command}")
+    lacking = {name: [key for key in OF_GRID_RUN if key not in row] for name, row in grid["runs"].items()}
+    for name, experiment in grid["experiments"].items():
+        lacking[name] = [key for key in ("kind", "runs") if key not in experiment]
+        lacking[name] += sorted(set(experiment.get("runs", ())) - grid["runs"].keys())
+    for name, keys in lacking.items():
+        if keys:
+            raise UserError(f"{path}: {name} has no {keys[0]}; make it with {command}")
+    return grid
+
+
+def expected_runs(grid: Mapping[str, Any], results: Path) -> list[Run]:
+    """Look up the state and scores of every run of a grid in a results folder, in the grid's order."""
+    return [_looked_up(run) for run in _pending(grid, grid["runs"], results)]
+
+
+def _pending(grid: Mapping[str, Any], names: Iterable[str], results: Path) -> list[Run]:
+    return [
+        replace(
+            _described(grid["runs"][name]), state="pending", path=results / "runs" / name / "scores.json", name=name
+        )
+        for name in names
+    ]
+
+
+def _looked_up(run: Run) -> Run:
+    if not run.path.is_file():
+        return run
+    try:
+        read = read_run(run.path)
+    except UserError:
+        return replace(run, state="damaged")
+    return replace(run, state="done", scores=read.scores) if read.card == run.card else replace(run, state="stale")
 
 
 def gather(
@@ -113,63 +185,44 @@ def gather(
     the grid's runs below its folder are taken, as many as there are.
     """
     if grid is None:
-        found = [read_run(path) for path in files]
-        _once(found)
-        return found
-    expected = _expected(grid, experiment)
-    found = [read_run(path) for path in files or [one.path for one, _ in expected.values() if one.path.is_file()]]
-    _once(found)
-    runs = {place: one for place, (one, _) in expected.items()}
-    for one in found:
-        if one.place in expected:
-            runs[one.place] = _current(one, expected[one.place][1], grid=grid, so_far=so_far)
+        return _distinct([read_run(path) for path in files])
+    runs = {run.key: run for run in _of_experiment(grid, experiment)}
+    there = files or [run.path for run in runs.values() if run.path.is_file()]
+    for read in _distinct([read_run(path) for path in there]):
+        if read.key in runs:
+            runs[read.key] = _current(read, runs[read.key], grid=grid, so_far=so_far)
         elif not so_far:
-            raise UserError(
-                f"{one.path} is of no run of {f'{experiment} in ' if experiment else ''}{grid}; leave it out"
-            )
+            expected = f"{experiment} in {grid}" if experiment else str(grid)
+            raise UserError(f"{read.path} is of no run of {expected}; leave it out")
     return list(runs.values())
 
 
-def _current(one: Run, card: str, *, grid: Path, so_far: bool) -> Run:
-    if one.scores.get("card") == card:
-        return one
+def _of_experiment(path: Path, experiment: str | None) -> list[Run]:
+    grid = read_grid(path)
+    experiments = grid["experiments"]
+    if experiment is not None and experiment not in experiments:
+        raise UserError(f"{path} has no experiment {experiment!r}; it has {', '.join(experiments)}")
+    return _pending(grid, experiments[experiment]["runs"] if experiment else grid["runs"], path.parent)
+
+
+def _current(read: Run, expected: Run, *, grid: Path, so_far: bool) -> Run:
+    if read.card == expected.card:
+        return replace(read, name=expected.name)
     if so_far:
-        return replace(one, state="stale", scores={})
-    raise UserError(f"{one.path} was made under another configuration than {grid}; run the workflow again")
+        return replace(expected, state="stale", path=read.path)
+    raise UserError(f"{read.path} was made under another configuration than {grid}; run the workflow again")
 
 
-def _expected(grid: Path, experiment: str | None) -> dict[Place, tuple[Run, str]]:
-    """List the runs of an experiment as pending, with the place of their scores and the digest of their card."""
-    content = read_grid(grid)
-    known = content["experiments"]
-    if experiment is not None and experiment not in known:
-        raise UserError(f"{grid} has no experiment {experiment!r}; it has {', '.join(known)}")
-    found = {}
-    for folder in known[experiment]["runs"] if experiment else content["runs"]:
-        row = content["runs"][folder]
-        one = replace(_run(row), state="pending", path=grid.parent / "runs" / folder / "scores.json")
-        found[one.place] = one, row["card"]
-    return found
-
-
-def read_grid(path: Path) -> dict[str, Any]:
-    """Read the grid of a configuration; raise UserError if the file is none."""
-    content = read_json(path, "grid", "python -m workflow.config --grid")
-    missing = {"experiments", "runs"} - content.keys()
-    if missing:
-        raise UserError(f"{path} is no grid (it has no {min(missing)}); make it with python -m workflow.config --grid")
-    return content
-
-
-def _once(runs: Sequence[Run]) -> None:
+def _distinct(runs: list[Run]) -> list[Run]:
     """Refuse a run that is given twice, and seeds of one variant that come from different configurations."""
-    seen: dict[Place, Run] = {}
-    for one in runs:
-        if other := seen.get(one.place):
-            if one.scores["settings"] != other.scores["settings"]:
-                raise UserError(f"{other.path} and {one.path} come from different configurations; run both again")
-            raise UserError(f"{other.path} and {one.path} are the same run; give one of them")
-        seen[one.place] = one
+    seen: dict[object, Run] = {}
+    for run in runs:
+        if other := seen.get(run.key):
+            if run.scores["settings"] != other.scores["settings"]:
+                raise UserError(f"{other.path} and {run.path} come from different configurations; run both again")
+            raise UserError(f"{other.path} and {run.path} are the same run; give one of them")
+        seen[run.key] = run
+    return runs
 
 
 def add_selection(parser: argparse.ArgumentParser) -> None:

@@ -8,8 +8,9 @@ Accuracy does not suffer if the interval lies above -1 point and not below 0; it
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from eval.records.runs import PLAIN, Place, Run, Setting, done
 from eval.report.cells import Row
-from eval.report.runs import PLAIN, Place, Run, Setting, done, groups, place_name
+from eval.report.runs import groups, place_name
 from eval.report.words import digits, heading, number, p_value
 from eval.tables import layout
 from eval.tables.table import with_extras
@@ -204,9 +205,7 @@ def _cheap(runs: Sequence[Run], base: Mapping[Place, Setting]) -> Claim:
 def _epoch(runs: Sequence[Run]) -> float | None:
     """Return the seconds that an epoch took: the median of a run, the mean over runs; None if no history is there."""
     try:
-        known = [
-            one.scores["seconds_per_epoch"] for one in with_extras("time", [run.entry for run in runs]) if one.scores
-        ]
+        known = [one.scores["seconds_per_epoch"] for one in with_extras("time", runs) if one.scores]
     except UserError:
         return None
     return sum(known) / len(known) if known else None

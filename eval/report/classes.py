@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from au_guidance.expressions import SIX, Expression
 from eval.figures.maps import read_averages
+from eval.records.runs import PLAIN, Place, Run, Setting, done
 from eval.report import pictures
 from eval.report.cells import Block, Cell, Column
 from eval.report.figures import representative
-from eval.report.runs import PLAIN, Place, Run, Setting, done, groups, guidance, place_name
+from eval.report.runs import groups, guidance, place_name
 from eval.report.words import number
 from eval.tables import layout
 from pipeline.errors import UserError
@@ -91,7 +92,7 @@ def _averages(run: Run, runs: Sequence[Run]) -> Averages | None:
 
 
 def _stored(run: Run) -> Maps | None:
-    path = run.path / "average_maps.npz"
+    path = run.folder / "average_maps.npz"
     if run.state != "done" or not path.is_file():
         return None
     try:

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from eval.compare.compare import MEAN, NOTES, compare
 from eval.compare.pairs import judge
+from eval.records.runs import Place, Run, Setting, done
 from eval.report import tables
 from eval.report.cells import Row, Table
-from eval.report.runs import Place, Run, Setting, done, guidance
+from eval.report.runs import guidance
 from pipeline.errors import UserError
 
 TITLE = "With AU guidance against without, and against controls, on the same test faces"
@@ -20,7 +21,7 @@ PAIR = ("dataset", "protocol", "method", "guidance", "against", "metric")
 def of_experiment(runs: Sequence[Run]) -> tuple[str, list[str]]:
     """Compare the runs of an experiment that are done; return CSV text, empty where there is no pair, and its notes."""
     try:
-        table = compare([judge(run.entry) for run in done(runs)])
+        table = compare([judge(run) for run in done(runs)])
     except UserError as error:
         return "", [f"Cannot be made: {error}"]
     return ("", []) if table.empty else (table.to_csv(index=False), list(NOTES))

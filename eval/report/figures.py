@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from eval.records.runs import OWN
+from eval.records.runs import OWN, PLAIN, Place, Run, Setting
 from eval.report import pictures
-from eval.report.runs import PLAIN, Place, Run, Setting, guidance, place_name
+from eval.report.runs import guidance, place_name
 from eval.tables import layout
 
 LARGEST = 60_000  # bytes of a CSV that the page carries along
@@ -80,10 +80,10 @@ class Shelf:
 
 def of_experiments(grid: Mapping[str, Any], runs: Sequence[Run], folder: Path) -> Shelf:
     """Read the figures of experiments."""
-    by_folder, shelf = {run.folder: run for run in runs}, Shelf()
+    by_name, shelf = {run.name: run for run in runs}, Shelf()
     for name, experiment in grid["experiments"].items():
         for path in sorted((folder / name).glob("*.png")):
-            shelf.add(path, folder, [by_folder[one] for one in experiment["runs"]], f"Experiment {name}")
+            shelf.add(path, folder, [by_name[one] for one in experiment["runs"]], f"Experiment {name}")
     return shelf
 
 
@@ -91,7 +91,7 @@ def of_runs(runs: Sequence[Run], base: Mapping[Place, Setting], folder: Path) ->
     """Read the figures of single runs: of every place the first seed, without AU, with AU, and of the controls."""
     shelf = Shelf()
     for run in representative(runs, base, others=True):
-        name = folder / run.folder
+        name = folder / run.name
         for path in filter(Path.is_file, (name.with_name(f"{name.name}.png"), *sorted(name.glob("*.png")))):
             term = layout.VARIANTS["plain"] if run.setting == PLAIN else guidance(run.setting)
             shelf.add(path, folder, [run], f"{place_name(run.place)}, {term}, seed {run.seed}")
@@ -113,7 +113,7 @@ def _current(path: Path, runs: Sequence[Run]) -> bool:
     """Say whether a figure can be of the runs as they are; what is in a picture cannot be marked number by number."""
     if any(run.state in ("stale", "damaged") for run in runs) or all(run.state == "pending" for run in runs):
         return False
-    return max(run.written for run in runs) <= path.stat().st_mtime + 1
+    return max(run.predicted for run in runs) <= path.stat().st_mtime + 1
 
 
 def _figure(path: Path, of: str, name: str) -> Figure | None:

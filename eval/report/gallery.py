@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from eval.records.runs import Place, Run, Setting
 from eval.report import pictures
 from eval.report.figures import representative
-from eval.report.runs import Place, Run, Setting, guidance, place_name
+from eval.report.runs import guidance, place_name
 from eval.report.words import number
 
 BUDGET = 3_500_000  # bytes of all encoded pictures together; beyond it fewer faces of each class are shown
@@ -60,18 +61,18 @@ def read(runs: Sequence[Run], base: Mapping[Place, Setting], folder: Path) -> Ga
     sources: list[tuple[Run, list[Face]]] = []
     left: list[str] = []
     for run in representative(runs, base):
-        path = folder / run.folder / "gallery" / "gallery.json"
+        path = folder / run.name / "gallery" / "gallery.json"
         if not path.is_file():
             continue
         twins = [one for one in runs if one.place == run.place and one.seed == run.seed and not one.setting[0]]
-        current = all(one.state == "done" and one.written <= path.stat().st_mtime + 1 for one in (run, *twins))
+        current = all(one.state == "done" and one.predicted <= path.stat().st_mtime + 1 for one in (run, *twins))
         faces = _faces(run, path) if current else []
         if faces:
             sources.append((run, faces))
         else:
             left.append(place_name(run.place))
     share = BUDGET // max(1, len(sources))
-    names = {run.folder: f"{place_name(run.place)}, {guidance(run.setting)}" for run, _ in sources}
+    names = {run.name: f"{place_name(run.place)}, {guidance(run.setting)}" for run, _ in sources}
     return Gallery([face for _, faces in sources for face in fitting(faces, share)], names, left)
 
 
@@ -112,7 +113,7 @@ def _face(run: Run, folder: Path, one: Mapping[str, Any]) -> Face:
     return Face(
         name=str(one["id"]),
         expression=one["expression"],
-        run=run.folder,
+        run=run.name,
         plain=_said(one, "plain"),
         au=_said(one, "au"),
         right_plain=bool(one["correct_plain"]),

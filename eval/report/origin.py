@@ -10,8 +10,9 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from eval.records.runs import Run, done
 from eval.report.cells import Block, Cell, Column
-from eval.report.runs import Run, done, guidance
+from eval.report.runs import guidance
 from eval.report.words import duration, number
 from eval.tables import layout
 from pipeline.errors import UserError
@@ -32,7 +33,7 @@ class Origin:
 
 def read(grid: Mapping[str, Any], runs: Sequence[Run]) -> Origin:
     """Gather where everything comes from; checkpoints that are not there say nothing."""
-    metas = [meta for run in done(runs) if (meta := _meta(run.path / "checkpoint.safetensors"))]
+    metas = [meta for run in done(runs) if (meta := _meta(run.folder / "checkpoint.safetensors"))]
     config = yaml.safe_dump(grid.get("config", {}), sort_keys=False, allow_unicode=True, width=100)
     return Origin(_runs(runs), config, [*_trained(metas, runs), *_made()])
 
@@ -72,7 +73,7 @@ def _line(run: Run) -> list[Cell]:
     if run.state != "done":
         return cells + [Cell("", None)] * 6
     accuracy, cosine = 100 * run.scores["accuracy"], run.scores["attention_cosine"][str(run.layer)]
-    epochs, seconds = _history(run.path / "history.csv")
+    epochs, seconds = _history(run.folder / "history.csv")
     hashes = [str(run.scores.get(key, ""))[:SHORT] for key in ("checkpoint", "commit")]
     return [
         *cells,
@@ -103,7 +104,7 @@ def _trained(metas: Sequence[Mapping[str, Any]], runs: Sequence[Run]) -> list[tu
         if known := sorted(filter(None, found)):
             facts.append((name, "; or ".join(known)))
     trainings = {run.scores.get("checkpoint"): run for run in done(runs)}  # methods may share one
-    total = sum(_history(run.path / "history.csv")[1] or 0 for run in trainings.values())
+    total = sum(_history(run.folder / "history.csv")[1] or 0 for run in trainings.values())
     if total:
         facts.append(("time of all finished trainings", duration(total)))
     return facts

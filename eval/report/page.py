@@ -9,9 +9,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from eval.records.runs import STATES, Place, Run, Setting, done, expected_runs, read_grid
 from eval.report import claims, classes, comparisons, figures, gallery, origin, quality, runs, tables, trust
 from eval.report.cells import Block, Cell, Column, Row, Table
-from eval.report.runs import STATES, Place, Run, Setting
 from eval.report.words import FLOORS, number
 from eval.tables import layout
 from eval.tables.kinds import FLOORS as LABELS
@@ -32,8 +32,8 @@ SECTIONS = {  # template -> heading
 
 def build(grid_file: Path, results: Path) -> str:
     """Return the page of a results folder as HTML; raise UserError if the grid is none."""
-    grid = runs.read(grid_file)
-    found = runs.read_runs(grid, results)
+    grid = read_grid(grid_file)
+    found = expected_runs(grid, results)
     base = runs.base(grid, found)
     content = {
         **_frame(grid, found, results),
@@ -81,12 +81,12 @@ def _frame(grid: Mapping[str, Any], found: Sequence[Run], results: Path) -> dict
 def _tables(
     grid: Mapping[str, Any], found: Sequence[Run], base: Mapping[Place, Setting], results: Path
 ) -> dict[str, Any]:
-    by_folder = {run.folder: run for run in found}
+    by_name = {run.name: run for run in found}
     shown: dict[str, list[Table]] = {}
     compared: list[Row] = []
     for name, experiment in grid["experiments"].items():
-        members = [by_folder[folder] for folder in experiment["runs"]]
-        state = f"{len(runs.done(members))} of {len(members)} runs"
+        members = [by_name[run] for run in experiment["runs"]]
+        state = f"{len(done(members))} of {len(members)} runs"
         own = shown[f"Experiment {name}, {state}"] = list(tables.of_experiment(name, experiment["kind"], members))
         text, said = comparisons.of_experiment(members)
         if said:

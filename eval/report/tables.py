@@ -6,9 +6,9 @@ import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from eval.records.runs import Run
 from eval.report import cells
 from eval.report.cells import Block, Cell, Column, Row, Table
-from eval.report.runs import Run
 from eval.report.words import heading
 from eval.tables.kinds import KINDS
 from eval.tables.notes import notes
@@ -29,11 +29,10 @@ def of_experiment(name: str, kind: str, runs: Sequence[Run]) -> Iterator[Table]:
 
     Its own tables are there from the start, with pending cells.
     """
-    entries = [run.entry for run in runs]
     own = OWN.get(kind, ("sweep",))
     for shown in (*own, *(one for one in FURTHER if one not in OF_METHODS or kind in ONE_SETTING)):
         try:
-            frame = pivot(shown, with_extras(shown, entries), complete=False)
+            frame = pivot(shown, with_extras(shown, runs), complete=False)
             said = notes(shown, frame)
         except UserError as error:
             yield Table(f"{name}-{shown}", KINDS[shown].title, [], [f"Cannot be made: {error}"])

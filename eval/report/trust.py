@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from au_guidance.expressions import SIX
-from eval.records.runs import OWN
+from eval.records.runs import OWN, PLAIN, Place, Run, Setting, done
 from eval.report import words
 from eval.report.cells import Row
 from eval.report.claims import Claim, claim, rises
-from eval.report.runs import PLAIN, Place, Run, Setting, done, groups, place_name
+from eval.report.runs import groups, place_name
 from eval.report.words import COSINES, number
 from eval.tables import layout
 from eval.tables.kinds import FLOORS as LABELS

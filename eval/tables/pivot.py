@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eval.records.runs import Place, Run
+from eval.records.runs import PLAIN, Run
 from eval.tables import paper
 from eval.tables.kinds import KINDS, PERCENT, Kind, measured
 from eval.tables.layout import VARIANTS, guidance_name, layers, rank
@@ -19,8 +19,7 @@ COLUMNS = (
     "difference",
 )  # fmt: skip
 Row = dict[str, Any]
-Setting = tuple[float, tuple[int, ...], str]  # weight, layers, map
-NO_SETTING: Setting = (0.0, (), "")
+Key = tuple[Any, ...]  # of a cell: dataset, protocol, method, variant and setting
 
 
 def pivot(name: str, runs: Sequence[Run], *, complete: bool = True) -> pd.DataFrame:
@@ -33,7 +32,7 @@ def pivot(name: str, runs: Sequence[Run], *, complete: bool = True) -> pd.DataFr
     """
     rows: list[Row] = []
     variants = [(one.dataset, one.protocol, one.method, one.variant) for one in runs]
-    kind = KINDS[name].arranged(zip(variants, map(_setting, runs), strict=True))
+    kind = KINDS[name].arranged(zip(variants, (one.setting for one in runs), strict=True))
     cells = _cells(kind, runs, complete=complete)
     for place in sorted(cells, key=_order):
         _check(cells[place])
@@ -44,23 +43,19 @@ def pivot(name: str, runs: Sequence[Run], *, complete: bool = True) -> pd.DataFr
     return _with_ratios(table) if name == "time" else table
 
 
-def _setting(one: Run) -> Setting:
-    return (one.weight, one.layers, one.map) if one.weight else NO_SETTING
-
-
-def _cells(kind: Kind, runs: Sequence[Run], *, complete: bool) -> dict[Place, list[Run]]:
-    cells: dict[Place, list[Run]] = {}
+def _cells(kind: Kind, runs: Sequence[Run], *, complete: bool) -> dict[Key, list[Run]]:
+    cells: dict[Key, list[Run]] = {}
     for one in runs:
-        setting = NO_SETTING if kind.rows == "method" else _setting(one)
+        setting = PLAIN if kind.rows == "method" else one.setting
         cells.setdefault((one.dataset, one.protocol, one.method, one.variant, *setting), []).append(one)
     if complete and kind.rows == "method":
         places, methods = {place[:2] for place in cells}, {place[2] for place in cells}
         for place, method, name in itertools.product(places, methods, ("plain", "au")):
-            cells.setdefault((*place, method, name, *NO_SETTING), [])
+            cells.setdefault((*place, method, name, *PLAIN), [])
     return cells
 
 
-def _order(place: Place) -> Place:
+def _order(place: Key) -> Key:
     """Methods as in the paper, plain first, then by weight, single layers before sets, controls last."""
     dataset, protocol, method, name, weight, layers, _ = place
     return (dataset, protocol, rank(method), [*VARIANTS].index(name), weight, len(layers), layers)
@@ -73,7 +68,7 @@ def _check(runs: Sequence[Run]) -> None:
             raise UserError(f"{done[0].path} and {one.path} come from different configurations; run both again")
 
 
-def _start(place: Place, runs: Sequence[Run]) -> Row:
+def _start(place: Key, runs: Sequence[Run]) -> Row:
     first = runs[0] if runs else None
     return {
         **dict(zip(("dataset", "protocol", "method", "variant"), place, strict=False)),
@@ -174,5 +169,5 @@ def _with_ratios(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(kept, columns=list(COLUMNS))
 
 
-def _place(row: Mapping[Any, Any]) -> Place:
+def _place(row: Mapping[Any, Any]) -> Key:
     return row["dataset"], row["protocol"], row["method"]

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from eval.records.runs import expected_runs, read_grid
 from eval.report import claims, comparisons, gallery, runs, tables, trust
 from eval.report.__main__ import main
 from eval.report.page import build
@@ -117,8 +118,8 @@ def test_a_grid_whose_run_says_too_little_is_refused(small):
 
 
 def states(folder):
-    found = runs.read_runs(runs.read(folder / "grid.json"), folder)
-    return {one.folder.split("/")[3]: one.state for one in found}
+    found = expected_runs(read_grid(folder / "grid.json"), folder)
+    return {one.name.split("/")[3]: one.state for one in found}
 
 
 def test_runs_are_done_pending_stale_or_damaged(small):
@@ -178,8 +179,8 @@ def test_a_page_of_nothing_says_pending_everywhere(tmp_path):
 def test_a_table_with_some_seeds_says_how_many(tmp_path):
     reported.write(tmp_path, methods=("cam",), seeds=(0, 1))
     (tmp_path / "runs/heldout/faces/cam/au-w5-l5/seed1/scores.json").unlink()
-    found = runs.read_runs(runs.read(tmp_path / "grid.json"), tmp_path)
-    table = next(tables.of_experiment("table1", "table1", [one for one in found if "shuffled" not in one.folder]))
+    found = expected_runs(read_grid(tmp_path / "grid.json"), tmp_path)
+    table = next(tables.of_experiment("table1", "table1", [one for one in found if "shuffled" not in one.name]))
     cells = [line[-1] for line in table.blocks[0].rows]
     assert [(cell.text, cell.state, cell.remark) for cell in cells] == [
         ("0.47 ± 0.00", "", "2 seeds"),
@@ -265,8 +266,8 @@ def test_verdicts_are_put_together():
 
 
 def test_claims_of_the_made_up_runs(folder):
-    grid = runs.read(folder / "grid.json")
-    found = runs.read_runs(grid, folder)
+    grid = read_grid(folder / "grid.json")
+    found = expected_runs(grid, folder)
     base = runs.base(grid, found)
     assert base == {**BASE, ("faces", "heldout", "wildcat"): (5.0, (5,), "own")}
     compared = [
@@ -286,7 +287,7 @@ def test_claims_of_the_made_up_runs(folder):
 
 
 def _of(grid, found, name):
-    return [one for one in found if one.folder in grid["experiments"][name]["runs"]]
+    return [one for one in found if one.name in grid["experiments"][name]["runs"]]
 
 
 def test_slow_guidance_is_not_cheap(small):
@@ -298,15 +299,15 @@ def test_slow_guidance_is_not_cheap(small):
 
 
 def _claims(folder):
-    grid = runs.read(folder / "grid.json")
-    found = runs.read_runs(grid, folder)
+    grid = read_grid(folder / "grid.json")
+    found = expected_runs(grid, folder)
     return claims.paper([], found, runs.base(grid, found))
 
 
 def test_a_run_whose_faces_are_not_there_cannot_be_compared(small):
     (run_folder(small) / "images.csv").unlink()
-    grid = runs.read(small / "grid.json")
-    text, said = comparisons.of_experiment(_of(grid, runs.read_runs(grid, small), "table1"))
+    grid = read_grid(small / "grid.json")
+    text, said = comparisons.of_experiment(_of(grid, expected_runs(grid, small), "table1"))
     assert text == ""
     assert said[0].startswith("Cannot be made:")
     assert "images.csv does not exist" in said[0]
@@ -316,8 +317,8 @@ def test_a_run_whose_faces_are_not_there_cannot_be_compared(small):
 
 
 def test_a_ladder_goes_up_from_floor_to_ceiling(folder):
-    grid = runs.read(folder / "grid.json")
-    found = runs.read_runs(grid, folder)
+    grid = read_grid(folder / "grid.json")
+    found = expected_runs(grid, folder)
     ladder = next(one for one in trust.ladders(found, runs.base(grid, found)) if one.map == "ATT-COS")
     steps = [(step.label, step.text, step.kind) for step in ladder.steps]
     assert steps[0] == ("uniform map", "0.440", "floor")
@@ -332,7 +333,7 @@ def test_a_ladder_goes_up_from_floor_to_ceiling(folder):
 
 
 def test_the_number_of_faces_says_how_sure_an_accuracy_can_be(folder):
-    (said,) = trust.faces_behind(runs.read_runs(runs.read(folder / "grid.json"), folder))
+    (said,) = trust.faces_behind(expected_runs(read_grid(folder / "grid.json"), folder))
     assert "56 test faces, 48 with an AU map" in said
     assert "a CL of 75 % by about ±11.3 points" in said  # 1.96 sqrt(0.75 * 0.25 / 56) = 0.1134
     assert "fear, has 7 faces" in said
