@@ -10,6 +10,7 @@ import pytest
 
 from au_guidance.expressions import SIX, Expression
 from eval import summary
+from eval.compare import __main__ as compare_command
 from eval.compare import compare
 from eval.compare.pairs import judge, pairs
 from eval.records.runs import gather
@@ -187,9 +188,9 @@ def test_comparison_files_and_summary(
     files.append(made(runs, weight=5, map="shuffled", wrong=5))
     out = tmp_path / "tables" / "table1-guidance"
     with pytest.raises(SystemExit, match="no guided run has its plain run or a control"):
-        command(compare, monkeypatch, "--scores", files[0], "--out", out)
+        command(compare_command, monkeypatch, "--scores", files[0], "--out", out)
     expected = grid(tmp_path / "grid.json", *files)
-    command(compare, monkeypatch, "--scores", *files, "--grid", expected, "--experiment", "table1", "--out", out)
+    command(compare_command, monkeypatch, "--scores", *files, "--grid", expected, "--experiment", "table1", "--out", out)
     text = out.with_suffix(".md").read_text()
     assert text.strip() in capsys.readouterr().out
     first, *_ = rows_of(text)[2:]
