@@ -1,4 +1,4 @@
-"""Scores and predictions to figures: PNG and PDF for a column of 85 mm, and their numbers as CSV.
+"""Scores and predictions to figures: PNG and PDF for a column of 85 mm, and the numbers drawn as CSV.
 
     python -m eval.figures KIND --scores FILE... [--grid grid.json --experiment NAME] [--so-far] --out F
     python -m eval.figures panels PLAIN_predictions.h5 AU_predictions.h5 [--seed 0] --out F
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from eval.figures.baselines import draw_floors
 from eval.figures.curves import draw_lambda, draw_layers
-from eval.figures.faces import twins
+from eval.figures.faces import read_pair
 from eval.figures.faithfulness import draw_faithfulness
 from eval.figures.matrices import draw_matrices
 from eval.figures.panels import draw_panels
@@ -39,17 +39,17 @@ KINDS: dict[str, Callable[[Sequence[Run], Path], None]] = {
 
 def main() -> None:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Draw a figure of runs.")
+    parser = argparse.ArgumentParser(prog="python -m eval.figures", description="Draw a figure of runs.")
     parser.add_argument("figure", choices=[*KINDS, "panels"], help="which figure")
     parser.add_argument("predictions", type=Path, nargs="*", help="panels: predictions.h5 without AU, then with AU")
     add_selection(parser)
-    parser.add_argument("--seed", type=int, default=0, help="panels: which faces are drawn follows from it")
+    parser.add_argument("--seed", type=int, default=0, help="panels: seed that draws the faces (default: 0)")
     parser.add_argument("--out", type=Path, required=True, help="path without suffix: .png, .pdf and .csv are written")
     arguments = parser.parse_args()
     if arguments.figure == "panels":
         if len(arguments.predictions) != 2:
             raise UserError("panels need two files: the predictions without AU, then those with AU")
-        draw_panels(twins(*arguments.predictions), arguments.out, seed=arguments.seed)
+        draw_panels(read_pair(*arguments.predictions), arguments.out, seed=arguments.seed)
     else:
         KINDS[arguments.figure](selected(arguments), arguments.out)
 

@@ -1,4 +1,4 @@
-"""Average maps as a figure: expressions in columns, kinds of map in rows, one scale for all maps of a kind."""
+"""Average maps as a figure: a column per expression, a row per map, one colour scale per kind of map."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,27 +13,26 @@ from numpy.typing import NDArray
 from au_guidance.expressions import SIX
 from au_guidance.heatmap import CANVAS
 from au_guidance.raster import GRID
-from eval.figures import style as house
+from eval.figures import style
 from pipeline.geometry import template
 
-COLOURS = house.MAP
+COLOURS = style.MAP
 NOTE = (
-    "Mean over the test faces of each true class, whose number is above. Rows of a kind share the scale at their "
+    "Mean over the test faces of each true class (their number is above). Rows of one kind share the scale on their "
     "right. ATT: attention, the channel mean of that layer. Rings: eyes, nose and mouth corners of an aligned face."
 )
 Row = tuple[str, str, Mapping[str, NDArray[np.float32]]]
 
 
 def draw(out: Path, title: str, rows: Sequence[Row], faces: Mapping[str, int]) -> None:
-    """Draw rows (label, kind, maps) of the six expressions as `out`.png, .pdf and .csv; absent kinds are left out.
+    """Draw rows (label, kind, maps) of the six expressions as `out`.png, .pdf and .csv; missing kinds are skipped.
 
-    Rows of one kind share one colour scale, from the smallest to the largest value shown. White rings mark where eyes,
-    nose and mouth corners are in an aligned face. The numbers are means over the cells of a 28x28 grid, a line of the
-    grid per row.
+    Rows of one kind share one colour scale, from the smallest to the largest value shown. White rings mark eyes, nose
+    and mouth corners of an aligned face. The CSV holds means over the cells of a 28x28 grid, one grid line per row.
     """
     rows = [row for row in rows if f"{row[1]}_{SIX[0].label}" in row[2]]
     scales = {kind: _scale([row for row in rows if row[1] == kind]) for _, kind, _ in rows}
-    with house.figure(22 + 12.6 * len(rows), tight=True) as drawn:
+    with style.figure(22 + 12.6 * len(rows), tight=True) as drawn:
         drawn.suptitle(fill(title, 66), fontsize=7)
         grid = drawn.subplots(len(rows), len(SIX), squeeze=False)
         for line, (label, kind, maps) in zip(grid, rows, strict=True):
@@ -44,10 +43,10 @@ def draw(out: Path, title: str, rows: Sequence[Row], faces: Mapping[str, int]) -
             axes.set_title(f"{expression.label}\n({faces[expression.label]})", fontsize=6)
         for kind, scale in scales.items():
             lines = [line for line, row in zip(grid, rows, strict=True) if row[1] == kind]
-            bar = house.colour_bar(drawn, [axes for line in lines for axes in line], scale, fraction=0.03, pad=0.01)
+            bar = style.colour_bar(drawn, [axes for line in lines for axes in line], scale, fraction=0.03, pad=0.01)
             bar.ax.tick_params(labelsize=5.5, length=1.5, pad=1)
         drawn.supxlabel(fill(NOTE, 86), fontsize=5.5)
-        house.save(drawn, out, pd.concat(_numbers(rows), ignore_index=True))
+        style.save(drawn, out, pd.concat(_numbers(rows), ignore_index=True))
 
 
 def _scale(rows: Sequence[Row]) -> matplotlib.colors.Normalize:
@@ -57,13 +56,13 @@ def _scale(rows: Sequence[Row]) -> matplotlib.colors.Normalize:
 
 
 def _panel(axes: Axes, values: NDArray[np.float32], scale: matplotlib.colors.Normalize) -> None:
-    house.clear_ticks(axes)
+    style.clear_ticks(axes)
     if np.isnan(values).all():
         axes.text(0.5, 0.5, "no faces", ha="center", va="center", transform=axes.transAxes, fontsize=6)
         axes.set_box_aspect(1)
         return
     axes.spines[:].set_visible(False)
-    axes.imshow(values, cmap=house.MAP, norm=scale, interpolation="nearest")
+    axes.imshow(values, cmap=style.MAP, norm=scale, interpolation="nearest")
     points = template(CANVAS)
     axes.scatter(points[:, 0], points[:, 1], s=4, facecolors="none", edgecolors="white", linewidths=0.4)
 

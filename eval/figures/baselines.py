@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from eval.figures import style as house
+from eval.figures import style
 from eval.records.runs import Run
 from eval.tables.kinds import FLOORS, MAPS
 from eval.tables.layout import VARIANTS, method_name
@@ -33,7 +33,7 @@ def draw_floors(runs: Sequence[Run], out: Path) -> None:
     items = [_items(part) for part in parts]
     handles: dict[str, Any] = {}
     heights = [ROW * (len(FLOORS) + len(rows) + 1) for rows in items]
-    with house.figure(sum(heights) + 12 * len(parts) + 12) as drawn:
+    with style.figure(sum(heights) + 12 * len(parts) + 12) as drawn:
         grid = drawn.subplots(len(parts), 2, sharex=True, sharey="row", squeeze=False, height_ratios=heights)
         for line, place, part, rows in zip(grid, places, parts, items, strict=True):
             for axes, (kind, name) in zip(line, MAPS.items(), strict=True):
@@ -48,8 +48,8 @@ def draw_floors(runs: Sequence[Run], out: Path) -> None:
             line[0].set_yticks(positions, labels=labels)
             line[0].set_ylim(positions[-1] + 0.7, -0.7)
         drawn.supxlabel("cosine with the AU map; dotted: class-agnostic mean", fontsize=7)
-        house.legend(drawn, handles, columns=3, above=True)
-        house.save(drawn, out, table)
+        style.legend(drawn, handles, columns=3, above=True)
+        style.save(drawn, out, table)
 
 
 def _items(part: pd.DataFrame) -> Items:
@@ -72,10 +72,10 @@ def _floors(axes: Axes, rows: pd.DataFrame) -> None:
         values = rows.loc[rows["metric"] == f"floor_{name}", "value"].dropna()
         if values.empty:
             continue
-        axes.plot([values.min(), values.max()], [number, number], color=house.FAINT, linewidth=2.5)
-        axes.plot(values.mean(), number, "|", color=house.INK, markersize=6)
+        axes.plot([values.min(), values.max()], [number, number], color=style.FAINT, linewidth=2.5)
+        axes.plot(values.mean(), number, "|", color=style.INK, markersize=6)
         if name == "class_agnostic":
-            axes.axvline(values.mean(), color=house.INK, linestyle=":", linewidth=0.8)
+            axes.axvline(values.mean(), color=style.INK, linestyle=":", linewidth=0.8)
 
 
 def _levels(axes: Axes, rows: pd.DataFrame, position: float, handles: dict[str, Any]) -> None:
@@ -84,7 +84,7 @@ def _levels(axes: Axes, rows: pd.DataFrame, position: float, handles: dict[str, 
 
 
 def _dot(axes: Axes, row: Mapping[Any, Any], position: float, handles: dict[str, Any]) -> None:
-    colour, marker = house.STYLES[row["variant"]]
+    colour, marker = style.STYLES[row["variant"]]
     spread = 0.0 if pd.isna(row["sd"]) else row["sd"]
     bars = axes.errorbar(row["value"], position, xerr=spread, color=colour, marker=marker, linestyle="none")
     handles.setdefault(VARIANTS[row["variant"]], bars)

@@ -1,4 +1,4 @@
-"""Single test faces and their maps, of a run without AU and its twin with AU, for figures and the gallery."""
+"""Single test faces and their maps in a pair of runs, without and with AU, for figures and the gallery."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from pipeline.storage import shards
 Image = NDArray[np.uint8]
 Map = NDArray[np.float32]
 SIDES = ("plain", "au")
-SOLID = 0.6  # how much of a map's colour covers the face
+OPACITY = 0.6  # of a map over the face
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,15 +42,15 @@ class Face:
 
 
 @dataclass(frozen=True, eq=False)
-class Twins:
-    """Predictions of a run without AU and of one with AU, about the same faces."""
+class RunPair:
+    """Predictions of a run without AU and of one with AU for the same faces."""
 
     plain: Predictions
     au: Predictions
 
     @property
     def layer(self) -> int:
-        """The layer whose attention is shown of both: the deepest guided one of the run with AU."""
+        """The layer whose attention both show: the deepest guided one of the run with AU."""
         return self.au.layer
 
     @property
@@ -66,9 +66,9 @@ class Twins:
 
     @cached_property
     def probabilities(self) -> dict[str, NDArray[np.float64]]:
-        """How sure each network is of its answer (n,), in [0, 1]."""
+        """The probability (n,) of the class that each network answers, in [0, 1]."""
         logits = (torch.from_numpy(getattr(self, side).logits).double() for side in SIDES)
-        return {side: one.softmax(dim=1).amax(dim=1).numpy() for side, one in zip(SIDES, logits, strict=True)}
+        return {side: values.softmax(dim=1).amax(dim=1).numpy() for side, values in zip(SIDES, logits, strict=True)}
 
     def faces(self, rows: Sequence[int]) -> Iterator[Face]:
         """Load faces and maps by row of the predictions."""
@@ -77,15 +77,15 @@ class Twins:
             expression = Expression(self.au.expressions[row])
             maps = {f"{kind}_{side}": self._map(kind, side, row) for kind in self.kinds for side in SIDES}
             heatmap = self.au.heatmap(row, expression) if self.au.valid[row] else None
-            found: dict[str, float] = {}
+            cosines: dict[str, float] = {}
             if heatmap is not None:
                 target = torch.from_numpy(heatmap)[None]
-                found = {name: float(cosine(torch.from_numpy(one)[None], target)) for name, one in maps.items()}
+                cosines = {name: float(cosine(torch.from_numpy(drawn)[None], target)) for name, drawn in maps.items()}
                 maps["heatmap"] = heatmap
-            yield Face(row, str(self.au.ids[row]), expression, image, maps, found)
+            yield Face(row, str(self.au.ids[row]), expression, image, maps, cosines)
 
     def _map(self, kind: str, side: str, row: int) -> Map:
-        """Read a map out on the canvas as for its cosine; dividing by the maximum changes no cosine."""
+        """Resize a map to the canvas as for its cosine; dividing by the maximum does not change the cosine."""
         run: Predictions = getattr(self, side)
         if kind == "cam" and run.cam is not None:
             stored = torch.from_numpy(run.cam[row : row + 1].astype(np.float32))
@@ -95,9 +95,9 @@ class Twins:
         return shown(values)
 
 
-def twins(plain: Path, au: Path) -> Twins:
-    """Read the predictions of a run without AU and of one with AU; raise UserError if they are no pair."""
-    pair = Twins(read(plain), read(au))
+def read_pair(plain: Path, au: Path) -> RunPair:
+    """Read the predictions of a run without AU and of one with AU; raise UserError if they are not a pair."""
+    pair = RunPair(read(plain), read(au))
     cards = pair.plain.card, pair.au.card
     if cards[0].guidance.weight or not cards[1].guidance.weight:
         raise UserError(f"give the predictions without AU first, then those with AU; not {plain} and {au}")
@@ -114,7 +114,7 @@ def twins(plain: Path, au: Path) -> Twins:
 def aligned(predictions: Predictions, rows: Sequence[int]) -> list[Image]:
     """Decode the aligned faces of some rows to RGB (224, 224, 3); raise UserError if the dataset has changed."""
     wanted = {predictions.ids[row] for row in rows}
-    found: dict[str, Image] = {}
+    images: dict[str, Image] = {}
     folder = predictions.card.data.folder / "faces"
     for path in shards.paths(folder):
         stored = shards.read(path, "id", "jpeg", "offset")
@@ -122,21 +122,21 @@ def aligned(predictions: Predictions, rows: Sequence[int]) -> list[Image]:
             start, end = stored["offset"][number : number + 2]
             image = cv2.imdecode(stored["jpeg"][start:end], cv2.IMREAD_COLOR) if end > start else None
             if image is not None:
-                found[stored["id"][number]] = on_canvas(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8))
-    missing = sorted(wanted - found.keys())
+                images[stored["id"][number]] = on_canvas(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8))
+    missing = sorted(wanted - images.keys())
     if missing:
         raise UserError(f"{folder} no longer has {missing[0]}; run eval.predict again")
-    return [found[predictions.ids[row]] for row in rows]
+    return [images[predictions.ids[row]] for row in rows]
 
 
 def on_canvas(image: Image) -> Image:
-    """Resize an aligned face (s, s, 3) for people to look at: (224, 224, 3)."""
-    way = cv2.INTER_AREA if image.shape[0] > CANVAS else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(image, (CANVAS, CANVAS), interpolation=way), np.uint8)
+    """Resize an aligned face (s, s, 3) to (224, 224, 3) for display."""
+    interpolation = cv2.INTER_AREA if image.shape[0] > CANVAS else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, (CANVAS, CANVAS), interpolation=interpolation), np.uint8)
 
 
 def shown(values: Map) -> Map:
-    """Divide a map by its largest value, as pictures show it; a map of zeros stays."""
+    """Divide a map by its largest value for display; a map of zeros stays."""
     top = float(values.max())
     return np.asarray(values / top if top > 0 else values, np.float32)
 
@@ -145,4 +145,4 @@ def overlay(image: Image, values: Map, colours: str) -> Image:
     """Lay a map (h, w) in [0, 1] over the grey face (h, w, 3), in the colours of a matplotlib map."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float64)
     heat = 255 * matplotlib.colormaps[colours](np.clip(values, 0, 1))[..., :3]
-    return np.rint((1 - SOLID) * grey + SOLID * heat).astype(np.uint8)
+    return np.rint((1 - OPACITY) * grey + OPACITY * heat).astype(np.uint8)

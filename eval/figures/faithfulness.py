@@ -1,4 +1,4 @@
-"""The curves of faithfulness: what the network still says as pixels vanish or appear, and as its weights go."""
+"""The curves of faithfulness: the answer's probability as pixels are removed or shown, and maps of random weights."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from eval.figures import style as house
+from eval.figures import style
 from eval.records.runs import Run, read_json
 from eval.tables.kinds import MAPS
 from eval.tables.layout import VARIANTS, method_name
@@ -23,62 +23,62 @@ KEYS = ["dataset", "protocol", "method", "variant", "guidance", "kind", "measure
 
 
 def draw_faithfulness(runs: Sequence[Run], out: Path) -> None:
-    """Draw the mean curves of each variant over seeds, CAM and attention side by side, dotted those of random rankings.
+    """Draw each variant's curves, averaged over seeds, with CAM and attention side by side; dotted: a random order.
 
-    One method has a row per measure, the last one the cascade of random weights; a few methods have a row each with
-    deletion and insertion; of many, what their maps are better by than random ones is drawn as dots. ROAD is drawn for
-    the most relevant pixels first, and dashed for the least relevant first.
+    One method gets a row per measure and a last row with the cascade of random weights. A few methods get a row each,
+    with deletion and insertion. Of more methods the gains over a random order are drawn as dots. ROAD is solid with the
+    most relevant pixels removed first, and dashed with the least relevant first.
     """
-    found = [one for one in runs if one.state == "done" and one.path.with_name("faithfulness.csv").is_file()]
-    if not found:
+    measured = [run for run in runs if run.state == "done" and run.path.with_name("faithfulness.csv").is_file()]
+    if not measured:
         raise UserError("no scores file has a faithfulness.csv beside it; make it with python -m eval.faithfulness")
-    table = pd.concat([_table(one) for one in found], ignore_index=True)
+    table = pd.concat([_table(run) for run in measured], ignore_index=True)
     means = (
         table.groupby([*KEYS, "step", "label"], sort=False, dropna=False)[["fraction", "value"]].mean().reset_index()
     )
     places = list(dict.fromkeys(zip(means["dataset"], means["protocol"], means["method"], strict=True)))
     handles: dict[str, Any] = {}
-    draw = _one if len(places) == 1 else _several if len(places) <= FEW else _gains
+    draw = _single if len(places) == 1 else _several if len(places) <= FEW else _gains
     draw(means, places, handles, out)
 
 
-def _table(one: Run) -> pd.DataFrame:
-    path = one.path.with_name("faithfulness.csv")
+def _table(run: Run) -> pd.DataFrame:
+    path = run.path.with_name("faithfulness.csv")
     curves = pd.read_csv(path)
     missing = {"kind", "measure", "step", "fraction", "value"} - set(curves.columns)
     if missing:
         raise UserError(f"{path} has no column {min(missing)}; make it again with python -m eval.faithfulness")
-    found = read_json(one.path.with_name("faithfulness.json"), "faithfulness file", "python -m eval.faithfulness")
+    stored = read_json(run.path.with_name("faithfulness.json"), "faithfulness file", "python -m eval.faithfulness")
     stages = [
         {"kind": kind, "measure": "randomisation", "step": step, "label": stage["stage"], "value": stage.get(kind)}
-        for step, stage in enumerate(found.get("randomisation", []))
+        for step, stage in enumerate(stored.get("randomisation", []))
         for kind in MAPS
     ]
     gains = [
         {"kind": kind, "measure": name, "step": 0, "label": "", "value": values.get(name)}
-        for kind, values in found.get("maps", {}).items()
+        for kind, values in stored.get("maps", {}).items()
         for name in GAINS
     ]
     joined = pd.concat([curves.assign(label=""), pd.DataFrame(stages), pd.DataFrame(gains)], ignore_index=True)
-    guidance = f"{one.weight:g} {one.layers} {one.map}" if one.weight else "plain"
+    guidance = f"{run.weight:g} {run.layers} {run.map}" if run.weight else "plain"
     return joined.assign(
-        dataset=one.dataset,
-        protocol=one.protocol,
-        method=one.method,
-        variant=one.variant,
+        dataset=run.dataset,
+        protocol=run.protocol,
+        method=run.method,
+        variant=run.variant,
         guidance=guidance,
-        seed=one.seed,
+        seed=run.seed,
     )
 
 
 Places = Sequence[tuple[str, str, str]]
 
 
-def _one(means: pd.DataFrame, places: Places, handles: dict[str, Any], out: Path) -> None:
+def _single(means: pd.DataFrame, places: Places, handles: dict[str, Any], out: Path) -> None:
     measures = [name for name in CURVES if means["measure"].isin(DRAWN[name]).any()]
     stages = list(dict.fromkeys(means.loc[means["measure"] == "randomisation", "label"]))
     rows = len(measures) + bool(stages)
-    with house.figure(30 * rows + (14 if stages else 4) + 14) as drawn:
+    with style.figure(30 * rows + (14 if stages else 4) + 14) as drawn:
         grid = drawn.subplots(rows, 2, sharey="row", squeeze=False)
         for line, name in zip(grid, measures, strict=False):
             for axes, kind in zip(line, MAPS, strict=True):
@@ -94,15 +94,15 @@ def _one(means: pd.DataFrame, places: Places, handles: dict[str, Any], out: Path
         dataset, protocol, method = places[0]
         for axes, name in zip(grid[0], MAPS.values(), strict=True):
             axes.set_title(name)
-        told = "dotted: random order; dashed: least relevant first"
-        drawn.suptitle(f"{method_name(method)}, {dataset} ({protocol})\n{told}", fontsize=7)
-        house.legend(drawn, handles, columns=3)
-        house.save(drawn, out, means)
+        lines = "dotted: random order; dashed: least relevant first"
+        drawn.suptitle(f"{method_name(method)}, {dataset} ({protocol})\n{lines}", fontsize=7)
+        style.legend(drawn, handles, columns=3)
+        style.save(drawn, out, means)
 
 
 def _several(means: pd.DataFrame, places: Places, handles: dict[str, Any], out: Path) -> None:
     columns = [(measure, kind) for measure in ("deletion", "insertion") for kind in MAPS]
-    with house.figure(21 * len(places) + 20) as drawn:
+    with style.figure(21 * len(places) + 20) as drawn:
         grid = drawn.subplots(len(places), len(columns), sharex=True, sharey=True, squeeze=False)
         for line, (dataset, protocol, method) in zip(grid, places, strict=True):
             own = means[(means["dataset"] == dataset) & (means["protocol"] == protocol) & (means["method"] == method)]
@@ -113,23 +113,23 @@ def _several(means: pd.DataFrame, places: Places, handles: dict[str, Any], out: 
             axes.set_title(f"{measure},\n{MAPS[kind]}")
         drawn.supxlabel("share of pixels removed or shown (dotted: in random order)", fontsize=7)
         drawn.supylabel("probability of the answer", fontsize=7)
-        house.legend(drawn, handles, columns=3, above=True)
-        house.save(drawn, out, means)
+        style.legend(drawn, handles, columns=3, above=True)
+        style.save(drawn, out, means)
 
 
 def _gains(means: pd.DataFrame, places: Places, handles: dict[str, Any], out: Path) -> None:
-    """Draw how much better each map orders the pixels than a random one; right of 0 is better than chance."""
-    with house.figure(2 * (4.2 * len(places) + 12) + 16) as drawn:
+    """Draw by how much each map orders the pixels better than a random order; right of 0 is better than chance."""
+    with style.figure(2 * (4.2 * len(places) + 12) + 16) as drawn:
         grid = drawn.subplots(len(MAPS), len(GAINS), sharey=True, sharex="col", squeeze=False)
         for line, (kind, title) in zip(grid, MAPS.items(), strict=True):
             for axes, (measure, name) in zip(line, GAINS.items(), strict=True):
-                axes.axvline(0, color=house.INK, linestyle=":", linewidth=0.8)
+                axes.axvline(0, color=style.INK, linestyle=":", linewidth=0.8)
                 axes.grid(axis="x")
                 axes.locator_params(axis="x", nbins=3)
                 axes.set_title(f"{title},\n{name}")
                 own = means[(means["kind"] == kind) & (means["measure"] == measure)]
                 for row in own[own["value"].notna()].to_dict("records"):
-                    colour, marker = house.STYLES[row["variant"]]
+                    colour, marker = style.STYLES[row["variant"]]
                     place = places.index((row["dataset"], row["protocol"], row["method"]))
                     dot = axes.plot(row["value"], place, color=colour, marker=marker, linestyle="none")[0]
                     handles.setdefault(VARIANTS[row["variant"]], dot)
@@ -141,8 +141,8 @@ def _gains(means: pd.DataFrame, places: Places, handles: dict[str, Any], out: Pa
         grid[0][0].set_yticks(range(len(places)), labels=names)
         grid[0][0].set_ylim(len(places) - 0.5, -0.5)
         drawn.supxlabel("gain over a random order of the pixels; right of 0 is better", fontsize=7)
-        house.legend(drawn, handles, columns=3, above=True)
-        house.save(drawn, out, means)
+        style.legend(drawn, handles, columns=3, above=True)
+        style.save(drawn, out, means)
 
 
 def _curves(axes: Axes, rows: pd.DataFrame, measures: Sequence[str], handles: dict[str, Any]) -> None:
@@ -150,7 +150,7 @@ def _curves(axes: Axes, rows: pd.DataFrame, measures: Sequence[str], handles: di
     axes.set_xlim(0, 1)
     axes.locator_params(nbins=3)
     for variant, own in _variants(rows):
-        colour = house.STYLES[variant][0]
+        colour = style.STYLES[variant][0]
         for measure in measures:
             random = own[own["measure"] == f"random_{measure}"]
             axes.plot(random["fraction"], random["value"], color=colour, linestyle=":", linewidth=0.8)
@@ -167,9 +167,9 @@ def _variants(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 def _cascade(axes: Axes, rows: pd.DataFrame, stages: Sequence[str], handles: dict[str, Any]) -> None:
     axes.grid(axis="y")
-    axes.axhline(0, color=house.FAINT, linewidth=0.6)
+    axes.axhline(0, color=style.FAINT, linewidth=0.6)
     for variant, own in _variants(rows[np.isfinite(rows["value"])]):
-        colour, marker = house.STYLES[variant]
+        colour, marker = style.STYLES[variant]
         line = axes.plot([stages.index(label) for label in own["label"]], own["value"], color=colour, marker=marker)[0]
         handles.setdefault(VARIANTS[variant], line)
     axes.set_xticks(range(len(stages)), labels=stages, rotation=60, ha="right", rotation_mode="anchor")

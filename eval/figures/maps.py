@@ -1,7 +1,7 @@
 """Predictions to average maps: where the action units are, and where the network looks, per expression.
 
-python -m eval.figures.maps predictions.h5 --out DIR/average_maps             one run: .npz, .png, .pdf and .csv
-python -m eval.figures.maps compare PLAIN.npz AU.npz --out DIR/comparison     two runs in one figure: .png, .pdf and .csv
+python -m eval.figures.maps predictions.h5 --out DIR/average_maps           one run: .npz, .png, .pdf, .csv
+python -m eval.figures.maps compare PLAIN.npz AU.npz --out DIR/comparison   two runs in one figure: .png, .pdf, .csv
 """
 
 import argparse
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from au_guidance.expressions import SIX
 from au_guidance.heatmap import CANVAS
-from eval.figures import average_maps as pictures
+from eval.figures.average_maps import draw
 from eval.metrics import classification
 from eval.records.predictions import Predictions, read
 from eval.tables.layout import guidance_name, method_name
@@ -32,19 +32,19 @@ def average_maps(predictions: Predictions) -> Maps:
 
     `au_map`: the true heatmap, over faces that have one. `cam`: the CAM of the true class, in [0, 1], over all faces of
     the class; absent for a method without CAM. `attention_<layer>`: each face's map divided by its maximum and read out
-    as for ATT-COS, over all faces of the class. (The published code sums raw activations clamped to [0, 1] instead;
-    their scale says nothing.)
+    as for ATT-COS, over all faces of the class. (The authors' code sums raw activations clamped to [0, 1] instead,
+    whose scale has no meaning.)
     """
     averages: Maps = {}
     mode = predictions.card.guidance.resize
-    drawn = {expression: np.full((CANVAS, CANVAS), 0.0) for expression in SIX}
+    heatmap_sums = {expression: np.zeros((CANVAS, CANVAS)) for expression in SIX}
     for rows, heatmaps in predictions.heatmaps(BATCH):
         for row, heatmap in zip(rows, heatmaps, strict=True):
-            drawn[predictions.expressions[row]] += heatmap
+            heatmap_sums[predictions.expressions[row]] += heatmap
     for expression in SIX:
         of_class = predictions.expressions == expression
         count = int((of_class & predictions.valid).sum())
-        averages[f"au_map_{expression.label}"] = _divided(drawn[expression], count)
+        averages[f"au_map_{expression.label}"] = _divided(heatmap_sums[expression], count)
         rows = np.flatnonzero(of_class)
         if predictions.cam is not None:
             total = _sum(predictions.cam[rows], lambda maps: classification.cam_canvas(maps, CANVAS))
@@ -67,7 +67,7 @@ def _divided(total: NDArray[np.float64], count: int) -> NDArray[np.float32]:
 
 
 def describe(predictions: Predictions) -> dict[str, Any]:
-    """Say which run the maps are of, and how many faces are behind them."""
+    """Return which run the maps are of and over how many faces they are averaged."""
     card = predictions.card
     counts = {expression.label: int((predictions.expressions == expression).sum()) for expression in SIX}
     return {
@@ -84,7 +84,10 @@ def describe(predictions: Predictions) -> dict[str, Any]:
 
 
 def write_averages(path: Path, out: Path) -> None:
-    """Write `out`.npz, the average maps and their origin as JSON in `about`, and the figure (see `eval.figures.average_maps`)."""
+    """Write `out`.npz, the average maps with their origin as JSON in `about`, and draw them.
+
+    The figure is that of `eval.figures.average_maps.draw`.
+    """
     predictions = read(path)
     averages, about = average_maps(predictions), describe(predictions)
     with atomic_write(beside(out, ".npz")) as temporary:
@@ -97,13 +100,13 @@ def write_averages(path: Path, out: Path) -> None:
     title = (
         f"{about['dataset']}: average maps, {method_name(about['method'])}, {about['guidance']}, seed {about['seed']}"
     )
-    pictures.draw(out, title, rows, about["faces"])
+    draw(out, title, rows, about["faces"])
 
 
 def compare(plain: Path, guided: Path, out: Path) -> None:
-    """Draw the AU map, and CAM and attention of two runs below each other on shared scales.
+    """Draw the AU map, then CAM and attention of two runs, on scales that they share.
 
-    The attention is that of the guided run's deepest guided layer, in both.
+    The attention of both is that of the guided run's deepest guided layer.
     """
     (without, first), (with_au, second) = read_averages(plain), read_averages(guided)
     for key in ("dataset", "method", "seed", "protocol", "faces"):
@@ -121,26 +124,36 @@ def compare(plain: Path, guided: Path, out: Path) -> None:
         f"{first['dataset']}: average maps, {method_name(first['method'])}, without AU and with {second['guidance']}"
     )
     title += f", seed {first['seed']}"
-    pictures.draw(out, title, rows, first["faces"])
+    draw(out, title, rows, first["faces"])
 
 
 def read_averages(path: Path) -> tuple[Maps, dict[str, Any]]:
-    """Read a `.npz` of this module: the maps and what they are of."""
+    """Read a `.npz` of this module: the maps and their origin; raise UserError if it is none."""
     try:
         with np.load(path) as stored:
             about = json.loads(str(stored["about"]))
             return {name: stored[name] for name in stored.files if name != "about"}, about
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; make it with python -m eval.figures.maps") from None
-    except Exception:  # numpy and zipfile raise whatever damaged bytes lead them to
+    except Exception:  # numpy and zipfile raise many types on damaged bytes
         raise UserError(f"{path} holds no average maps; make them with python -m eval.figures.maps") from None
 
 
 def main() -> None:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Average a run's maps per expression, or compare two runs.")
-    parser.add_argument("inputs", nargs="+", help="predictions.h5; or the word compare and two .npz, plain and guided")
-    parser.add_argument("--out", type=Path, required=True, help="path without suffix")
+    parser = argparse.ArgumentParser(
+        prog="python -m eval.figures.maps",
+        description="Average a run's maps per expression and draw them, or draw two runs in one figure.",
+    )
+    parser.add_argument(
+        "inputs", nargs="+", help="predictions.h5; or the word compare and two .npz, without AU and with AU"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="path without suffix: .png, .pdf, .csv and, of one run, .npz are written",
+    )
     arguments = parser.parse_args()
     match arguments.inputs:
         case ["compare", plain, guided]:

@@ -1,4 +1,4 @@
-"""Two matrices of one run: who is taken for whom, and where each layer looks (the paper's Figs. 10 and 11)."""
+"""Two matrices of one run: its confusion, and its cosines by expression and layer (the paper's Figs. 10 and 11)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from au_guidance.expressions import SIX
-from eval.figures import style as house
+from eval.figures import style
 from eval.records.runs import Run
 from eval.tables.layout import guidance_name, method_name
 from pipeline.errors import UserError
@@ -20,17 +20,17 @@ Matrix = NDArray[np.float64]
 
 
 def draw_matrices(runs: Sequence[Run], out: Path) -> None:
-    """Draw the confusion matrix of a run, in percent of each true class, and below it its cosines with the AU map.
+    """Draw the confusion matrix of a run, in percent of each true class, above its cosines with the AU map.
 
-    Rows of the second are the six expressions in the paper's order and their average, columns the layers and the CAM.
-    Both have fixed colour scales, 0 to 100 % and 0 to 1, so that runs can be compared.
+    The second matrix has a row for each of the six expressions, in the paper's order, and for their average, and a
+    column for each layer and the CAM. Both have fixed colour scales, 0 to 100 % and 0 to 1, so that runs compare.
     """
     if len(runs) != 1 or runs[0].state != "done":
         raise UserError("matrices are of one finished run; give one scores.json")
-    one = runs[0]
-    labels = list(one.scores["labels"])
-    confusion, (names, columns, cosines) = _shares(one), _cosines(one)
-    with house.figure(155) as drawn:
+    run = runs[0]
+    labels = list(run.scores["labels"])
+    confusion, (names, columns, cosines) = _shares(run), _cosines(run)
+    with style.figure(155) as drawn:
         above, below = drawn.subplots(2, 1, height_ratios=[7, 7])
         _matrix(drawn, above, 100 * confusion, 100, "share of the true class, %")
         _ticks(above, labels, labels)
@@ -39,35 +39,36 @@ def draw_matrices(runs: Sequence[Run], out: Path) -> None:
         _matrix(drawn, below, cosines, 1, "cosine with the AU map")
         _ticks(below, names, columns)
         below.axhline(len(names) - 1.5, color="white", linewidth=1.5)
-        place = f"{one.dataset}, {one.protocol}, seed {one.seed}"
-        accuracy = f"CL {100 * one.scores['accuracy']:.2f} %"
+        place = f"{run.dataset}, {run.protocol}, seed {run.seed}"
+        accuracy = f"CL {100 * run.scores['accuracy']:.2f} %"
         above.set_title(
-            f"{method_name(one.method)}, {guidance_name(one.weight, one.layers, one.map)}\n{place}: {accuracy}"
+            f"{method_name(run.method)}, {guidance_name(run.weight, run.layers, run.map)}\n{place}: {accuracy}"
         )
-        house.save(drawn, out, _long(one, names, columns, cosines))
+        style.save(drawn, out, _long(run, names, columns, cosines))
 
 
-def _shares(one: Run) -> Matrix:
-    counts = np.array(one.scores["confusion"], float)
+def _shares(run: Run) -> Matrix:
+    counts = np.array(run.scores["confusion"], float)
     totals = counts.sum(axis=1, keepdims=True)
-    return np.divide(counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
+    shares: Matrix = np.divide(counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
+    return shares
 
 
-def _cosines(one: Run) -> tuple[list[str], list[str], Matrix]:
+def _cosines(run: Run) -> tuple[list[str], list[str], Matrix]:
     labels = [expression.label for expression in SIX]
-    found = [*(one.scores["per_class"][label] for label in labels), one.scores]
-    layers = sorted(one.scores["attention_cosine"], key=int)
+    parts = [*(run.scores["per_class"][label] for label in labels), run.scores]
+    layers = sorted(run.scores["attention_cosine"], key=int)
     columns = [f"layer {layer}" for layer in layers]
-    rows = [[row["attention_cosine"].get(layer) for layer in layers] for row in found]
-    if one.scores["cam_cosine"] is not None:
+    rows = [[row["attention_cosine"].get(layer) for layer in layers] for row in parts]
+    if run.scores["cam_cosine"] is not None:
         columns.append("CAM")
-        rows = [[*values, row["cam_cosine"]] for values, row in zip(rows, found, strict=True)]
+        rows = [[*values, row["cam_cosine"]] for values, row in zip(rows, parts, strict=True)]
     return [*labels, "average"], columns, np.array(rows, float)
 
 
 def _matrix(drawn: Figure, axes: Axes, values: Matrix, top: float, name: str) -> None:
     scale = matplotlib.colors.Normalize(0, top)
-    picture = axes.imshow(values, cmap=house.MAP, norm=scale, aspect="auto")
+    picture = axes.imshow(values, cmap=style.MAP, norm=scale, aspect="auto")
     bar = drawn.colorbar(picture, ax=axes, fraction=0.05, pad=0.02, aspect=25)
     bar.set_label(name)
     bar.outline.set_linewidth(0.4)
@@ -85,9 +86,9 @@ def _ticks(axes: Axes, rows: Sequence[str], columns: Sequence[str]) -> None:
     axes.spines[:].set_visible(False)
 
 
-def _long(one: Run, names: Sequence[str], columns: Sequence[str], cosines: Matrix) -> pd.DataFrame:
-    labels, counts = one.scores["labels"], one.scores["confusion"]
-    shares = _shares(one)
+def _long(run: Run, names: Sequence[str], columns: Sequence[str], cosines: Matrix) -> pd.DataFrame:
+    labels, counts = run.scores["labels"], run.scores["confusion"]
+    shares = _shares(run)
     rows = [
         ("confusion", true, predicted, shares[i, j], counts[i][j])
         for i, true in enumerate(labels)

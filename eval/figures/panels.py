@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from au_guidance.expressions import SIX, Expression
-from eval.figures import style as house
-from eval.figures.faces import SIDES, Face, Twins, overlay
+from eval.figures import style
+from eval.figures.faces import SIDES, Face, RunPair, overlay
 from eval.tables.layout import guidance_name, method_name
 from pipeline.errors import UserError
 
@@ -20,15 +20,15 @@ TITLES = {
 }  # fmt: skip
 
 
-def draw_panels(pair: Twins, out: Path, *, seed: int) -> None:
-    """Draw a face of each of the six expressions, drawn by seed among those with an AU map and not picked.
+def draw_panels(pair: RunPair, out: Path, *, seed: int) -> None:
+    """Draw one face per expression, sampled by seed from the faces with an AU map.
 
     All maps are in [0, 1] and share one colour scale. Below a map is its cosine with the AU map; beside the face are
     the answers without and with AU.
     """
-    faces = list(pair.faces(chosen(pair, seed)))
+    faces = list(pair.faces(sample(pair, seed)))
     columns = [name for name in TITLES if name in ("image", "heatmap") or name.partition("_")[0] in pair.kinds]
-    with house.figure(18 + 13.7 * len(faces), tight=True) as drawn:
+    with style.figure(18 + 13.7 * len(faces), tight=True) as drawn:
         grid = drawn.subplots(len(faces), len(columns), squeeze=False)
         for line, face in zip(grid, faces, strict=True):
             for axes, name in zip(line, columns, strict=True):
@@ -40,36 +40,36 @@ def draw_panels(pair: Twins, out: Path, *, seed: int) -> None:
         place = f"{method_name(card.method)}, {guidance_name(card.guidance.weight, card.guidance.layers)}"
         drawn.suptitle(f"{place}: {card.dataset} ({card.protocol}), seed {card.seed}", fontsize=7)
         scale = matplotlib.colors.Normalize(0, 1)
-        house.colour_bar(drawn, list(grid.flat), scale, location="bottom", fraction=0.02, aspect=50)
-        house.save(drawn, out, _table(pair, faces))
+        style.colour_bar(drawn, list(grid.flat), scale, location="bottom", fraction=0.02, aspect=50)
+        style.save(drawn, out, _table(pair, faces))
 
 
-def chosen(pair: Twins, seed: int) -> list[int]:
-    """Draw the row of a face with an AU map for each expression that has one."""
+def sample(pair: RunPair, seed: int) -> list[int]:
+    """Sample the row of one face with an AU map for each expression that has one."""
     rng = np.random.default_rng(seed)
     rows = []
     for expression in SIX:
-        found = np.flatnonzero(pair.au.valid & (pair.au.expressions == expression))
-        rows += [int(rng.choice(found))] if len(found) else []
+        candidates = np.flatnonzero(pair.au.valid & (pair.au.expressions == expression))
+        rows += [int(rng.choice(candidates))] if len(candidates) else []
     if not rows:
         raise UserError(f"{pair.au.path}: no test face has an AU heatmap; check the landmarks of the dataset")
     return rows
 
 
 def _panel(axes: Axes, face: Face, name: str) -> None:
-    house.clear_ticks(axes)
+    style.clear_ticks(axes)
     axes.spines[:].set_visible(False)
-    axes.imshow(face.image if name == "image" else overlay(face.image, face.maps[name], house.MAP))
+    axes.imshow(face.image if name == "image" else overlay(face.image, face.maps[name], style.MAP))
     if name in face.cosines:
         axes.set_xlabel(f"{face.cosines[name]:.2f}", fontsize=6, labelpad=1.5)
 
 
-def _answers(pair: Twins, face: Face) -> str:
-    said = [Expression(pair.predicted[side][face.row]).label for side in SIDES]
-    return f"{face.expression.label}\n→ {said[0]}\nAU → {said[1]}"
+def _answers(pair: RunPair, face: Face) -> str:
+    answers = [Expression(pair.predicted[side][face.row]).label for side in SIDES]
+    return f"{face.expression.label}\n→ {answers[0]}\nAU → {answers[1]}"
 
 
-def _table(pair: Twins, faces: Sequence[Face]) -> pd.DataFrame:
+def _table(pair: RunPair, faces: Sequence[Face]) -> pd.DataFrame:
     rows = []
     for face in faces:
         row: dict[str, object] = {"id": face.name, "expression": face.expression.label}

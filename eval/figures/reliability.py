@@ -1,4 +1,4 @@
-"""The reliability diagram: how often answers of a given confidence are right."""
+"""The reliability diagram: accuracy of the answers of each confidence."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,70 +7,70 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from eval.figures import style as house
+from eval.figures import style
 from eval.records.runs import Run
 from eval.tables.layout import VARIANTS, method_name
 from pipeline.errors import UserError
 
-SHOWN = 5  # faces of a bin: what share of fewer is right says nothing
+SHOWN = 5  # faces that a bin needs; the accuracy of fewer is noise
 
 
 def draw_reliability(runs: Sequence[Run], out: Path) -> None:
     """Draw accuracy over confidence for each run, and below it how many faces are in each bin.
 
-    Below the diagonal a network is surer than it should be. Bins of fewer than five faces are in the numbers only. The
-    legend names ECE (see `eval.metrics.calibration`).
+    Below the diagonal a network is overconfident. Bins of fewer than five faces are only in the CSV. The legend gives
+    the ECE (see `eval.metrics.calibration`).
     """
-    done = [one for one in runs if one.state == "done" and one.scores.get("calibration")]
+    done = [run for run in runs if run.state == "done" and run.scores.get("calibration")]
     if not done:
         raise UserError("no scores file has a calibration; make it again with python -m eval.score")
-    rows = [{**_origin(one), **one_bin} for one in done for one_bin in one.scores["calibration"]["bins"]]
+    rows = [{**_origin(run), **values} for run in done for values in run.scores["calibration"]["bins"]]
     handles: dict[str, Any] = {}
-    with house.figure(88 + 4 * len(done)) as drawn:
+    with style.figure(88 + 4 * len(done)) as drawn:
         above, below = drawn.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-        above.plot([0, 1], [0, 1], color=house.FAINT, linestyle=":", linewidth=0.9)
-        for number, one in enumerate(done):
-            style = _style(done, number)
-            bins = one.scores["calibration"]["bins"]
-            handles[_name(done, one)] = _line(above, [one_bin for one_bin in bins if one_bin["images"] >= SHOWN], style)
-            edges = [bins[0]["low"], *(one_bin["high"] for one_bin in bins)]
-            below.stairs([one_bin["images"] / one.scores["images"] for one_bin in bins], edges, color=style["color"])
-        above.set_ylabel("share of right answers")
+        above.plot([0, 1], [0, 1], color=style.FAINT, linestyle=":", linewidth=0.9)
+        for number, run in enumerate(done):
+            look = _look(done, number)
+            bins = run.scores["calibration"]["bins"]
+            handles[_label(done, run)] = _line(above, [values for values in bins if values["images"] >= SHOWN], look)
+            edges = [bins[0]["low"], *(values["high"] for values in bins)]
+            below.stairs([values["images"] / run.scores["images"] for values in bins], edges, color=look["color"])
+        above.set_ylabel("accuracy")
         above.set_ylim(0, 1)
         above.grid()
         below.set_ylabel("share of faces")
         below.set_xlabel("confidence of the answer")
         below.set_xlim(0, 1)
-        house.legend(drawn, handles, columns=1)
-        house.save(drawn, out, pd.DataFrame(rows))
+        style.legend(drawn, handles, columns=1)
+        style.save(drawn, out, pd.DataFrame(rows))
 
 
-def _line(axes: Axes, bins: Sequence[Mapping[str, float]], style: Any) -> Any:
-    return axes.plot([one["confidence"] for one in bins], [one["accuracy"] for one in bins], **style)[0]
+def _line(axes: Axes, bins: Sequence[Mapping[str, float]], look: Any) -> Any:
+    return axes.plot([values["confidence"] for values in bins], [values["accuracy"] for values in bins], **look)[0]
 
 
-def _style(runs: Sequence[Run], number: int) -> dict[str, str]:
-    names = [one.variant for one in runs]
-    if len(set(names)) == len(names):
-        colour, marker = house.STYLES[names[number]]
-    else:
-        colour, marker = house.COLOURS[number % len(house.COLOURS)], house.MARKERS[number % len(house.MARKERS)]
+def _look(runs: Sequence[Run], number: int) -> dict[str, str]:
+    """Return the style of a run's variant, or, where two runs have the same variant, that of its place in the list."""
+    variants = [run.variant for run in runs]
+    if len(set(variants)) < len(variants):
+        return style.of_line(number)
+    colour, marker = style.STYLES[variants[number]]
     return {"color": colour, "marker": marker}
 
 
-def _name(runs: Sequence[Run], one: Run) -> str:
+def _label(runs: Sequence[Run], run: Run) -> str:
     seeds = len({other.seed for other in runs}) > 1
-    start = f"{method_name(one.method)} {VARIANTS[one.variant]}, {one.dataset} ({one.protocol}" + ")" * (not seeds)
-    seed = f", seed {one.seed})" if seeds else ""
-    return f"{start}{seed}: ECE {one.scores['calibration']['ece']:.3f}"
+    start = f"{method_name(run.method)} {VARIANTS[run.variant]}, {run.dataset} ({run.protocol}" + ")" * (not seeds)
+    seed = f", seed {run.seed})" if seeds else ""
+    return f"{start}{seed}: ECE {run.scores['calibration']['ece']:.3f}"
 
 
-def _origin(one: Run) -> dict[str, Any]:
+def _origin(run: Run) -> dict[str, Any]:
     return {
-        "dataset": one.dataset,
-        "protocol": one.protocol,
-        "method": one.method,
-        "variant": one.variant,
-        "weight": one.weight,
-        "seed": one.seed,
+        "dataset": run.dataset,
+        "protocol": run.protocol,
+        "method": run.method,
+        "variant": run.variant,
+        "weight": run.weight,
+        "seed": run.seed,
     }

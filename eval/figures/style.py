@@ -1,4 +1,4 @@
-"""The house style of figures: made for a column of 85 mm, readable there, in print and without colour vision."""
+"""The style of all figures: for a column of 85 mm, readable in print and without colour vision."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -39,9 +39,14 @@ _SETTINGS: Any = {
 }  # fmt: skip
 
 
+def of_line(number: int) -> dict[str, str]:
+    """Return the colour and the marker of the n-th line, as keywords of matplotlib."""
+    return {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
+
+
 @contextmanager
 def figure(height: float, *, width: float = COLUMN, tight: bool = False) -> Iterator[Figure]:
-    """Give an empty figure in the house style, width and height in mm; draw and save it inside the block.
+    """Give an empty figure in this style, width and height in mm; draw and save it inside the block.
 
     `tight` leaves little room between axes, for pictures side by side.
     """
@@ -53,7 +58,7 @@ def figure(height: float, *, width: float = COLUMN, tight: bool = False) -> Iter
 
 
 def save(drawn: Figure, out: Path, table: pd.DataFrame) -> None:
-    """Write `out`.png, `out`.pdf and `out`.csv, the numbers that are drawn; the same bytes for the same figure."""
+    """Write `out`.png, `out`.pdf and `out`.csv, which holds the numbers drawn; equal figures give equal bytes."""
     drawn.draw_without_rendering()
     drawn.set_layout_engine("none")  # laid out once, not for each file
     for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None})):
@@ -63,13 +68,13 @@ def save(drawn: Figure, out: Path, table: pd.DataFrame) -> None:
 
 
 def clear_ticks(axes: Axes) -> None:
-    """Take all ticks off an axes that shows a picture."""
+    """Remove all ticks from axes that show a picture."""
     axes.set_xticks([])
     axes.set_yticks([])
 
 
 def colour_bar(drawn: Figure, axes: Sequence[Axes], scale: Any, **options: Any) -> Any:
-    """Put the bar of a shared colour scale beside some axes, with its ends as ticks."""
+    """Add a colour bar beside axes that share a scale, with its ends as ticks."""
     mappable = matplotlib.cm.ScalarMappable(norm=scale, cmap=MAP)
     bar = drawn.colorbar(mappable, ax=list(axes), **{"fraction": 0.04, "pad": 0.02, "aspect": 30} | options)
     low, high = float(scale.vmin or 0), float(scale.vmax or 1)
@@ -79,7 +84,7 @@ def colour_bar(drawn: Figure, axes: Sequence[Axes], scale: Any, **options: Any) 
 
 
 def legend(drawn: Figure, handles: Mapping[str, Any], columns: int, *, above: bool = False) -> None:
-    """Put one legend below all axes, or above them where a shared label is below."""
+    """Add one legend below all axes, or above them where a shared label is below."""
     drawn.legend(
         handles.values(),
         handles.keys(),

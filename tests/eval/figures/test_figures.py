@@ -15,7 +15,7 @@ from eval.figures import __main__ as figures
 from eval.figures import gallery, panels, style
 from eval.figures.baselines import draw_floors
 from eval.figures.curves import draw_lambda, draw_layers
-from eval.figures.faces import Twins, aligned, overlay, twins
+from eval.figures.faces import RunPair, aligned, overlay, read_pair
 from eval.figures.faithfulness import draw_faithfulness
 from eval.figures.matrices import draw_matrices
 from eval.figures.reliability import draw_reliability
@@ -67,7 +67,7 @@ def test_lambda_draws_the_means_over_seeds(runs: Path, tmp_path: Path) -> None:
     accuracy = found[found["metric"] == "accuracy"].set_index("weight")
     assert accuracy["value"].to_dict() == pytest.approx({0: 80, 0.01: 81, 4: 81, 20: 81})
     assert accuracy.loc[4, "paper"] == 88.95
-    with pytest.raises(UserError, match="finished runs with AU"):
+    with pytest.raises(UserError, match="at least one finished run with AU"):
         draw_lambda(gather(files[:2]), tmp_path / "none")
     first = (tmp_path / "lambda.png").read_bytes(), (tmp_path / "lambda.pdf").read_bytes()
     draw_lambda(gather(files), tmp_path / "lambda")
@@ -84,7 +84,7 @@ def test_layers_have_a_row_each_and_protocols_their_colours(runs: Path, tmp_path
     assert numbers(tmp_path / "layers")["layers"].astype(str).nunique() == 3
     assert has_colour(tmp_path / "layers", style.COLOURS[0])
     assert has_colour(tmp_path / "layers", style.COLOURS[1])
-    with pytest.raises(UserError, match="finished runs with AU"):
+    with pytest.raises(UserError, match="at least one finished run with AU"):
         draw_layers(gather([scores(runs, seed=1)]), tmp_path / "none")
 
 
@@ -167,7 +167,7 @@ def test_faithfulness_curves_are_means_over_seeds(runs: Path, tmp_path: Path) ->
 
 
 @pytest.fixture
-def pair(make_card: MakeCard, tmp_path: Path) -> Twins:
+def pair(make_card: MakeCard, tmp_path: Path) -> RunPair:
     """Two runs: the maps of the first are uniform, those of the second the AU maps; each has wrong answers."""
     plain = Constructed(make_card(variant="plain", guidance__weight=0.0))
     au = Constructed(make_card())
@@ -176,29 +176,29 @@ def pair(make_card: MakeCard, tmp_path: Path) -> Twins:
     said[plain.expressions == Expression.ANGER] = np.eye(7, dtype=np.float32)[Expression.FEAR]
     plain.write(tmp_path / "plain.h5", logits=said, cam=flat, attention_5=flat)
     au.write(tmp_path / "au.h5", logits=au.right(2), cam=au.heatmaps, attention_5=au.heatmaps / 2)
-    return twins(tmp_path / "plain.h5", tmp_path / "au.h5")
+    return read_pair(tmp_path / "plain.h5", tmp_path / "au.h5")
 
 
-def test_twins_must_be_a_pair(pair: Twins, make_card: MakeCard, tmp_path: Path) -> None:
+def test_runs_must_be_a_pair(pair: RunPair, make_card: MakeCard, tmp_path: Path) -> None:
     plain, au = pair.plain.path, pair.au.path
     with pytest.raises(UserError, match="without AU first"):
-        twins(au, plain)
+        read_pair(au, plain)
     other = Constructed(make_card(seed=1))
     path = other.write(tmp_path / "other.h5", cam=other.heatmaps, attention_5=other.heatmaps)
     with pytest.raises(UserError, match="differ in seed"):
-        twins(plain, path)
+        read_pair(plain, path)
     fewer = Constructed(make_card())
     fewer.ids, fewer.expressions, fewer.valid = fewer.ids[1:], fewer.expressions[1:], fewer.valid[1:]
     path = fewer.write(tmp_path / "fewer.h5", cam=fewer.heatmaps[1:], attention_5=fewer.heatmaps[1:])
     with pytest.raises(UserError, match="different faces"):
-        twins(plain, path)
+        read_pair(plain, path)
     deep = Constructed(make_card(guidance__layers=[4]))
     path = deep.write(tmp_path / "deep.h5", attention_4=deep.heatmaps)
     with pytest.raises(UserError, match="no attention of layer 4"):
-        twins(plain, path)
+        read_pair(plain, path)
 
 
-def test_faces_have_their_own_image_and_cosines(pair: Twins) -> None:
+def test_faces_have_their_own_image_and_cosines(pair: RunPair) -> None:
     rows = [int(np.flatnonzero(pair.au.valid)[0]), int(np.flatnonzero(pair.au.expressions == Expression.NEUTRAL)[0])]
     face, neutral = pair.faces(rows)
     assert face.image.shape == (224, 224, 3)
@@ -226,14 +226,14 @@ def command(module: Any, monkeypatch: pytest.MonkeyPatch, *arguments: object) ->
     run(module.main)
 
 
-def test_panels_show_a_face_of_each_expression(pair: Twins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_panels_show_a_face_of_each_expression(pair: RunPair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "panels"
     command(figures, monkeypatch, "panels", pair.plain.path, pair.au.path, "--out", out)
     found = numbers(out)
     assert found["expression"].tolist() == [one.label for one in SIX]
     assert found["cam_au_cosine"].min() > 0.99
     assert found.set_index("expression").loc["anger", "predicted_plain"] == "fear"
-    drawn = {tuple(pair.au.ids[panels.chosen(pair, seed)]) for seed in range(4)}
+    drawn = {tuple(pair.au.ids[panels.sample(pair, seed)]) for seed in range(4)}
     assert tuple(found["id"]) in drawn
     assert len(drawn) > 1
     with pytest.raises(SystemExit, match="panels need two files"):
@@ -254,7 +254,7 @@ def test_figures_of_scores_from_the_command_line(runs: Path, tmp_path: Path, mon
 
 
 def test_gallery_holds_right_and_wrong_faces_of_every_class(
-    pair: Twins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pair: RunPair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out" / "gallery"
     out.mkdir(parents=True)
@@ -288,15 +288,15 @@ def test_half_of_the_gallery_is_wrong_where_there_are_enough(make_card: MakeCard
         one_wrong[row] = np.eye(7, dtype=np.float32)[(expression + 1) % 7]
     plain.write(tmp_path / "p.h5", logits=one_wrong, attention_5=np.ones((21, 2, 2)))
     au.write(tmp_path / "a.h5", attention_5=np.ones((21, 2, 2)))
-    pair = twins(tmp_path / "p.h5", tmp_path / "a.h5")
-    rows = gallery.drawn(pair, 2, seed=0)
+    pair = read_pair(tmp_path / "p.h5", tmp_path / "a.h5")
+    rows = gallery.sample(pair, 2, seed=0)
     wrong = (pair.predicted["plain"] != pair.plain.expressions)[rows]
     assert wrong.reshape(7, 2).sum(1).tolist() == [1] * 7
-    assert len(set(gallery.drawn(pair, 8, seed=0))) == 21
+    assert len(set(gallery.sample(pair, 8, seed=0))) == 21
     assert pair.kinds == ["attention"]
 
 
-def test_a_changed_dataset_is_named(pair: Twins) -> None:
+def test_a_changed_dataset_is_named(pair: RunPair) -> None:
     lost = read(pair.au.path)
     lost.ids[0] = "gone"
     with pytest.raises(UserError, match="no longer has gone"):
