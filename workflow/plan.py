@@ -5,7 +5,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,12 +17,13 @@ from pipeline.plugins import ROOT, names
 from train.card.checks import given_weights, needed_weights
 from train.card.schema import Card
 from workflow.config import parse
-from workflow.fingerprint import fingerprint
+from workflow.fingerprint import digest, fingerprint
 from workflow.grid import RUN, Run, card, described, grid, shared
-from workflow.published import TWIN, with_twins
+from workflow.published import PUBLISHED_CODEBOOK, PUBLISHED_GEOMETRY, PUBLISHED_SUFFIX, with_published_datasets
 from workflow.schema import Config, Dataset
 
 STAGES = ("faces", "landmarks", "heatmaps")
+_fingerprint = cache(fingerprint)  # hundreds of jobs run the same few commands
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Plan:
         os.environ |= {"PYTHONPATH": str(ROOT), END_WITH_PARENT: "1"}
         try:
             asked = parse(values, "config")
-            return cls(with_twins(asked), asked)
+            return cls(with_published_datasets(asked), asked)
         except UserError as error:
             sys.exit(f"error: {error}")
 
@@ -97,7 +98,7 @@ class Plan:
             return [self.root(wildcards)]
         root = Path(self.root(wildcards))
         if not root.is_dir() and not self._prepared(wildcards.dataset):
-            sys.exit(missing_root_message(wildcards.dataset.removesuffix(TWIN), settings.source, root))
+            sys.exit(missing_root_message(wildcards.dataset.removesuffix(PUBLISHED_SUFFIX), settings.source, root))
         return []
 
     def setting(self, name: str) -> Any:
@@ -111,14 +112,11 @@ class Plan:
 
     def geometry(self, wildcards: Any) -> str:
         """Look up the geometry of a job's dataset."""
-        own = getattr(wildcards, "dataset", "").endswith(TWIN)
-        return "published" if own else self.config.heatmap.geometry
+        return PUBLISHED_GEOMETRY if _is_published(wildcards) else self.config.heatmap.geometry
 
-    def drawing(self, wildcards: Any) -> str:
+    def drawing_options(self, wildcards: Any) -> str:
         """Write the arguments that say how the AU maps of a job's dataset are drawn."""
-        own = wildcards.dataset.endswith(TWIN)
-        codebook = "paper_code" if own else self.config.heatmap.codebook
-        return f"--codebook {codebook} --geometry {self.geometry(wildcards)}"
+        return f"--codebook {self._codebook(wildcards)} --geometry {self.geometry(wildcards)}"
 
     def untrained(self, wildcards: Any, input: Any) -> str:
         """Write the argument that names what the same network says before it has learnt anything."""
@@ -196,23 +194,28 @@ class Plan:
         wanted |= {f"landmarks:{dataset.extractor}" for dataset in settings if _fetched(dataset)}
         return " ".join(f"--need {need}" for need in sorted(wanted))
 
-    def code(self, *patterns: str) -> Any:
-        """Make the function that fingerprints the files a stage is made of, whatever their comments say."""
-        return lambda wildcards: _fingerprint(tuple(pattern.format(**self._plugins(wildcards)) for pattern in patterns))
+    def code(self, module: str, *patterns: str) -> Callable[[Any], str]:
+        """Make the function that digests the code of a job, see `workflow.fingerprint`.
+
+        `module` is what the rule runs, `patterns` are the files that it chooses by name: {source}, {detector} and
+        {extractor} of the job's dataset, its {method}, and its {codebook} and {geometry}.
+        """
+        return lambda wildcards: _fingerprint(
+            module, *(pattern.format(**self._chosen(wildcards)) for pattern in patterns)
+        )
 
     def codebook(self, wildcards: Any) -> str:
-        """Fingerprint the codebook that a guided run is trained with."""
-        guided = wildcards.variant != "plain"
-        return _fingerprint((f"au_guidance/codebooks/{self.config.heatmap.codebook}.yaml",)) if guided else ""
+        """Digest the codebook that a guided run is trained with; nothing for a plain run."""
+        return "" if wildcards.variant == "plain" else digest(f"au_guidance/codebooks/{self._codebook(wildcards)}.yaml")
 
-    def _plugins(self, wildcards: Any) -> dict[str, str]:
+    def _chosen(self, wildcards: Any) -> dict[str, str]:
         dataset = self.config.datasets.get(getattr(wildcards, "dataset", ""))
-        chosen = {name: getattr(dataset, name) for name in ("detector", "extractor")} if dataset else {}
-        if dataset:  # a source is a file or, if it is large, a folder
-            folder = ROOT / "pipeline" / "sources" / dataset.source
-            chosen["source"] = f"{dataset.source}/__init__" if folder.is_dir() else dataset.source
-        chosen["method"] = getattr(wildcards, "method", "")
-        return {**chosen, "geometry": self.geometry(wildcards), "codebook": self.config.heatmap.codebook}
+        plugins = {name: getattr(dataset, name, "") for name in ("source", "detector", "extractor")}
+        heatmap = {"codebook": self._codebook(wildcards), "geometry": self.geometry(wildcards)}
+        return plugins | heatmap | {"method": getattr(wildcards, "method", "")}
+
+    def _codebook(self, wildcards: Any) -> str:
+        return PUBLISHED_CODEBOOK if _is_published(wildcards) else self.config.heatmap.codebook
 
     def _card(self, wildcards: Any) -> Card:
         return card(self.config, _run(wildcards))
@@ -226,10 +229,8 @@ def _run(wildcards: Any) -> Run:
     return Run(wildcards.protocol, wildcards.dataset, wildcards.method, wildcards.variant, int(wildcards.seed))
 
 
-@cache
-def _fingerprint(patterns: tuple[str, ...]) -> str:
-    """Hundreds of jobs are made of the same few files."""
-    return fingerprint(patterns)
+def _is_published(wildcards: Any) -> bool:
+    return getattr(wildcards, "dataset", "").endswith(PUBLISHED_SUFFIX)
 
 
 def _fetched(dataset: Dataset) -> bool:

@@ -12,7 +12,7 @@ rule generate:
     threads: 8
     params:
         options=plan.generate_options,
-        code=plan.code("pipeline/synthetic/**/*.py"),
+        code=plan.code("pipeline.synthetic"),
     message:
         "Draw the faces of {wildcards.dataset}"
     shell:
@@ -32,12 +32,7 @@ rule index_dataset:
         root=plan.root,
         source=plan.setting("source"),
         shards=plan.setting("shards"),
-        code=plan.code(
-            "pipeline/index.py",
-            "au_guidance/expressions.py",
-            "pipeline/sources/{source}.py",
-            "pipeline/sources/_*.py",
-        ),
+        code=plan.code("pipeline.index", "pipeline/sources/{source}.py"),
     message:
         "List the images of {wildcards.dataset}"
     shell:
@@ -63,12 +58,7 @@ rule faces_shard:
         quality=plan.setting("quality"),
         mode=plan.setting("alignment"),
         limit=plan.setting("max_megapixels"),
-        code=plan.code(
-            "pipeline/align.py",
-            "pipeline/geometry.py",
-            "pipeline/storage/images.py",
-            "pipeline/detectors/{detector}.py",
-        ),
+        code=plan.code("pipeline.align", "pipeline/detectors/{detector}.py"),
     message:
         "Align the faces of {wildcards.dataset}, shard {wildcards.shard}"
     shell:
@@ -93,12 +83,7 @@ rule landmarks_shard:
     params:
         extractor=plan.setting("extractor"),
         options=plan.extractor_options,
-        code=plan.code(
-            "pipeline/landmarks.py",
-            "pipeline/extractors/{extractor}.py",
-            "pipeline/geometry.py",
-            "pipeline/storage/images.py",
-        ),
+        code=plan.code("pipeline.landmarks", "pipeline/extractors/{extractor}.py"),
     message:
         "Find the landmarks of {wildcards.dataset}, shard {wildcards.shard}"
     shell:
@@ -117,12 +102,7 @@ rule heatmaps_shard:
         "../../environment.yml"
     params:
         geometry=plan.geometry,
-        code=plan.code(
-            "pipeline/heatmaps.py",
-            "au_guidance/heatmap.py",
-            "au_guidance/raster.py",
-            "au_guidance/geometries/{geometry}.yaml",
-        ),
+        code=plan.code("pipeline.heatmaps", "au_guidance/geometries/{geometry}.yaml"),
     message:
         "Place the action units of {wildcards.dataset}, shard {wildcards.shard}"
     shell:
@@ -143,7 +123,7 @@ rule status:
     params:
         folder=subpath(output.csv, parent=True),
         source=plan.setting("source"),
-        code=plan.code("pipeline/status.py"),
+        code=plan.code("pipeline.status", "pipeline/sources/{source}.py"),
     message:
         "Count what became of the images of {wildcards.dataset}"
     shell:

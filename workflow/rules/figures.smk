@@ -19,7 +19,7 @@ rule figure:
         "../../environment.yml"
     params:
         out=subpath(output.png, strip_suffix=".png"),
-        code=plan.code("eval/figures/__main__.py", "eval/tables/paper.csv"),
+        code=plan.code("eval.figures", "eval/tables/paper.csv"),
     message:
         "Draw the figure {wildcards.figure} of {wildcards.experiment}"
     shell:
@@ -41,7 +41,7 @@ rule run_figure:
         "../../environment.yml"
     params:
         out=subpath(output.png, strip_suffix=".png"),
-        code=plan.code("eval/figures/__main__.py"),
+        code=plan.code("eval.figures"),
     message:
         "Draw {wildcards.figure} of {wildcards.method} on {wildcards.dataset}: {wildcards.variant}, seed {wildcards.seed}"
     shell:
@@ -62,7 +62,7 @@ rule panels_pair:
     params:
         out=subpath(output.png, strip_suffix=".png"),
         seed=plan.config.evaluation.seed,
-        code=plan.code("eval/figures/__main__.py"),
+        code=plan.code("eval.figures"),
     message:
         "Draw maps of {wildcards.method} over faces of {wildcards.dataset} without and with AU, seed {wildcards.seed}"
     shell:
@@ -83,7 +83,7 @@ rule gallery_pair:
     params:
         faces=plan.config.evaluation.gallery_faces,
         seed=plan.config.evaluation.seed,
-        code=plan.code("eval/figures/gallery.py"),
+        code=plan.code("eval.figures.gallery"),
     message:
         "Draw faces of {wildcards.dataset} for the gallery: {wildcards.method}, {wildcards.variant}"
     shell:
@@ -103,11 +103,7 @@ rule average_maps:
         "../../environment.yml"
     params:
         out=subpath(output.npz, strip_suffix=".npz"),
-        code=plan.code(
-            "au_guidance/codebooks/{codebook}.yaml",
-            "eval/figures/maps.py",
-            "au_guidance/loss.py",
-        ),
+        code=plan.code("eval.figures.maps", "au_guidance/codebooks/{codebook}.yaml"),
     message:
         "Average the maps of {wildcards.method} on {wildcards.dataset}: {wildcards.variant}, seed {wildcards.seed}"
     shell:
@@ -128,7 +124,7 @@ rule compare_maps:
         "../../environment.yml"
     params:
         out=subpath(output.png, strip_suffix=".png"),
-        code=plan.code("eval/figures/maps.py"),
+        code=plan.code("eval.figures.maps"),
     message:
         "Draw the average maps of {wildcards.method} on {wildcards.dataset} without and with AU, seed {wildcards.seed}"
     shell:

@@ -1,16 +1,5 @@
 # In: checkpoints and the shards of their dataset. Out: predictions, scores and faithfulness of each run.
 
-NETWORK = (
-    "au_guidance/loss.py",
-    "train/methods/base.py",
-    "train/methods/{method}.py",
-    "train/methods/cam.py",
-    "train/methods/gradcam.py",
-    "train/methods/_peaks.py",
-    "train/data/transforms.py",
-)
-SCORING = ("eval/score.py", "au_guidance/loss.py", "train/data/controls.py")
-
 
 rule predict:
     input:
@@ -27,7 +16,9 @@ rule predict:
         gpu=1,
         mem_mb=16000,
     params:
-        code=plan.code("eval/predict.py", "eval/records/predictions.py", *NETWORK),
+        code=plan.code(
+            "eval.predict", "train/methods/{method}.py", "train/backbones/*.py"
+        ),
     message:
         "Predict the test faces of {wildcards.dataset}: {wildcards.method}, {wildcards.variant}, seed {wildcards.seed}"
     shell:
@@ -67,11 +58,9 @@ rule means:
         "../../environment.yml"
     params:
         folder=subpath(output[0], parent=True),
-        drawing=plan.drawing,
+        drawing=plan.drawing_options,
         code=plan.code(
-            "au_guidance/codebooks/{codebook}.yaml",
-            "eval/metrics/training_means.py",
-            "train/data/controls.py",
+            "eval.metrics.training_means", "au_guidance/codebooks/{codebook}.yaml"
         ),
     message:
         "Average the AU maps of the training faces of {wildcards.dataset}"
@@ -95,7 +84,7 @@ rule score:
         mem_mb=8000,
     params:
         untrained=plan.untrained,
-        code=plan.code("au_guidance/codebooks/{codebook}.yaml", *SCORING),
+        code=plan.code("eval.score", "au_guidance/codebooks/{codebook}.yaml"),
     message:
         "Score {wildcards.method} on {wildcards.dataset}: {wildcards.variant}, seed {wildcards.seed}"
     shell:
@@ -122,9 +111,10 @@ rule faithfulness:
         images=plan.config.evaluation.faithfulness_images,
         seed=plan.config.evaluation.seed,
         code=plan.code(
+            "eval.faithfulness",
             "au_guidance/codebooks/{codebook}.yaml",
-            "eval/faithfulness/measure.py",
-            *NETWORK,
+            "train/methods/{method}.py",
+            "train/backbones/*.py",
         ),
     message:
         "Take from and add to faces of {wildcards.dataset} what the maps show: {wildcards.method}, {wildcards.variant}, seed {wildcards.seed}"

@@ -12,7 +12,7 @@ wildcard_constraints:
 # The report says which checkpoints there are: the tables come without those that are missing or broken.
 checkpoint import_published:
     input:
-        lambda wildcards: authors.released(plan.config),
+        lambda wildcards: authors.archive_files(plan.config),
     output:
         f"{plan.published}/import.csv",
     log:
@@ -24,8 +24,8 @@ checkpoint import_published:
     params:
         root=lambda wildcards: authors.settings(plan.config).root,
         folder=subpath(output[0], parent=True),
-        data=lambda wildcards: plan.data + authors.TWIN,
-        code=plan.code("eval/published/importing.py", "eval/published/names.py"),
+        data=lambda wildcards: plan.data + authors.PUBLISHED_SUFFIX,
+        code=plan.code("eval.published", "train/methods/*.py", "train/backbones/*.py"),
     message:
         "Import the authors' checkpoints"
     shell:
@@ -37,7 +37,9 @@ use rule predict as predict_published with:
     input:
         f"{plan.published}/import.csv",
         checkpoint=f"{plan.published}/{{origin}}/{{method}}/{{guided}}/checkpoint.safetensors",
-        shards=lambda wildcards: plan.shards(wildcards.origin + authors.TWIN, *STAGES),
+        shards=lambda wildcards: plan.shards(
+            wildcards.origin + authors.PUBLISHED_SUFFIX, *STAGES
+        ),
     output:
         f"{plan.published}/{{origin}}/{{method}}/{{guided}}/predictions.h5",
     log:
@@ -50,7 +52,9 @@ use rule predict as predict_published with:
 use rule score as score_published with:
     input:
         predictions=f"{plan.published}/{{origin}}/{{method}}/{{guided}}/predictions.h5",
-        means=f"{plan.data}/means.npz".replace("{dataset}", f"{{origin}}{authors.TWIN}"),
+        means=f"{plan.data}/means.npz".replace(
+            "{dataset}", f"{{origin}}{authors.PUBLISHED_SUFFIX}"
+        ),
     output:
         scores=f"{plan.published}/{{origin}}/{{method}}/{{guided}}/scores.json",
         matrices=multiext(
@@ -63,7 +67,7 @@ use rule score as score_published with:
         f"{plan.logs}/score_published/{{origin}}-{{method}}-{{guided}}.log",
     params:
         untrained="",
-        code=plan.code("au_guidance/codebooks/paper_code.yaml", *SCORING),
+        code=plan.code("eval.score", "au_guidance/codebooks/paper_code.yaml"),
     message:
         "Score the authors' {wildcards.method} on {wildcards.origin}, {wildcards.guided}"
 
@@ -84,7 +88,7 @@ use rule table as table_published with:
         kind="{table}",
         expected="",
         out=subpath(output.csv, strip_suffix=".csv"),
-        code=plan.code("eval/tables/table.py", "eval/tables/paper.csv"),
+        code=plan.code("eval.tables", "eval/tables/paper.csv"),
     message:
         "Write {wildcards.table} of the authors' checkpoints"
 

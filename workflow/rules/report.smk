@@ -15,7 +15,12 @@ rule report:
         "../../environment.yml"
     params:
         folder=plan.config.results,
-        code=plan.code("eval/report/*.py", "eval/report/page/*"),
+        code=plan.code(
+            "eval.report",
+            "eval/report/page/*",
+            "eval/tables/paper.csv",
+            "pipeline/sources/*.py",
+        ),
     message:
         "Write the report, {output}"
     shell:

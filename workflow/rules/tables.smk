@@ -38,7 +38,7 @@ rule table:
         kind=results.kind,
         expected=results.expected,
         out=subpath(output.csv, strip_suffix=".csv"),
-        code=plan.code("eval/tables/table.py", "eval/tables/paper.csv"),
+        code=plan.code("eval.tables", "eval/tables/paper.csv"),
     message:
         "Write {wildcards.table}"
     shell:
@@ -60,7 +60,7 @@ rule guidance:
         "../../environment.yml"
     params:
         out=subpath(output.csv, strip_suffix=".csv"),
-        code=plan.code("eval/compare/compare.py"),
+        code=plan.code("eval.compare"),
     message:
         "Compare the runs of {wildcards.experiment} without and with AU, with intervals"
     shell:
