@@ -131,7 +131,7 @@ def tree():
     (block,) = re.findall(r"^```text\n(.*?)^```$", page("design"), re.MULTILINE | re.DOTALL)
     above, paths = {}, []
     for line in block.splitlines():
-        depth = (len(line) - len(line.lstrip())) // 4
+        depth = (len(line) - len(line.lstrip())) // 2
         above[depth] = line.split()[0]
         paths.append("".join(above[level] for level in range(depth + 1)))
     return paths
