@@ -43,8 +43,8 @@ def predict(path: Path, out: Path, batch_size: int = 64, data: Path | None = Non
     """Write what the network of a checkpoint says about the readable test faces of its dataset.
 
     `data` is the folder of the prepared dataset where it is not the one that the card names. Rows are in the dataset's
-    order and depend on the checkpoint and the data only. Raises UserError as `train.checkpoints.checkpoint.load` does, and if an
-    output is not finite.
+    order and depend on the checkpoint and the data only. Raises UserError as `train.checkpoints.checkpoint.load` does,
+    and if an output is not finite.
     """
     loaded = checkpoint.load(path)
     said = {

@@ -1,15 +1,15 @@
-"""Predictions to scores: how often the network is right, how well its maps cover the action units, and what that means.
+"""Predictions to scores: how often the network is right, how well its maps cover the action units, beside baselines.
 
     python -m eval.score predictions.h5 --means DATA/means.npz --untrained untrained.h5 --out DIR/scores.json
 
-Without --means (`eval.metrics.training_means`) the floors that know faces stay out, without --untrained (`eval.predict --untrained`)
-that of random weights. Beside the scores stand
+Without --means (`eval.metrics.training_means`) the baselines that know how faces look
+stay out, without --untrained (`eval.predict --untrained`) that of random weights. Beside the scores stand
 
 - confusion.csv: faces by true class (rows) and predicted class (columns);
 - cosines.csv: cosines with the AU heatmap by expression, and their average (rows), of the attention of every layer and
   of the CAM (columns); empty where no face of an expression has a heatmap;
-- images.csv: a row per face with its classes, confidence, attributes and every number of `eval.metrics.per_face`; empty where
-  one is not defined.
+- images.csv: a row per face with its classes, confidence, attributes and every number of `eval.metrics.per_face`;
+  empty where one is not defined.
 """
 
 import argparse
@@ -22,10 +22,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from au_guidance.expressions import Expression
-from eval.metrics import baselines, classification, discrimination
+from eval.metrics import classification, discrimination
+from eval.metrics.baselines import BASELINES, PREFIX, SKILL, skill
 from eval.metrics.calibration import calibration, confidences
 from eval.metrics.groups import groups
-from eval.metrics.per_face import CAM, FLOOR, MEASURES, Measured, attention_name, measure
+from eval.metrics.per_face import CAM, MEASURES, Measured, attention_name, measure
 from eval.metrics.training_means import Means, read_means
 from eval.records.predictions import ORDERED, Predictions, read
 from pipeline.errors import run
@@ -44,8 +45,8 @@ def score(predictions: Predictions, means: Means | None = None, untrained: Predi
 def scores_of(predictions: Predictions, measured: Measured) -> Scores:
     """Gather the numbers of the faces in the scores of a run; shares are in [0, 1], null means no CAM or no face.
 
-    `maps` has every measure of CAM and attention, macro over expressions and micro over faces, with the floors (macro
-    cosines on the same faces) and the skill against the class-agnostic one.
+    `maps` has every measure of CAM and attention, macro over expressions and micro over faces, with the baselines
+    (macro cosines on the same faces) and the skill against the class-agnostic one.
     """
     classified = classification.classification(predictions.logits, predictions.expressions)
     cosines = {
@@ -115,18 +116,18 @@ def _summary(predictions: Predictions, values: Numbers) -> Scores:
 
 def _map_scores(predictions: Predictions, measured: Measured, kind: str) -> Scores:
     found: Scores = {name: _summary(predictions, measured.values[f"{kind}_{name}"]) for name in MEASURES}
-    columns = {name: measured.values.get(f"{kind}_{FLOOR}{name}") for name in baselines.FLOORS}
-    columns |= {name: measured.values[FLOOR + name] for name in baselines.FLOORS if FLOOR + name in measured.values}
-    floor = {
+    columns = {name: measured.values.get(f"{kind}_{PREFIX}{name}") for name in BASELINES}
+    columns |= {name: measured.values[PREFIX + name] for name in BASELINES if PREFIX + name in measured.values}
+    levels = {
         name: None if values is None else _summary(predictions, values)["macro"] for name, values in columns.items()
     }
-    agnostic, valid = floor["class_agnostic"], predictions.valid
+    agnostic, valid = levels[SKILL], predictions.valid
     matched = discrimination.confusion(measured.matched[kind][valid], predictions.expressions[valid])
     return {
         **found,
         "retrieval_confusion": matched.tolist(),
-        "floors": floor,
-        "skill": None if agnostic is None else baselines.skill(found["cosine"]["macro"], agnostic),
+        "baselines": levels,
+        "skill": None if agnostic is None else skill(found["cosine"]["macro"], agnostic),
     }
 
 
@@ -208,9 +209,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Score a network's answers for the test faces.")
     parser.add_argument("predictions", type=Path, help="predictions.h5 of eval.predict")
     parser.add_argument(
-        "--means", type=Path, help="means.npz of eval.metrics.training_means for the dataset, for the floors"
+        "--means", type=Path, help="means.npz of eval.metrics.training_means for the dataset, for the baselines"
     )
-    parser.add_argument("--untrained", type=Path, help="untrained.h5 of eval.predict --untrained, for that floor")
+    parser.add_argument("--untrained", type=Path, help="untrained.h5 of eval.predict --untrained, for that baseline")
     parser.add_argument("--out", type=Path, required=True, help="scores.json to write, with three tables beside it")
     arguments = parser.parse_args()
     write_scores(arguments.predictions, arguments.out, means=arguments.means, untrained=arguments.untrained)

@@ -10,14 +10,14 @@ from pathlib import Path
 import pandas as pd
 
 from eval.compare.compare import LABELS, MEAN, shown
-from eval.tables.kinds import FLOORS
+from eval.metrics.baselines import BASELINES, PREFIX
 from eval.tables.layout import CONTROLS, method_name
 from pipeline.errors import UserError, run
 
 FIRST = ("accuracy", "attention_cosine", "cam_cosine", "attention_skill", "attention_retrieval_true")
 BRIEF = ("accuracy", "attention_cosine", "attention_retrieval_true")  # of sweeps and controls
 MANY = 12  # pictures are not listed one by one
-TOLD = ("class_agnostic", "predicted_class_mean", "class_mean")  # floors
+TOLD = ("class_agnostic", "predicted_class_mean", "class_mean")  # baselines
 
 
 def headline(comparison: pd.DataFrame) -> Iterator[str]:
@@ -53,14 +53,14 @@ def _brief(rows: pd.DataFrame, by: str) -> Iterator[str]:
         yield f"  {CONTROLS.get(name, name):<20} {told}"
 
 
-def floors(honest: pd.DataFrame) -> Iterator[str]:
+def baseline_lines(table: pd.DataFrame) -> Iterator[str]:
     """Say which cosines need no network, for every dataset and protocol; predictions are those of guided runs."""
-    own = honest[(honest["kind"] == "attention") & honest["value"].notna()]
+    own = table[(table["kind"] == "attention") & table["value"].notna()]
     for dataset, protocol in dict.fromkeys(zip(own["dataset"], own["protocol"], strict=True)):
         rows = own[(own["dataset"] == dataset) & (own["protocol"] == protocol)]
         guided = rows[rows["variant"] == "au"]
         values = (guided if len(guided) else rows).groupby("metric")["value"].mean()
-        told = [f"{FLOORS[name]} {values[f'floor_{name}']:.3f}" for name in TOLD if f"floor_{name}" in values]
+        told = [f"{BASELINES[name].label} {values[PREFIX + name]:.3f}" for name in TOLD if PREFIX + name in values]
         if told:
             yield f"{dataset} (protocol {protocol}), cosines of maps without a network: {', '.join(told)}"
 
@@ -74,8 +74,8 @@ def summary(results: Path) -> str:
     for path in comparisons:
         name = path.name.removesuffix("-guidance.csv")
         lines += [name, *headline(pd.read_csv(path, dtype={"seed": str}))]
-        honest = path.with_name(f"{name}-honest.csv")
-        lines += [*(floors(pd.read_csv(honest)) if honest.is_file() else []), ""]
+        baselines = path.with_name(f"{name}-baselines.csv")
+        lines += [*(baseline_lines(pd.read_csv(baselines)) if baselines.is_file() else []), ""]
     tables = sorted((results / "tables").glob("*.md"))
     pictures: list[Path | str] = [*sorted((results / "figures").rglob("*.png"))]
     if len(pictures) > MANY:

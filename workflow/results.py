@@ -9,12 +9,12 @@ from typing import Any
 from workflow.grid import RUN, grid
 from workflow.schema import Config
 
-TABLES = ("honest", "classification", "faithfulness", "groups", "time")  # of every experiment
+TABLES = ("baselines", "classification", "faithfulness", "groups", "time")  # of every experiment
 FIGURES = {  # of each kind of experiment
-    "table1": ("floors", "faithfulness"),
+    "table1": ("baselines", "faithfulness"),
     "lambda": ("lambda",),
     "table3": ("layers",),
-    "controls": ("floors", "faithfulness"),
+    "controls": ("baselines", "faithfulness"),
 }
 PICTURES = {  # of a run or of a guided run beside its plain one: where each lies in the folder of figures
     "maps": "{}.png",

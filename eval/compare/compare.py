@@ -43,8 +43,8 @@ NOTES = (
     "CL is the share of right answers over all seven classes; balanced accuracy its mean over classes. CAM-COS, "
     "ATT-COS (of the deepest guided layer), skill and retrieval are macro means over the six expressions, Neutral "
     "excluded, over the faces that have an AU map. Skill = (cosine − class-agnostic mean) / (1 − class-agnostic mean), "
-    "with the floor of these faces held fixed. Retrieval: how often the best match among the six AU maps of a face is "
-    "that of its true class; chance is 16.7 %.",
+    "with the class-agnostic mean of these faces held fixed. Retrieval: how often the best match among the six AU maps "
+    "of a face is that of its true class; chance is 16.7 %.",
     "against: plain is the run without AU; a control is guided in the same way by another map, so that only a "
     "difference against it shows that the action units of the class matter.",
     "Brackets: 95 % percentile interval of the paired bootstrap over test faces (10,000 resamples, within each class "
@@ -60,14 +60,14 @@ NOTES = (
 class Test:
     """One comparison to be made: which row of the table, two numbers (n,) per face, and their classes if it is macro.
 
-    `floor` is that of the skill, of a cosine that has one.
+    `baseline` is that of the skill, of a cosine that has one.
     """
 
     row: dict[str, Any]
     before: Values
     after: Values
     classes: NDArray[np.int64] | None
-    floor: float | None
+    baseline: float | None
 
 
 def compare(runs: Sequence[Judged]) -> pd.DataFrame:
@@ -107,14 +107,14 @@ def _tests(start: dict[str, Any], group: Sequence[Pair]) -> Iterator[Test]:
     for kind in MAPS:
         name = f"attention_cosine_{layer}" if kind == "attention" else "cam_cosine"
         if all(name in one.values for pair in group for one in pair):
-            yield _test(start, f"{kind}_cosine", group, name=name, macro=True, floor=after.floors.get(kind))
+            yield _test(start, f"{kind}_cosine", group, name=name, macro=True, baseline=after.baselines.get(kind))
         name = f"{kind}_retrieval_true"
         if all(name in one.values for pair in group for one in pair) and (kind == "cam" or before.run.layer == layer):
             yield _test(start, name, group, name=name, macro=True)
 
 
 def _test(
-    start: dict[str, Any], metric: str, group: Sequence[Pair], *, name: str, macro: bool, floor: float | None = None
+    start: dict[str, Any], metric: str, group: Sequence[Pair], *, name: str, macro: bool, baseline: float | None = None
 ) -> Test:
     first = group[0][0]
     before, after = (np.mean([pair[side].values[name] for pair in group], axis=0) for side in (0, 1))
@@ -122,7 +122,7 @@ def _test(
     if name != "accuracy":
         counted &= np.isin(first.expressions, SIX)
     classes = first.expressions[counted] if macro else None
-    return Test({**start, "metric": metric}, before[counted], after[counted], classes, floor)
+    return Test({**start, "metric": metric}, before[counted], after[counted], classes, baseline)
 
 
 def _measured(tests: Sequence[Test]) -> list[dict[str, Any]]:
@@ -142,8 +142,8 @@ def _measured(tests: Sequence[Test]) -> list[dict[str, Any]]:
     rows = []
     for number, one in enumerate(tests):
         rows.append(found[number])
-        if one.floor is not None:
-            rows.append(_skill(found[number], one.floor))
+        if one.baseline is not None:
+            rows.append(_skill(found[number], one.baseline))
     return rows
 
 
@@ -160,10 +160,10 @@ def _row(test: Test, change: Interval, p: float) -> dict[str, Any]:
     }
 
 
-def _skill(cosine: dict[str, Any], floor: float) -> dict[str, Any]:
-    """Stretch a row of cosines to skill: levels by (c - floor) / (1 - floor), differences by 1 / (1 - floor)."""
-    levels = {name: (cosine[name] - floor) / (1 - floor) for name in ("plain", "guided")}
-    changes = {name: cosine[name] / (1 - floor) for name in ("difference", "low", "high")}
+def _skill(cosine: dict[str, Any], baseline: float) -> dict[str, Any]:
+    """Stretch a row of cosines c to skill: levels to (c - b) / (1 - b), differences by 1 / (1 - b), b the baseline."""
+    levels = {name: (cosine[name] - baseline) / (1 - baseline) for name in ("plain", "guided")}
+    changes = {name: cosine[name] / (1 - baseline) for name in ("difference", "low", "high")}
     return {**cosine, **levels, **changes, "metric": cosine["metric"].replace("_cosine", "_skill")}
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from au_guidance.expressions import Expression
+from eval.metrics.baselines import SKILL
 from eval.records.runs import OWN, Run
 from eval.tables import layout
 from eval.tables.kinds import MAPS
@@ -25,7 +26,7 @@ class Judged:
     ids: NDArray[np.object_]
     expressions: NDArray[np.int64]
     values: dict[str, NDArray[np.float64]]
-    floors: dict[str, float] = field(default_factory=dict)  # of the skill, by kind of map
+    baselines: dict[str, float] = field(default_factory=dict)  # of the skill, by kind of map
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -51,10 +52,8 @@ def judge(one: Run) -> Judged:
         if name in table:
             values[name] = 100 * np.asarray(table[name], np.float64)
     expressions = np.array([Expression.parse(name) for name in table["expression"]], dtype=np.int64)
-    floors = {
-        kind: found["floors"]["class_agnostic"] for kind in MAPS if (found := one.scores.get("maps", {}).get(kind))
-    }
-    return Judged(one, table["id"].to_numpy(object), expressions, values, floors)
+    baselines = {kind: found["baselines"][SKILL] for kind in MAPS if (found := one.scores.get("maps", {}).get(kind))}
+    return Judged(one, table["id"].to_numpy(object), expressions, values, baselines)
 
 
 Pair = tuple[Judged, Judged]

@@ -50,16 +50,16 @@ class Region:
 class Reading:
     """A map on a face, read for one expression.
 
-    `regions` are the AUs of its codebook, highest lift first. `cosine` is with the expression's AU map, `floor` that
-    of the mean of all expressions' AU maps on the same face, `skill` = (cosine - floor) / (1 - floor), `retrieved` the
-    expression whose AU map is most alike, `inside` the share of the mass on the face. All but `inside` are None for
-    Neutral, which has no AUs. `words` say it, `warnings` what speaks against believing it.
+    `regions` are the AUs of its codebook, highest lift first. `cosine` is with the expression's AU map, `baseline` that
+    of the mean of all expressions' AU maps on the same face, `skill` = (cosine - baseline) / (1 - baseline),
+    `retrieved` the expression whose AU map is most alike, `inside` the share of the mass on the face. All but `inside`
+    are None for Neutral, which has no AUs. `words` say it, `warnings` what speaks against believing it.
     """
 
     expression: str
     regions: tuple[Region, ...]
     cosine: float | None
-    floor: float | None
+    baseline: float | None
     skill: float | None
     retrieved: str | None
     inside: float
@@ -79,7 +79,7 @@ def read(values: Map, expression: Expression, shapes: NDArray[Any], points: NDAr
     aus = codebook(heatmap.codebook)[expression]
     regions = sorted(_regions(values, aus, shapes, heatmap.geometry), key=lambda region: -region.lift)
     inside = _share(values, face_mask(points))
-    alike: dict[str, Any] = {"cosine": None, "floor": None, "skill": None, "retrieved": None}
+    alike: dict[str, Any] = {"cosine": None, "baseline": None, "skill": None, "retrieved": None}
     if expression != Expression.NEUTRAL:
         alike = _alike(values, expression, shapes, heatmap)
     words = _words(expression, regions)
@@ -164,12 +164,12 @@ def _alike(values: Map, expression: Expression, shapes: NDArray[Any], heatmap: H
     own = unit(torch.from_numpy(values)[None])
     cosines = class_cosines(own, unit(maps)[None])
     cosine = float(cosines[0, ORDERED.index(expression)])
-    floor = float(class_cosines(unit(maps.mean(0)[None]), unit(maps)[None])[0, ORDERED.index(expression)])
+    baseline = float(class_cosines(unit(maps.mean(0)[None]), unit(maps)[None])[0, ORDERED.index(expression)])
     match = int(best_match(cosines)[0])
     return {
         "cosine": cosine,
-        "floor": floor,
-        "skill": (cosine - floor) / (1 - floor) if floor < 1 else 0.0,
+        "baseline": baseline,
+        "skill": (cosine - baseline) / (1 - baseline) if baseline < 1 else 0.0,
         "retrieved": None if match == NOTHING else Expression(match).label,
     }
 
@@ -211,7 +211,7 @@ def _warnings(expression: Expression, alike: Mapping[str, Any], inside: float) -
     if alike["skill"] is not None and alike["skill"] < 0:
         yield (
             f"the map shows the action units of {expression.label} less than the mean of all expressions does "
-            f"(cosine {alike['cosine']:.2f}, mean {alike['floor']:.2f})"
+            f"(cosine {alike['cosine']:.2f}, mean {alike['baseline']:.2f})"
         )
     if inside < 0.5:
         yield f"{1 - inside:.0%} of the map lies outside the face"

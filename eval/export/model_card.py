@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from eval.export.scores import Evaluated, Number
+from eval.metrics.baselines import SKILL
 from eval.tables.layout import guidance_name, method_name
 from train.card.schema import Card
 
@@ -23,7 +24,9 @@ PROTOCOLS = {
     "heldout": "the epoch was selected on a held-out part of the training set; the test set was used once",
     "paper": "the epoch was selected on the test set, as in the paper's code, so the numbers are optimistic",
 }
-FLOOR = "The floor is what one and the same map for every face, the mean of the AU heatmaps over classes, scores here."
+BASELINE = (
+    "The baseline is what one and the same map for every face, the mean of the AU heatmaps over classes, scores here."
+)
 GROUPS = (
     "Cosines are means over faces here. Groups differ in their expressions too, so a difference need not be about the "
     "attribute."
@@ -49,7 +52,7 @@ what a face shows, as annotators of pictures named it, not what somebody feels.
 
 {trained} What it does on other people, ages, cameras and cultures is unknown; public face data are not balanced
 between groups, and accuracy differs between them. A map tells where a network looks, not that its answer is right, and
-a high cosine is worth only what it has above the floors.
+a high cosine is worth only what it has above its baselines.
 """
 LICENCES = """## Licences
 
@@ -125,23 +128,23 @@ def _results(found: Evaluated | None, layer: int) -> str:
     if found is None:
         return f"## Results\n\n{NOT_EVALUATED}\n"
     rows = [
-        (title, _shown(found.numbers[name]), _floor(found, name), meaning.format(layer=layer))
+        (title, _shown(found.numbers[name]), _baseline(found, name), meaning.format(layer=layer))
         for name, (title, meaning) in NAMES.items()
     ]
     note = "Brackets are 95 % intervals of the bootstrap over test faces. " if _any_interval(found) else ""
-    table = _table(("number", "value", "floor", "what it is"), rows)
-    return f"## Results\n\n{table}\n{note}{FLOOR}\n"
+    table = _table(("number", "value", "baseline", "what it is"), rows)
+    return f"## Results\n\n{table}\n{note}{BASELINE}\n"
 
 
 def _any_interval(found: Evaluated) -> bool:
     return any(number.interval for number in found.numbers.values())
 
 
-def _floor(found: Evaluated, name: str) -> str:
+def _baseline(found: Evaluated, name: str) -> str:
     if name not in KINDS:
         return ""
-    floors = found.scores["maps"].get(KINDS[name], {}).get("floors", {})
-    return _value(floors.get("class_agnostic"))
+    levels = found.scores["maps"].get(KINDS[name], {}).get("baselines", {})
+    return _value(levels.get(SKILL))
 
 
 def _calibration(found: Evaluated | None, config: Mapping[str, Any]) -> str:

@@ -47,7 +47,8 @@ def faithfulness(
     """Measure a checkpoint on a sample of its test faces; write `out` and, beside it, the curves as .csv.
 
     `data` is the folder of the prepared dataset where it is not the one that the card names. Raises UserError as
-    `train.checkpoints.checkpoint.load` does, if no sampled face has an AU region, and if an answer or map is not finite.
+    `train.checkpoints.checkpoint.load` does, if no sampled face has an AU region, and if an answer or map is not
+    finite.
     """
     if images < 1 or seed < 0 or batch_size < 1:
         raise UserError("--images and --batch-size must be at least 1, and --seed at least 0")
@@ -78,7 +79,7 @@ def _watched(batches: list[Faces], what: str) -> Any:
 
 
 def map_curves(network: Network, faces: Faces, seed: int) -> dict[str, Values]:
-    """Change faces by the maps of their predicted classes: {kind: {measure: (b, points)}}, see `eval.faithfulness.removal`."""
+    """Change faces by the maps of their predicted classes: {kind: {measure: (b, points)}}; see `removal`."""
     size = faces.images.shape[-1]
     noise = _noise(faces, seed)
     ties = _random(faces, seed, TIES, (size, size))

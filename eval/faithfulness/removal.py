@@ -77,8 +77,8 @@ def road(faces: Explained, order: Tensor, noise: Tensor) -> tuple[Tensor, Tensor
     One column for each share of FRACTIONS. With the order of relevance (MoRF) a low value is good; with that order
     reversed (LeRF, see `reverse`) a high one. ROAD is the mean over columns of LeRF less that of MoRF, in [-1, 1];
     higher is better and 0 is what a random order gets. `noise` (b, 3, s, s) is standard normal, see
-    `eval.faithfulness.imputation.impute`. Source: Rong et al., A Consistent and Efficient Evaluation Strategy for Attribution
-    Methods, ICML 2022, who report the accuracy; the probability varies less on few faces.
+    `eval.faithfulness.imputation.impute`. Source: Rong et al., A Consistent and Efficient Evaluation Strategy for
+    Attribution Methods, ICML 2022, who report the accuracy; the probability varies less on few faces.
     """
     probabilities, stays = [], []
     for fraction in FRACTIONS:

@@ -6,7 +6,7 @@
 | KIND | shows |
 |---|---|
 | lambda, layers | CL, CAM-COS and ATT-COS by lambda (Fig. 5) and by guided layers (Table 3) |
-| floors | cosines of all variants beside what needs no network |
+| baselines | cosines of all variants beside what needs no network |
 | matrices | confusion, and cosines per class and layer, of one run (Figs. 10, 11) |
 | reliability | how often answers of a given confidence are right |
 | faithfulness | deletion, insertion, ROAD and random weights, from the faithfulness files beside the scores |
@@ -17,7 +17,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from eval.figures.baselines import draw_floors
+from eval.figures.baselines import draw_baselines
 from eval.figures.curves import draw_lambda, draw_layers
 from eval.figures.faces import read_pair
 from eval.figures.faithfulness import draw_faithfulness
@@ -30,7 +30,7 @@ from pipeline.errors import UserError, run
 KINDS: dict[str, Callable[[Sequence[Run], Path], None]] = {
     "lambda": draw_lambda,
     "layers": draw_layers,
-    "floors": draw_floors,
+    "baselines": draw_baselines,
     "matrices": draw_matrices,
     "reliability": draw_reliability,
     "faithfulness": draw_faithfulness,

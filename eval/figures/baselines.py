@@ -1,4 +1,4 @@
-"""The figure of the floors: cosines with and without AU, and with controls, beside what needs no network."""
+"""The figure of the baselines: cosines with and without AU, and with controls, beside what needs no network."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,8 +8,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from eval.figures import style
+from eval.metrics.baselines import BASELINES, PREFIX, SKILL
 from eval.records.runs import Run
-from eval.tables.kinds import FLOORS, MAPS
+from eval.tables.kinds import MAPS
 from eval.tables.layout import VARIANTS, method_name
 from eval.tables.pivot import pivot
 from pipeline.errors import UserError
@@ -18,33 +19,34 @@ ROW = 3.6  # mm
 Items = list[tuple[str, pd.DataFrame]]  # label of a row, and the numbers on it
 
 
-def draw_floors(runs: Sequence[Run], out: Path) -> None:
-    """Draw cosines as dots, CAM and attention side by side: floors above, methods below, for each dataset and protocol.
+def draw_baselines(runs: Sequence[Run], out: Path) -> None:
+    """Draw cosines as dots, CAM and attention side by side, baselines above and methods below.
 
-    A floor that depends on the network, or on its grid, is a bar from its lowest to its highest value. Bars of methods
-    are standard deviations over seeds. Right of the class-agnostic mean, a map knows something of the expression.
+    There is a row for each dataset and protocol. A baseline that depends on the network, or on its grid, is a bar from
+    its lowest to its highest value. Bars of methods are standard deviations over seeds. Right of the class-agnostic
+    mean, a map knows something of the expression.
     """
-    table = pivot("honest", runs)
-    table = table[table["metric"].str.startswith("floor_") | (table["metric"] == "cosine")]
+    table = pivot("baselines", runs)
+    table = table[table["metric"].str.startswith(PREFIX) | (table["metric"] == "cosine")]
     if table["value"].isna().all():
         raise UserError("there are no finished runs whose cosines could be drawn")
     places = list(dict.fromkeys(zip(table["dataset"], table["protocol"], strict=True)))
     parts = [table[(table["dataset"] == place[0]) & (table["protocol"] == place[1])] for place in places]
     items = [_items(part) for part in parts]
     handles: dict[str, Any] = {}
-    heights = [ROW * (len(FLOORS) + len(rows) + 1) for rows in items]
+    heights = [ROW * (len(BASELINES) + len(rows) + 1) for rows in items]
     with style.figure(sum(heights) + 12 * len(parts) + 12) as drawn:
         grid = drawn.subplots(len(parts), 2, sharex=True, sharey="row", squeeze=False, height_ratios=heights)
         for line, place, part, rows in zip(grid, places, parts, items, strict=True):
             for axes, (kind, name) in zip(line, MAPS.items(), strict=True):
                 own = part[part["kind"] == kind]
-                _floors(axes, own[own["metric"] != "cosine"])
+                _baselines(axes, own[own["metric"] != "cosine"])
                 for number, (_, numbers) in enumerate(rows):
-                    _levels(axes, numbers[numbers["kind"] == kind], len(FLOORS) + 0.6 + number, handles)
+                    _levels(axes, numbers[numbers["kind"] == kind], len(BASELINES) + 0.6 + number, handles)
                 axes.set_title(f"{name}\n{place[0]} ({place[1]})")
                 axes.grid(axis="x")
-            labels = [*FLOORS.values(), *(label for label, _ in rows)]
-            positions = [*range(len(FLOORS)), *(len(FLOORS) + 0.6 + number for number in range(len(rows)))]
+            labels = [*(baseline.label for baseline in BASELINES.values()), *(label for label, _ in rows)]
+            positions = [*range(len(BASELINES)), *(len(BASELINES) + 0.6 + number for number in range(len(rows)))]
             line[0].set_yticks(positions, labels=labels)
             line[0].set_ylim(positions[-1] + 0.7, -0.7)
         drawn.supxlabel("cosine with the AU map; dotted: class-agnostic mean", fontsize=7)
@@ -66,15 +68,15 @@ def _items(part: pd.DataFrame) -> Items:
     ]
 
 
-def _floors(axes: Axes, rows: pd.DataFrame) -> None:
-    axes.axhspan(-1, len(FLOORS) - 0.2, color="#F1F1F1", linewidth=0)
-    for number, name in enumerate(FLOORS):
-        values = rows.loc[rows["metric"] == f"floor_{name}", "value"].dropna()
+def _baselines(axes: Axes, rows: pd.DataFrame) -> None:
+    axes.axhspan(-1, len(BASELINES) - 0.2, color="#F1F1F1", linewidth=0)
+    for number, name in enumerate(BASELINES):
+        values = rows.loc[rows["metric"] == f"{PREFIX}{name}", "value"].dropna()
         if values.empty:
             continue
         axes.plot([values.min(), values.max()], [number, number], color=style.FAINT, linewidth=2.5)
         axes.plot(values.mean(), number, "|", color=style.INK, markersize=6)
-        if name == "class_agnostic":
+        if name == SKILL:
             axes.axvline(values.mean(), color=style.INK, linestyle=":", linewidth=0.8)
 
 

@@ -1,99 +1,80 @@
-"""What needs no network: the cosines with a face's AU heatmap of maps that anybody could paint.
+"""The baselines: what the map of each is and knows, and how a cosine relates to one (skill).
 
-Every floor answers to the same faces as the score beside it. Those that know faces know them from the training set
-(`eval.metrics.training_means`). All maps are on the canvas (224, 224).
+A baseline is the cosine, with the AU heatmaps of the same faces, of a map that is not read from a trained network: a
+score that is not above it shows nothing that the baseline does not know. Scores, tables, figures, report and docs all
+take names and descriptions from here; `eval.metrics.baseline_maps` paints the maps.
 """
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
+PREFIX = "baseline_"  # of their columns
+SKILL = "class_agnostic"  # the baseline that the skill is measured from
 
-from au_guidance.heatmap import CANVAS
-from au_guidance.loss import resize
-from eval.metrics.discrimination import unit
-from eval.metrics.training_means import Means
-from eval.records.predictions import ORDERED
 
-SPREAD = CANVAS / 4  # standard deviation of the centred Gaussian, pixels: the best of those tried on real faces
+@dataclass(frozen=True)
+class Baseline:
+    """A baseline: its heading in tables and figures, what its map is, and what it knows of the test face."""
 
-# What each floor paints; all but the last two are the same for CAM and attention.
-FLOORS = {
-    "uniform": "the same everywhere",
-    "centred_gaussian": "one blob in the middle of the image",
-    "face_gaussian": "one blob with the mean and the spread of the training faces' landmarks",
-    "landmarks": "Gaussians on the training faces' landmarks, averaged",
-    "class_agnostic": "the mean AU map of the six expressions of the training faces",
-    "class_mean": "the training faces' mean AU map of the true expression",
-    "predicted_class_mean": "the same of the predicted expression; the class-agnostic one where that is Neutral",
-    "other_face": "the AU map of other test faces of the true expression",
-    "ceiling": "the AU map itself, through the grid of the layer",
-    "untrained": "what the network shows before any training, from random weights",
+    label: str
+    map: str
+    knows: str
+
+    @property
+    def description(self) -> str:
+        """Both in one sentence, without its full stop."""
+        return f"{self.map}; it knows {self.knows}"
+
+
+# From the one that knows least; all but `untrained` and `ceiling` are the same for CAM and attention.
+BASELINES = {
+    "uniform": Baseline("uniform map", "the same value everywhere", "nothing"),
+    "centred_gaussian": Baseline(
+        "centred Gaussian",
+        "one Gaussian in the middle of the image, its deviation a quarter of the side",
+        "that a face is in the middle",
+    ),
+    "face_gaussian": Baseline(
+        "face Gaussian",
+        "one Gaussian with the mean and the covariance of the training faces' landmarks",
+        "where faces lie",
+    ),
+    "landmarks": Baseline(
+        "landmark map",
+        "the mean of equal Gaussians on the landmarks of the training faces",
+        "where the parts of faces lie",
+    ),
+    "untrained": Baseline(
+        "untrained network", "the map of the same network with random weights", "the image and the network's shape"
+    ),
+    "class_agnostic": Baseline(
+        "class-agnostic mean",
+        "the mean AU map of the training faces, averaged over the six expressions",
+        "where AUs lie; neither the class nor the face",
+    ),
+    "predicted_class_mean": Baseline(
+        "mean of predicted class",
+        "the training faces' mean AU map of the predicted class, for Neutral the class-agnostic mean",
+        "the network's answer, not where it looks",
+    ),
+    "class_mean": Baseline("mean of true class", "the training faces' mean AU map of the true class", "the label"),
+    "other_face": Baseline(
+        "another face's map",
+        "the AU maps of at most 20 other test faces of the true class, their cosines averaged",
+        "the label and how faces of the class look",
+    ),
+    "ceiling": Baseline(
+        "own map through the grid",
+        "the face's own AU map, brought to the grid of the layer and back",
+        "everything; a network whose AU loss is zero reaches it, and another map on the grid can come a little closer",
+    ),
 }
 OF_TRAINING = ("face_gaussian", "landmarks", "class_agnostic", "class_mean", "predicted_class_mean")
 
-Numbers = NDArray[np.float64]
 
+def skill(cosine: float, baseline: float) -> float | None:
+    """Return the share of what a baseline leaves to gain: (cosine - baseline) / (1 - baseline).
 
-def gaussian(mean: NDArray[np.floating], covariance: NDArray[np.floating]) -> Tensor:
-    """Paint exp(-d^T C^-1 d / 2) on the canvas, d = (x, y) - mean; pixels."""
-    row, column = np.mgrid[:CANVAS, :CANVAS]
-    offset = np.stack([column, row], axis=-1) - mean
-    distance = np.einsum("ijk,kl,ijl->ij", offset, np.linalg.inv(covariance), offset)
-    return torch.from_numpy(np.exp(-distance / 2).astype(np.float32))
-
-
-class Painted:
-    """The maps that are the same for all faces of an expression, ready to be compared; without means, only the first.
-
-    cosine(i) = <F, A_i> / (|F| |A_i|) for a floor F and the AU heatmap A_i of face i, as CAM-COS and ATT-COS. In
-    [0, 1]; a score that is not above a floor says that the network found nothing that the floor does not know.
+    1 is perfect, 0 no better than the baseline, negative is worse; higher is better. None where the baseline is
+    perfect. Source: forecast skill scores (Murphy, Skill scores based on the mean square error, 1988).
     """
-
-    def __init__(self, means: Means | None) -> None:
-        middle = np.full(2, (CANVAS - 1) / 2)
-        painted = {
-            "uniform": torch.ones(CANVAS, CANVAS),
-            "centred_gaussian": gaussian(middle, SPREAD**2 * np.eye(2)),
-        }
-        if means is not None:
-            painted["face_gaussian"] = gaussian(means.face_gaussian[0], means.face_gaussian[1:])
-            painted["landmarks"] = torch.from_numpy(means.landmarks)
-            painted["class_agnostic"] = torch.from_numpy(means.class_agnostic)
-        self.names = list(painted)
-        self.with_means = means is not None
-        classes = [] if means is None else list(torch.from_numpy(means.class_mean))
-        self.maps = unit(torch.stack([*painted.values(), *classes]))
-
-    def cosines(self, heatmaps: Tensor, expressions: NDArray[np.integer], predicted: NDArray) -> dict[str, Numbers]:
-        """Return each floor's cosine (b,) with heatmaps (b, p), given by `unit`, of faces of known and said classes."""
-        found = (heatmaps @ self.maps.T).double().numpy()
-        columns = {name: found[:, place] for place, name in enumerate(self.names)}
-        if self.with_means:
-            rows, classes = np.arange(len(found)), found[:, len(self.names) :]
-            six = np.array(ORDERED)
-            place = np.searchsorted(six, predicted).clip(max=len(six) - 1)
-            columns["class_mean"] = classes[rows, np.searchsorted(six, expressions)]
-            columns["predicted_class_mean"] = np.where(
-                six[place] == predicted, classes[rows, place], columns["class_agnostic"]
-            )
-        return columns
-
-
-def through_grid(heatmaps: Tensor, side: int, mode: str, canvas: Callable[[Tensor], Tensor]) -> Tensor:
-    """Bring AU heatmaps (b, s, s) to the grid of a layer (side, side) as its AU term does, and back by `canvas`.
-
-    A network whose loss is zero shows this: `ceiling`. A least-squares fit on the grid can come a little closer.
-    """
-    return canvas(resize(heatmaps, side, mode))
-
-
-def skill(value: float, floor: float) -> float | None:
-    """Return the share of what a floor left to gain: (value - floor) / (1 - floor).
-
-    1 is perfect, 0 no better than the floor, negative is worse; higher is better. None where the floor is perfect.
-    Source: forecast skill scores (Murphy, Skill scores based on the mean square error, 1988).
-    """
-    return (value - floor) / (1 - floor) if floor < 1 else None
+    return (cosine - baseline) / (1 - baseline) if baseline < 1 else None

@@ -61,7 +61,7 @@ def pearson(maps: Tensor, heatmaps: Tensor) -> Numbers:
     """Correlate map M and AU heatmap A over the pixels: cov(M, A) / (sd M sd A).
 
     In [-1, 1], higher is better; 0 for a map that says nothing, constant ones included. It is the cosine after the
-    means are taken off, so a uniform floor under a map does not count for it. Source: Bylinskii et al., What do
+    means are taken off, so a constant under a map does not count for it. Source: Bylinskii et al., What do
     different evaluation metrics tell us about saliency models?, TPAMI 2019 (CC).
     """
     left, right = _deviations(maps), _deviations(heatmaps)

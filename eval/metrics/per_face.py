@@ -11,7 +11,8 @@ from torch import Tensor
 
 from au_guidance.heatmap import CANVAS
 from eval.metrics import classification, discrimination
-from eval.metrics.baselines import Painted, through_grid
+from eval.metrics.baseline_maps import BaselineMaps, through_grid
+from eval.metrics.baselines import PREFIX
 from eval.metrics.discrimination import Gallery, unit
 from eval.metrics.localisation import localisation
 from eval.metrics.training_means import Means
@@ -23,7 +24,6 @@ CAM, ATTENTION = "cam", "attention"
 LOCALISATION = ("pearson", "relevance_mass", "relevance_rank", "pointing_game", "iou", "f1", "auc_judd", "nss")
 DISCRIMINATION = ("own_minus_other", "retrieval_true", "retrieval_predicted", "specificity")
 MEASURES = ("cosine", *LOCALISATION, *DISCRIMINATION)  # of every kind of map
-FLOOR = "floor_"  # begins the columns of floors
 
 Numbers = NDArray[np.float64]
 
@@ -35,7 +35,8 @@ class Measured:
     `kinds` are "cam", if there is one, and "attention", of the deepest guided layer. `values` {column: (n,)}:
 
     - `<kind>_<measure>`, see MEASURES, and `attention_cosine_<layer>` of every layer;
-    - `floor_<name>`: the cosine of a floor that both kinds share; `<kind>_floor_<name>`: of one that they do not;
+    - `baseline_<name>`: the cosine of a baseline that both kinds share; `<kind>_baseline_<name>`: of one that they do
+      not;
     - `<kind>_truth` and `heatmap_truth`: cosine of a map, and of the AU heatmap, with the map of the truly active AUs.
 
     `matched` {kind: (n,)} is the class id of a map's best match among the six, -1 for none.
@@ -64,7 +65,9 @@ def attention_name(layer: int) -> str:
 
 
 def measure(predictions: Predictions, means: Means | None = None, untrained: Predictions | None = None) -> Measured:
-    """Take every measure of every valid face; floors from training faces need `means`, that of chance `untrained`.
+    """Take every measure of every valid face.
+
+    Baselines from training faces need `means`, that of random weights needs `untrained`.
 
     Maps and heatmaps are compared on the 224-px canvas; a card with `resize: published` has its attention read out in
     the published way, with which it was trained. Raises UserError if a file does not belong to the others or holds
@@ -72,11 +75,11 @@ def measure(predictions: Predictions, means: Means | None = None, untrained: Pre
     """
     _check(predictions, means, untrained)
     maps = kinds(predictions)
-    painted, gallery = Painted(means), Gallery(predictions)
+    baselines, gallery = BaselineMaps(means), Gallery(predictions)
     count = len(predictions.ids)
     measured = Measured(tuple(maps), matched={kind: np.full(count, discrimination.NOTHING) for kind in maps})
     for batch in _batches(predictions):
-        found = _shared(batch, painted, gallery) | _truth(predictions, batch)
+        found = _shared(batch, baselines, gallery) | _truth(predictions, batch)
         for kind in maps:
             columns, matched = _kind(predictions, kind, batch, gallery, untrained)
             found |= {f"{kind}_{name}": values for name, values in columns.items()}
@@ -118,10 +121,10 @@ def _batches(predictions: Predictions) -> Iterator[_Batch]:
         )
 
 
-def _shared(batch: _Batch, painted: Painted, gallery: Gallery) -> dict[str, Numbers]:
-    floors = painted.cosines(batch.own, batch.expressions, batch.predicted)
-    floors["other_face"] = gallery.mean_cosine(batch.own, batch.rows, batch.expressions)
-    return {FLOOR + name: values for name, values in floors.items()}
+def _shared(batch: _Batch, baselines: BaselineMaps, gallery: Gallery) -> dict[str, Numbers]:
+    cosines = baselines.cosines(batch.own, batch.expressions, batch.predicted)
+    cosines["other_face"] = gallery.mean_cosine(batch.own, batch.rows, batch.expressions)
+    return {PREFIX + name: values for name, values in cosines.items()}
 
 
 def _layers(predictions: Predictions, batch: _Batch, guided: Numbers) -> dict[str, Numbers]:
@@ -166,10 +169,10 @@ def _kind(
         "retrieval_true": discrimination.retrieval(matched, batch.expressions),
         "retrieval_predicted": discrimination.retrieval(matched, batch.predicted),
         "specificity": discrimination.specificity(own, others),
-        f"{FLOOR}ceiling": classification.map_cosine(_ceiling(predictions, kind, batch.heatmaps), batch.heatmaps),
+        f"{PREFIX}ceiling": classification.map_cosine(_ceiling(predictions, kind, batch.heatmaps), batch.heatmaps),
     }
     if untrained is not None:
-        found[f"{FLOOR}untrained"] = classification.map_cosine(_canvas(untrained, kind, batch.rows), batch.heatmaps)
+        found[f"{PREFIX}untrained"] = classification.map_cosine(_canvas(untrained, kind, batch.rows), batch.heatmaps)
     return found, matched
 
 

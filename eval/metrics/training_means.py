@@ -53,7 +53,8 @@ class Means:
         for key, value in wanted.items():
             if self.about[key] != value:
                 raise UserError(
-                    f"{self.path} is of other {key} ({self.about[key]}) than {folder} ({value}); run eval.metrics.training_means again"
+                    f"{self.path} is of other {key} ({self.about[key]}) than {folder} ({value}); "
+                    "run eval.metrics.training_means again"
                 )
 
 

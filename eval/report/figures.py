@@ -21,9 +21,9 @@ KINDS = {  # file name -> title, what is to be seen
         "Table 3 as a picture: the guided layers",
         "Accuracy, CAM-COS and ATT-COS for each set of guided layers, with the values without AU",
     ),
-    "floors": (
+    "baselines": (
         "Cosines beside what needs no network",
-        "Bars of the cosines without and with AU beside floors such as the mean AU map of all classes",
+        "Bars of the cosines without and with AU beside baselines such as the mean AU map of all classes",
     ),
     "faithfulness": (
         "Faithfulness: what the network loses when the map's pixels go",

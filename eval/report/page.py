@@ -9,12 +9,12 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from eval.metrics.baselines import BASELINES
 from eval.records.runs import STATES, Place, Run, Setting, done, expected_runs, read_grid
 from eval.report import claims, classes, comparisons, figures, gallery, origin, quality, runs, tables, trust
 from eval.report.cells import Block, Cell, Column, Row, Table
-from eval.report.words import FLOORS, number
+from eval.report.words import number
 from eval.tables import layout
-from eval.tables.kinds import FLOORS as LABELS
 
 FOLDER = Path(__file__).with_name("page")
 TITLE = "Where does the network look?"
@@ -43,7 +43,7 @@ def build(grid_file: Path, results: Path) -> str:
         "ladders": trust.ladders(found, base),
         "discrimination": _discrimination(found, base),
         "truth": number(truth, 3) if (truth := trust.codebook_truth(found)) is not None else "",
-        "floors": {LABELS[name]: text for name, text in FLOORS.items()},
+        "baselines": {baseline.label: baseline.description for baseline in BASELINES.values()},
         "classes": classes.read(found, base),
         "quality": quality.read(grid.get("datasets", {}), results),
         "origin": origin.read(grid, found),

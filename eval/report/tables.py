@@ -17,7 +17,7 @@ from eval.tables.table import with_extras
 from pipeline.errors import UserError
 
 OWN = {"table1": ("table1", "table2"), "table3": ("table3",), "lambda": ("lambda",), "controls": ()}
-FURTHER = ("honest", "faithfulness", "groups", "classification", "time")
+FURTHER = ("baselines", "faithfulness", "groups", "classification", "time")
 OF_METHODS = ("classification", "time")  # these have one row for all lambdas and layer sets of a method
 ONE_SETTING = ("table1", "controls")  # kinds of experiments with one lambda and one layer set
 LONG = {"kind", "metric", "value", "state"}

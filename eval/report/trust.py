@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from au_guidance.expressions import SIX
+from eval.metrics.baselines import BASELINES
 from eval.records.runs import OWN, PLAIN, Place, Run, Setting, done
-from eval.report import words
 from eval.report.cells import Row
 from eval.report.claims import Claim, claim, rises
 from eval.report.runs import groups, place_name
 from eval.report.words import COSINES, number
 from eval.tables import layout
-from eval.tables.kinds import FLOORS as LABELS
 from eval.tables.kinds import MAPS
 
 SIX_LABELS = [expression.label for expression in SIX]
@@ -24,7 +23,7 @@ CHANCE = 1 / 6  # of the best match among the six AU maps
 
 @dataclass(frozen=True)
 class Step:
-    """A rung of a ladder: what reaches which cosine; `kind` is floor, ceiling, plain, au or control."""
+    """A rung of a ladder: what reaches which cosine; `kind` is baseline, ceiling, plain, au or control."""
 
     label: str
     value: float
@@ -48,7 +47,7 @@ class Ladder:
 
 @dataclass(frozen=True)
 class Discrimination:
-    """Whether the maps of a setting tell the six classes apart, and what is left of their cosine above the floor."""
+    """Whether the maps of a setting tell the six classes apart, and what is left of their cosine above the baseline."""
 
     of: str
     guidance: str
@@ -87,10 +86,11 @@ def _maps(runs: Sequence[Run], kind: str) -> list[dict[str, Any]]:
 def _steps(own: Mapping[Setting, list[dict[str, Any]]], setting: Setting) -> list[Step]:
     source = own.get(setting) or next(iter(own.values()))
     steps = []
-    for name, label in LABELS.items():
-        value = _mean([one["floors"].get(name) for one in source])
+    for name, baseline in BASELINES.items():
+        value = _mean([one["baselines"].get(name) for one in source])
         if value is not None:
-            steps.append(Step(label, value, "ceiling" if name == "ceiling" else "floor", words.FLOORS.get(name, "")))
+            kind = "ceiling" if name == "ceiling" else "baseline"
+            steps.append(Step(baseline.label, value, kind, baseline.description))
     for one, maps in own.items():
         value = _mean([each["cosine"]["macro"] for each in maps])
         kind = "plain" if one == PLAIN else "au" if one == setting else "control"
@@ -168,8 +168,8 @@ def codebook_truth(runs: Sequence[Run]) -> float | None:
 
 
 def checks(rows: Sequence[Row], runs: Sequence[Run], base: Mapping[Place, Setting]) -> list[Claim]:
-    """Judge what the paper does not ask: controls, the class-agnostic floor, telling the classes apart."""
-    return [_controls(rows, runs, base), _above_floor(runs, base), _apart(runs, base)]
+    """Judge what the paper does not ask: controls, the class-agnostic baseline, telling the classes apart."""
+    return [_controls(rows, runs, base), _above_baseline(runs, base), _apart(runs, base)]
 
 
 def _controls(rows: Sequence[Row], runs: Sequence[Run], base: Mapping[Place, Setting]) -> Claim:
@@ -180,17 +180,17 @@ def _controls(rows: Sequence[Row], runs: Sequence[Run], base: Mapping[Place, Set
     return claim("controls", text, found, len(expected))
 
 
-def _above_floor(runs: Sequence[Run], base: Mapping[Place, Setting]) -> Claim:
+def _above_baseline(runs: Sequence[Run], base: Mapping[Place, Setting]) -> Claim:
     text = "Guided maps beat the mean AU map of all classes, which knows nothing of the image"
     found = [one for one in discriminations(runs, base) if one.guidance == layout.VARIANTS["au"]]
     known = [one for one in found if one.skill is not None]
     above = [one for one in known if one.skill and one.skill > 0]
     if not known:
-        return Claim("floor", text, "pending", "No guided run is finished.")
+        return Claim("baseline", text, "pending", "No guided run is finished.")
     listed = ", ".join(f"{number(one.skill, 3, '+')} ({one.map}, {one.of})" for one in known[:4])
     more = f" and {len(known) - 4} more" if len(known) > 4 else ""
     word = "held" if len(above) == len(known) else "partly" if above else "contradicted"
-    return Claim("floor", text, word, f"Skill above that floor, 1 being perfect: {listed}{more}.")
+    return Claim("baseline", text, word, f"Skill above that map, 1 being perfect: {listed}{more}.")
 
 
 def _apart(runs: Sequence[Run], base: Mapping[Place, Setting]) -> Claim:

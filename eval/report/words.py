@@ -1,4 +1,4 @@
-"""What names mean to a reader: headings, floors, numbers and times as text."""
+"""What names mean to a reader: headings, numbers and times as text."""
 
 import math
 
@@ -19,18 +19,6 @@ HEADINGS = {
     "kind": "map",
 }
 COSINES = {"cam": "CAM-COS", "attention": "ATT-COS"}  # of a kind of map
-FLOORS = {  # what each of eval.tables.kinds.FLOORS knows
-    "uniform": "the same value everywhere",
-    "centred_gaussian": "one blob in the middle of the image",
-    "face_gaussian": "one blob where training faces have their action units",
-    "landmarks": "equal dots on this face's 68 landmarks",
-    "class_agnostic": "the training set's mean AU map; knows neither the face nor its expression",
-    "class_mean": "the training set's mean AU map of the true class; knows the answer, not the face",
-    "predicted_class_mean": "the classifier's answer, painted as that class's mean map",
-    "other_face": "the AU map of another test face of the same class",
-    "untrained": "the same network with random weights",
-    "ceiling": "the AU map itself, as coarse as the layer's grid: no map of this layer can do better",
-}
 
 
 def heading(name: str) -> str:

@@ -4,23 +4,12 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from eval.metrics.baselines import BASELINES, PREFIX
 from eval.records.runs import Run
 
 Column = tuple[str, str]  # kind of map (cam, attention, or empty for what is no map's) and metric
 
 MAPS = {"cam": "CAM", "attention": "attention"}
-FLOORS = {
-    "uniform": "uniform map",
-    "centred_gaussian": "centred Gaussian",
-    "face_gaussian": "face Gaussian",
-    "landmarks": "landmark map",
-    "untrained": "untrained network",
-    "class_agnostic": "class-agnostic mean",
-    "predicted_class_mean": "mean of predicted class",
-    "class_mean": "mean of true class",
-    "other_face": "another face's map",
-    "ceiling": "own map through the grid",
-}
 DISCRIMINATION = {
     "own_minus_other": "own − other classes",
     "retrieval_true": "retrieval, true class (%)",
@@ -75,7 +64,7 @@ HEADINGS = {
     "seconds_per_epoch": "s per epoch",
     "time_ratio": "with / without",
     "without_landmarks": GROUPS["without_landmarks"],
-    **{f"floor_{name}": heading for name, heading in FLOORS.items()},
+    **{f"{PREFIX}{name}": baseline.label for name, baseline in BASELINES.items()},
     **DISCRIMINATION,
     **LOCALISATION,
     **CALIBRATION,
@@ -141,10 +130,12 @@ KINDS = {
         "either",
         paper="table1",
     ),
-    "honest": Kind(
+    "baselines": Kind(
         "Cosines beside what needs no network, class discrimination and localisation",
         {
-            **_of_maps("cosine, skill and floors", "cosine", "skill", *(f"floor_{name}" for name in FLOORS), "truth"),
+            **_of_maps(
+                "cosine, skill and baselines", "cosine", "skill", *(f"{PREFIX}{name}" for name in BASELINES), "truth"
+            ),
             **_of_maps("does it show the right class?", *DISCRIMINATION),
             **_of_maps("localisation", *LOCALISATION),
         },
@@ -189,6 +180,6 @@ def _path(kind: str, metric: str) -> tuple[str, ...]:
         return "faithfulness", "maps", kind, metric
     if metric == "truth":
         return "truth", kind
-    if metric.startswith("floor_"):
-        return "maps", kind, "floors", metric.removeprefix("floor_")
+    if metric.startswith(PREFIX):
+        return "maps", kind, "baselines", metric.removeprefix(PREFIX)
     return ("maps", kind, metric) if kind else (metric,)

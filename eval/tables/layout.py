@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from eval.metrics.baselines import PREFIX
 from eval.tables.kinds import HEADINGS, KINDS, Column, digits
 
 PROTOCOLS = {
@@ -173,8 +174,8 @@ def text(row: dict[str, Any] | None, *, counted: bool = True) -> str:
     if pd.isna(row["value"]):
         return words.get(row["state"], UNKNOWN)
     places = digits(row["metric"], row["kind"])
-    alone = pd.isna(row["sd"]) or (row["metric"].startswith("floor_") and not round(row["sd"], places))
-    spread = "" if alone else f" ± {row['sd']:.{places}f}"  # floors are of the same faces in all runs
+    alone = pd.isna(row["sd"]) or (row["metric"].startswith(PREFIX) and not round(row["sd"], places))
+    spread = "" if alone else f" ± {row['sd']:.{places}f}"  # baselines are of the same faces in all runs
     return f"{row['value']:.{places}f}{spread}" + (f" ({_seeds(row)})" if counted else "")
 
 

@@ -17,10 +17,10 @@ OF_KIND = {
         "Balanced accuracy and macro F1 are means over classes. ECE: gap between confidence and accuracy over bins, 0 "
         "is best. NLL: mean negative log-likelihood of the true class, lower is better.",
     ),
-    "honest": (
-        "Floors are cosines, on the same faces, of maps that look at no image: a cosine says little unless it is above "
-        "the class-agnostic mean. A fixed map per class (mean of true class) needs the label and no network; `mean of "
-        "predicted class` paints that map for the class that this network answers.",
+    "baselines": (
+        "Baselines are cosines, on the same faces, of maps that are not read from a trained network: a cosine says "
+        "little unless it is above the class-agnostic mean. A fixed map per class (mean of true class) needs the label "
+        "and no network; `mean of predicted class` paints that map for the class that this network answers.",
         "Skill = (cosine − class-agnostic mean) / (1 − class-agnostic mean): 0 is that map, 1 is the AU map.",
         "cosine, truly active AUs: known of faces that the project draws; the AU map has those of a codebook instead.",
         "own − other classes: cosine with the AU map of the true class minus the mean with those of the other five, "
@@ -59,7 +59,7 @@ def notes(name: str, table: pd.DataFrame) -> list[str]:
     metrics = set(table["metric"])
     said = [*_places(shown), *(_faces(shown) if kind.paper and name != "time" else [])]
     said += [SHARED["accuracy"]] if "accuracy" in metrics else []
-    said += [SHARED["cosines"]] if name in ("table1", "table2", "table3", "lambda", "sweep", "honest") else []
+    said += [SHARED["cosines"]] if name in ("table1", "table2", "table3", "lambda", "sweep", "baselines") else []
     if "attention_cosine" in metrics:
         said.append(f"ATT-COS is that of the deepest guided layer{_layers(shown) if name == 'table2' else ''}.")
     said += [*OF_KIND.get(name, ()), *_spans(name)]
@@ -105,17 +105,17 @@ def _layers(table: pd.DataFrame) -> str:
 
 def _spans(name: str) -> Iterator[str]:
     """Say between which numbers the paper's table lies, where that is all we know of most of its cells."""
-    if name in ("table1", "honest") and (plain := paper.span("table1", "cam_cosine", "plain", "rafdb")):
+    if name in ("table1", "baselines") and (plain := paper.span("table1", "cam_cosine", "plain", "rafdb")):
         yield f"The paper's CAM-COS on RAF-DB lie between {plain[0]:.2f} and {plain[1]:.2f} without AU (Table 1)."
-    if name in ("table2", "honest"):
+    if name in ("table2", "baselines"):
         plain, guided = (paper.span("table2", "attention_cosine", variant) for variant in ("plain", "au"))
         if plain and guided:
             yield (
                 f"The paper's ATT-COS lie between {plain[0]:.2f} and {plain[1]:.2f} without AU and between "
                 f"{guided[0]:.2f} and {guided[1]:.2f} with AU (Table 2, all methods, both datasets)."
             )
-    if name == "honest":
-        yield "They are of other faces and landmarks than these floors, and can be compared with them only roughly."
+    if name == "baselines":
+        yield "They are of other faces and landmarks than these baselines, and can be compared with them only roughly."
 
 
 def _legend(table: pd.DataFrame) -> Iterator[str]:

@@ -7,7 +7,7 @@
 | table1, table2 | CL and CAM-COS; ATT-COS: each method without and with AU |
 | table3, lambda | CL, CAM-COS and ATT-COS by layer set (Table 3) and by lambda (Fig. 5); `sweep`: by both |
 | classification | accuracy, balanced accuracy, macro F1, calibration |
-| honest | every cosine beside its floors, skill, class discrimination, localisation |
+| baselines | every cosine beside its baselines, skill, class discrimination, localisation |
 | faithfulness | perturbation and randomisation, from the faithfulness.json beside each scores file |
 | groups | accuracy, cosines and landmark failures by gender, race, age |
 | time | seconds per epoch, from the history.csv beside each scores file |

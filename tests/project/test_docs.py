@@ -1,12 +1,14 @@
 """The documentation states the numbers, labels and statuses of the code."""
 
+import re
+
 import numpy as np
 import torch
 
 from au_guidance.expressions import Expression
 from au_guidance.heatmap import geometry_table
 from eval.faithfulness.removal import FRACTIONS
-from eval.metrics.baselines import FLOORS
+from eval.metrics.baselines import BASELINES, PREFIX
 from eval.metrics.localisation import localisation
 from eval.tables.kinds import HEADINGS, KINDS
 from pipeline.sources._affectnet_labels import EXPRESSIONS as AFFECTNET
@@ -27,7 +29,14 @@ def test_every_number_of_a_table_is_explained_under_its_heading():
         assert explained.get(name) == heading, name
     shown = {metric for kind in KINDS.values() for _, metric in kind.columns}
     assert shown <= explained.keys()
-    assert {name.removeprefix("floor_") for name in explained if name.startswith("floor_")} == FLOORS.keys()
+
+
+def test_baselines_are_described_as_in_the_code():
+    described = {row[0].strip("`"): row[1:] for row in rows(page("metrics")) if row[0].startswith(f"`{PREFIX}")}
+    assert described.keys() == {PREFIX + name for name in BASELINES}
+    for name, baseline in BASELINES.items():
+        label, said, knows = described[PREFIX + name]
+        assert (label, re.sub(r" \(about .*\)$", "", said), knows) == (baseline.label, baseline.map, baseline.knows)
 
 
 def test_a_constant_map_scores_what_the_page_says():

@@ -38,9 +38,9 @@ def write(folder: Path, methods: tuple[str, ...] = ("cam", "wildcat"), seeds: tu
         _run(folder / "runs" / name, name.split("/")[3], row)
         if row["map"] == "own" and row["weight"]:
             _pictures(folder / "figures", name, first=row["seed"] == seeds[0])
-    for name in ("floors", "faithfulness"):
+    for name in ("baselines", "faithfulness"):
         _picture(folder / "figures" / "table1" / f"{name}.png", 1200, 500)
-    (folder / "figures" / "table1" / "floors.csv").write_text("kind,value\ncam,0.5\n")
+    (folder / "figures" / "table1" / "baselines.csv").write_text("kind,value\ncam,0.5\n")
     _status(folder / "data" / "faces" / "status.csv")
     own = [name for name in runs if "shuffled" not in name]
     controlled = [name for name in runs if f"/{methods[0]}/" in name]

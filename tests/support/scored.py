@@ -9,21 +9,22 @@ import numpy as np
 import pandas as pd
 
 from au_guidance.expressions import SIX, Expression
-from eval.tables.kinds import DISCRIMINATION, FLOORS, LOCALISATION
+from eval.metrics.baselines import BASELINES
+from eval.tables.kinds import DISCRIMINATION, LOCALISATION
 
-FLOOR = {"uniform": 0.44, "class_agnostic": 0.76, "class_mean": 0.97, "untrained": None}
+LEVELS = {"uniform": 0.44, "class_agnostic": 0.76, "class_mean": 0.97, "untrained": None}
 
 
 def maps(cosine: float = 0.5, **changes: Any) -> dict[str, Any]:
     """The scores of one kind of map; what nobody asks for is 0.25."""
     values: dict[str, Any] = {name: _triple(0.25) for name in (*DISCRIMINATION, *LOCALISATION)}
     values |= {name: _triple(value) for name, value in changes.items()}
-    floors = dict.fromkeys(FLOORS, 0.6) | FLOOR
+    baselines = dict.fromkeys(BASELINES, 0.6) | LEVELS
     return {
         "cosine": _triple(cosine),
         **values,
         "retrieval_confusion": (np.eye(6, dtype=int) * 5).tolist(),
-        "floors": floors,
+        "baselines": baselines,
         "skill": (cosine - 0.76) / 0.24,
     }
 

@@ -249,7 +249,7 @@ def test_an_experiment_may_not_take_a_targets_name(values):
         parse(values)
 
 
-@pytest.mark.parametrize("name", ["table2", "table1-guidance", "lambda-honest"])
+@pytest.mark.parametrize("name", ["table2", "table1-guidance", "lambda-baselines"])
 def test_an_experiment_may_not_take_another_ones_table(values, name):
     values["experiments"][name] = values["experiments"]["table1"]
     with pytest.raises(UserError, match=f"'{name}' is the name of another target or table"):

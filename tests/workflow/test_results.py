@@ -11,7 +11,7 @@ from tests.support.paths import ROOT
 from workflow.config import RESERVED, parse, read
 from workflow.results import PICTURES, Results
 
-EVERY = ("honest", "classification", "faithfulness", "groups", "time")
+EVERY = ("baselines", "classification", "faithfulness", "groups", "time")
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +46,10 @@ def test_a_table1_of_another_name_has_an_att_cos_table_of_its_own(values):
 def test_the_figures_of_an_experiment(paper):
     found = {name: paper.figures_of(name) for name in paper.config.experiments}
     assert found == {
-        "table1": ["floors", "faithfulness"],
+        "table1": ["baselines", "faithfulness"],
         "lambda": ["lambda"],
         "layers": ["layers"],
-        "controls": ["floors", "faithfulness"],
+        "controls": ["baselines", "faithfulness"],
     }
 
 
@@ -99,7 +99,15 @@ def test_a_comparison_needs_two_sides(values, changes, compared):
 
 def test_every_result_is_a_target(paper):
     targets = paper.targets()
-    assert targets.keys() >= {"table1", "table2", "lambda", "layers", "layers-honest", "lambda-lambda-figure", "panels"}
+    assert targets.keys() >= {
+        "table1",
+        "table2",
+        "lambda",
+        "layers",
+        "layers-baselines",
+        "lambda-lambda-figure",
+        "panels",
+    }
     assert targets["controls-guidance"] == ["results/tables/controls-guidance.csv"]
     alone = {path for name, paths in targets.items() if name not in paper.config.experiments for path in paths}
     assert set(paper.everything()) - alone == {f"results/tables/{name}.csv" for name in ("table1", "lambda", "layers")}

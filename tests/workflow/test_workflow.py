@@ -50,10 +50,10 @@ class TestFinished:
         folder = finished / "out" / "figures"
         run = "heldout/faces/cam/au-w5-l5"
         for name in (
-            "table1/floors",
+            "table1/baselines",
             "table1/faithfulness",
             "lambda/lambda",
-            "controls/floors",
+            "controls/baselines",
             f"{run}/seed0",
             f"{run}-shuffled/seed0",
             f"{run}/seed0/matrices",
@@ -70,7 +70,7 @@ class TestFinished:
         assert {"plain", "shuffled"} <= set(rows["against"])
         scores = json.loads((finished / "out/runs/heldout/faces/cam/au-w5-l5-shuffled/seed0/scores.json").read_text())
         assert (scores["map"], scores["variant"]) == ("shuffled", "au")
-        assert scores["maps"]["cam"]["floors"]["untrained"] is not None
+        assert scores["maps"]["cam"]["baselines"]["untrained"] is not None
         grid = json.loads((finished / "out" / "grid.json").read_text())
         assert grid["runs"]["heldout/faces/cam/au-w5-l5-shuffled/seed0"]["card"] == scores["card"]
 

@@ -13,7 +13,7 @@ rule figure:
     log:
         f"{plan.logs}/figure/{{experiment}}-{{figure}}.log",
     wildcard_constraints:
-        figure="lambda|layers|floors|faithfulness",
+        figure="lambda|layers|baselines|faithfulness",
     localrule: True
     conda:
         "../../environment.yml"

@@ -85,7 +85,7 @@ def test_comparison_by_hand(runs: Path) -> None:
     assert (retrieval["plain"], retrieval["guided"]) == pytest.approx((0, 50))
 
 
-def test_skill_is_the_cosine_above_the_floor_and_counts_once(runs: Path) -> None:
+def test_skill_is_the_cosine_above_the_baseline_and_counts_once(runs: Path) -> None:
     found = table(made(runs), made(runs, weight=5, cosines=0.88)).set_index("metric")
     skill, cosine = found.loc["attention_skill"], found.loc["attention_cosine"]
     assert (skill["plain"], skill["guided"]) == pytest.approx(((0.5 - 0.76) / 0.24, 0.5))
@@ -190,7 +190,9 @@ def test_comparison_files_and_summary(
     with pytest.raises(SystemExit, match="no guided run has its plain run or a control"):
         command(compare_command, monkeypatch, "--scores", files[0], "--out", out)
     expected = grid(tmp_path / "grid.json", *files)
-    command(compare_command, monkeypatch, "--scores", *files, "--grid", expected, "--experiment", "table1", "--out", out)
+    command(
+        compare_command, monkeypatch, "--scores", *files, "--grid", expected, "--experiment", "table1", "--out", out
+    )
     text = out.with_suffix(".md").read_text()
     assert text.strip() in capsys.readouterr().out
     first, *_ = rows_of(text)[2:]
@@ -212,7 +214,7 @@ def test_comparison_files_and_summary(
     assert said.splitlines()[-1].endswith(str(tmp_path / "report.html"))
 
 
-def test_summary_is_brief_about_sweeps_and_names_the_floors(
+def test_summary_is_brief_about_sweeps_and_names_the_baselines(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from eval.tables import table as table_module
@@ -220,7 +222,7 @@ def test_summary_is_brief_about_sweeps_and_names_the_floors(
     files = [made(runs), made(runs, weight=1, cosines=0.6), made(runs, weight=5, cosines=0.8)]
     (tmp_path / "tables").mkdir()
     compare.write_comparison(gather(files), tmp_path / "tables" / "lambda-guidance")
-    table_module.write_table("honest", gather(files), tmp_path / "tables" / "lambda-honest")
+    table_module.write_table("baselines", gather(files), tmp_path / "tables" / "lambda-baselines")
     said = summary.summary(tmp_path).splitlines()
     assert any(line.startswith("  λ 1, layer 5         CL (%) +0.00") for line in said)
     assert "small (protocol heldout), cosines of maps without a network: class-agnostic mean 0.760, " in "\n".join(said)
@@ -242,4 +244,4 @@ def test_runs_of_another_configuration_are_left_out(runs: Path, tmp_path: Path) 
 
 
 def test_made_up_maps_have_every_metric() -> None:
-    assert {"cosine", "skill", "floors", "retrieval_true", "nss"} <= maps().keys()
+    assert {"cosine", "skill", "baselines", "retrieval_true", "nss"} <= maps().keys()

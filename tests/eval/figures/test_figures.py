@@ -13,7 +13,7 @@ import pytest
 from au_guidance.expressions import SIX, Expression
 from eval.figures import __main__ as figures
 from eval.figures import gallery, panels, style
-from eval.figures.baselines import draw_floors
+from eval.figures.baselines import draw_baselines
 from eval.figures.curves import draw_lambda, draw_layers
 from eval.figures.faces import RunPair, aligned, overlay, read_pair
 from eval.figures.faithfulness import draw_faithfulness
@@ -88,22 +88,22 @@ def test_layers_have_a_row_each_and_protocols_their_colours(runs: Path, tmp_path
         draw_layers(gather([scores(runs, seed=1)]), tmp_path / "none")
 
 
-def test_floors_are_drawn_beside_all_variants(runs: Path, tmp_path: Path) -> None:
+def test_baselines_are_drawn_beside_all_variants(runs: Path, tmp_path: Path) -> None:
     files = [scores(runs), guided(runs), guided(runs, map="uniform", settings="u")]
-    draw_floors(gather(files), tmp_path / "floors")
-    found = numbers(tmp_path / "floors")
+    draw_baselines(gather(files), tmp_path / "baselines")
+    found = numbers(tmp_path / "baselines")
     assert set(found["variant"]) == {"plain", "au", "uniform"}
-    assert found[found["metric"] == "floor_class_agnostic"]["value"].unique().tolist() == [0.76]
+    assert found[found["metric"] == "baseline_class_agnostic"]["value"].unique().tolist() == [0.76]
     for variant in ("plain", "au", "uniform"):
-        assert has_colour(tmp_path / "floors", style.STYLES[variant][0])
+        assert has_colour(tmp_path / "baselines", style.STYLES[variant][0])
     with pytest.raises(UserError, match="no finished runs"):
-        draw_floors([], tmp_path / "none")
+        draw_baselines([], tmp_path / "none")
 
 
-def test_floors_of_several_methods_have_a_row_per_method(runs: Path, tmp_path: Path) -> None:
+def test_baselines_of_several_methods_have_a_row_per_method(runs: Path, tmp_path: Path) -> None:
     files = [make(runs, method=method) for method in ("cam", "prm", "adl") for make in (scores, guided)]
-    draw_floors(gather(files), tmp_path / "many")
-    draw_floors(gather(files[:2]), tmp_path / "one")
+    draw_baselines(gather(files), tmp_path / "many")
+    draw_baselines(gather(files[:2]), tmp_path / "one")
     heights = [cv2.imread(str(tmp_path / f"{name}.png")).shape[0] for name in ("many", "one")]
     assert heights[0] - heights[1] == pytest.approx(3.6 / 25.4 * style.DPI, abs=2)  # three rows instead of two
 
@@ -248,7 +248,7 @@ def test_figures_of_scores_from_the_command_line(runs: Path, tmp_path: Path, mon
     assert set(numbers(tmp_path / "r")["variant"]) == {"plain", "au"}
     with pytest.raises(SystemExit, match="matrices are of one finished run"):
         command(figures, monkeypatch, "matrices", *arguments, "--out", tmp_path / "m")
-    assert set(figures.KINDS) == {"lambda", "layers", "floors", "matrices", "reliability", "faithfulness"}
+    assert set(figures.KINDS) == {"lambda", "layers", "baselines", "matrices", "reliability", "faithfulness"}
     with pytest.raises(SystemExit, match="give --scores, --grid or both"):
         command(figures, monkeypatch, "lambda", "--out", tmp_path / "x")
 

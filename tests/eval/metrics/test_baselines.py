@@ -8,7 +8,8 @@ import torch
 
 from au_guidance.expressions import Expression
 from eval.metrics import classification
-from eval.metrics.baselines import FLOORS, OF_TRAINING, Painted, gaussian, skill, through_grid
+from eval.metrics.baseline_maps import BaselineMaps, gaussian, through_grid
+from eval.metrics.baselines import BASELINES, OF_TRAINING, skill
 from eval.metrics.discrimination import unit
 from eval.metrics.training_means import average, fingerprint, read_means, write_means
 from eval.records.predictions import ORDERED
@@ -73,7 +74,7 @@ def test_means_file_is_the_same_every_time_and_refuses_other_data(means, prepare
     write_means(prepared_folder, Heatmap(), tmp_path / "again.npz")
     assert (tmp_path / "again.npz").read_bytes() == means.path.read_bytes()
     means.check(prepared_folder, Heatmap())
-    with pytest.raises(UserError, match=r"other codebook \(paper_code\).*run eval\.means again"):
+    with pytest.raises(UserError, match=r"other codebook \(paper_code\).*run eval\.metrics\.training_means again"):
         means.check(prepared_folder, Heatmap(codebook="emfacs"))
     changed = tmp_path / "data" / "heatmaps"
     for path in shards.paths(prepared_folder / "heatmaps"):
@@ -85,7 +86,7 @@ def test_means_file_is_the_same_every_time_and_refuses_other_data(means, prepare
 
 
 def test_means_of_nothing_are_refused(prepared_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"does not exist; make it with python -m eval\.means"):
+    with pytest.raises(UserError, match=r"does not exist; make it with python -m eval\.metrics\.training_means"):
         read_means(tmp_path / "none.npz")
     (tmp_path / "text.npz").write_text("hello")
     np.save(tmp_path / "array.npy", np.zeros(3))
@@ -97,12 +98,12 @@ def test_means_of_nothing_are_refused(prepared_folder: Path, tmp_path: Path) -> 
         average(prepared_folder, Heatmap(geometry="symmetric"))
 
 
-def test_floors_are_cosines_of_painted_maps(make_card: MakeCard, means) -> None:
+def test_baselines_are_cosines_of_painted_maps(make_card: MakeCard, means) -> None:
     made = Constructed(make_card())
     rows = np.flatnonzero(made.valid)
     own, expressions = made.heatmaps[rows], made.expressions[rows]
     said = np.where(np.arange(len(rows)) % 3 == 0, Expression.NEUTRAL, Expression.FEAR)
-    found = Painted(means).cosines(unit(torch.from_numpy(own)), expressions, said)
+    found = BaselineMaps(means).cosines(unit(torch.from_numpy(own)), expressions, said)
     blob = gaussian(np.full(2, 111.5), 56.0**2 * np.eye(2)).numpy()
     for place, heatmap in enumerate(own):
         fear = np.array(means.class_mean[ORDERED.index(Expression.FEAR)])
@@ -117,8 +118,11 @@ def test_floors_are_cosines_of_painted_maps(make_card: MakeCard, means) -> None:
         }
         assert {name: values[place] for name, values in found.items()} == pytest.approx(expected, abs=1e-5)
         assert expected["class_mean"] > 0.9 > expected["class_agnostic"]
-    assert set(Painted(None).cosines(unit(torch.from_numpy(own)), expressions, said)) == {"uniform", "centred_gaussian"}
-    assert set(found) == set(FLOORS) - {"other_face", "ceiling", "untrained"}
+    assert set(BaselineMaps(None).cosines(unit(torch.from_numpy(own)), expressions, said)) == {
+        "uniform",
+        "centred_gaussian",
+    }
+    assert set(found) == set(BASELINES) - {"other_face", "ceiling", "untrained"}
     assert set(OF_TRAINING) <= set(found)
 
 

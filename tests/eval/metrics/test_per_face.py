@@ -47,15 +47,17 @@ def test_every_measure_of_a_perfect_network_and_of_one_that_paints_the_class(
     for name in ("cosine", "pearson", "relevance_rank", "f1", "iou", "auc_judd", "retrieval_true"):
         assert perfect[name]["macro"] == pytest.approx(1, abs=1e-3), name
     assert perfect["skill"] == pytest.approx(1, abs=1e-4)
-    assert perfect["floors"]["ceiling"] == pytest.approx(1, abs=1e-4)
-    assert class_mean["cosine"]["macro"] == pytest.approx(class_mean["floors"]["class_mean"], abs=1e-4)
-    assert class_mean["floors"]["predicted_class_mean"] == class_mean["floors"]["class_mean"]  # all answers are right
-    agnostic = class_mean["floors"]["class_agnostic"]
+    assert perfect["baselines"]["ceiling"] == pytest.approx(1, abs=1e-4)
+    assert class_mean["cosine"]["macro"] == pytest.approx(class_mean["baselines"]["class_mean"], abs=1e-4)
+    assert (
+        class_mean["baselines"]["predicted_class_mean"] == class_mean["baselines"]["class_mean"]
+    )  # all answers are right
+    agnostic = class_mean["baselines"]["class_agnostic"]
     assert class_mean["skill"] == pytest.approx((class_mean["cosine"]["macro"] - agnostic) / (1 - agnostic))
     # The painted map is the same for all faces of a class; the heatmap itself is more its own face's than others'.
     assert class_mean["specificity"]["macro"] == pytest.approx(0, abs=1e-4)
     assert perfect["specificity"]["macro"] > 0.005
-    assert perfect["specificity"]["macro"] == pytest.approx(1 - perfect["floors"]["other_face"], abs=1e-4)
+    assert perfect["specificity"]["macro"] == pytest.approx(1 - perfect["baselines"]["other_face"], abs=1e-4)
     assert np.trace(perfect["retrieval_confusion"]) == made.valid.sum()
     assert perfect["own_minus_other"]["macro"] > 0.2
 
@@ -67,7 +69,7 @@ def test_a_map_of_nothing_and_a_uniform_map(make_card: MakeCard, tmp_path: Path,
     for name in ("cosine", "pearson", "retrieval_true", "own_minus_other"):
         assert maps["cam"][name]["macro"] == 0, name
     assert np.sum(maps["cam"]["retrieval_confusion"]) == 0
-    assert maps["attention"]["cosine"]["macro"] == pytest.approx(maps["attention"]["floors"]["uniform"], abs=1e-6)
+    assert maps["attention"]["cosine"]["macro"] == pytest.approx(maps["attention"]["baselines"]["uniform"], abs=1e-6)
     assert maps["attention"]["auc_judd"]["macro"] == 0.5
     assert maps["attention"]["nss"]["macro"] == 0
     share = (made.heatmaps[made.valid] >= 0.5).mean(axis=(1, 2)).mean()
@@ -75,22 +77,22 @@ def test_a_map_of_nothing_and_a_uniform_map(make_card: MakeCard, tmp_path: Path,
     assert maps["attention"]["pointing_game"]["micro"] == pytest.approx(share, abs=1e-5)
 
 
-def test_floors_without_means_and_without_an_untrained_network_are_null(make_card: MakeCard, tmp_path: Path) -> None:
+def test_baselines_without_means_and_without_an_untrained_network_are_null(make_card: MakeCard, tmp_path: Path) -> None:
     made = Constructed(make_card())
     maps = score(read(made.write(tmp_path / "p.h5", attention_5=noisy(made))))["maps"]
     assert list(maps) == ["attention"]
-    absent = {name for name, value in maps["attention"]["floors"].items() if value is None}
+    absent = {name for name, value in maps["attention"]["baselines"].items() if value is None}
     assert absent == {"face_gaussian", "landmarks", "class_agnostic", "class_mean", "predicted_class_mean", "untrained"}
     assert maps["attention"]["skill"] is None
 
 
-def test_untrained_network_is_a_floor_on_the_same_faces(make_card: MakeCard, tmp_path: Path) -> None:
+def test_untrained_network_is_a_baseline_on_the_same_faces(make_card: MakeCard, tmp_path: Path) -> None:
     made = Constructed(make_card())
     run = read(made.write(tmp_path / "p.h5", cam=made.heatmaps, attention_5=made.heatmaps))
     other = read(made.write(tmp_path / "u.h5", cam=noisy(made), attention_5=noisy(made, 0.2)))
     maps, alone = score(run, untrained=other)["maps"], score(other)["maps"]
     for kind in ("cam", "attention"):
-        assert maps[kind]["floors"]["untrained"] == pytest.approx(alone[kind]["cosine"]["macro"])
+        assert maps[kind]["baselines"]["untrained"] == pytest.approx(alone[kind]["cosine"]["macro"])
     strange = Constructed(make_card(method="wildcat"))
     for path in (
         strange.write(tmp_path / "s.h5", cam=noisy(made), attention_5=noisy(made)),
@@ -125,8 +127,8 @@ def test_rows_of_faces_average_to_the_scores(make_card: MakeCard, tmp_path: Path
             assert triple["macro"] == pytest.approx(column.mean(), abs=1e-6), (kind, name)
             assert triple["micro"] == pytest.approx(images[f"{kind}_{name}"].mean(), abs=1e-6), (kind, name)
             assert triple["per_class"] == pytest.approx(dict(column), abs=1e-6), (kind, name)
-        for name, value in scores["maps"][kind]["floors"].items():
-            column = f"floor_{name}" if f"floor_{name}" in images else f"{kind}_floor_{name}"
+        for name, value in scores["maps"][kind]["baselines"].items():
+            column = f"baseline_{name}" if f"baseline_{name}" in images else f"{kind}_baseline_{name}"
             assert value == pytest.approx(of_class[column].mean().mean(), abs=1e-6), (kind, name)
         matched = images[images["valid"] == 1]
         counts = pd.crosstab(matched["expression"], matched[f"{kind}_retrieved"])

@@ -1,4 +1,4 @@
-"""The report: what it says of claims, floors and runs, what it withholds, and that names stay names."""
+"""The report: what it says of claims, baselines and runs, what it withholds, and that names stay names."""
 
 import html
 import json
@@ -190,10 +190,10 @@ def test_a_table_with_some_seeds_says_how_many(tmp_path):
 
 def test_damaged_pictures_are_named_and_left_out(small):
     figures = small / "figures"
-    (figures / "table1" / "floors.png").write_bytes(b"no picture")
+    (figures / "table1" / "baselines.png").write_bytes(b"no picture")
     (figures / "heldout/faces/cam/au-w5-l5/seed0/gallery/gallery.json").write_text("[{}]")
     page = build(small / "grid.json", small)
-    assert "table1/floors.png" in page.partition("damaged, or of runs that are stale")[2]
+    assert "table1/baselines.png" in page.partition("damaged, or of runs that are stale")[2]
     assert "Older than its runs or damaged, and so not shown: CAM, faces (heldout)" in page
 
 
@@ -279,7 +279,7 @@ def test_claims_of_the_made_up_runs(folder):
     judged = {one.name: one for one in (*claims.paper(rows, found, base), *trust.checks(rows, found, base))}
     assert {name: one.verdict for name, one in judged.items()} == {
         "attention": "held", "cam": "held", "accuracy": "held", "generic": "held", "time": "held",
-        "controls": "held", "floor": "held", "apart": "held",
+        "controls": "held", "baseline": "held", "apart": "held",
     }  # fmt: skip
     assert [one.levels for one in judged["time"].evidence] == ["10.0 s → 12.0 s"] * 2  # medians, not the first epoch
     assert judged["time"].evidence[0].change == "+20 %"
@@ -316,20 +316,20 @@ def test_a_run_whose_faces_are_not_there_cannot_be_compared(small):
 # --- how far to trust it
 
 
-def test_a_ladder_goes_up_from_floor_to_ceiling(folder):
+def test_a_ladder_goes_up_from_baseline_to_ceiling(folder):
     grid = read_grid(folder / "grid.json")
     found = expected_runs(grid, folder)
     ladder = next(one for one in trust.ladders(found, runs.base(grid, found)) if one.map == "ATT-COS")
     steps = [(step.label, step.text, step.kind) for step in ladder.steps]
-    assert steps[0] == ("uniform map", "0.440", "floor")
-    assert steps[-1] == ("mean of true class", "0.970", "floor")
-    named = [step for step in steps if step[2] not in ("floor", "ceiling")]
+    assert steps[0] == ("uniform map", "0.440", "baseline")
+    assert steps[-1] == ("mean of true class", "0.970", "baseline")
+    named = [step for step in steps if step[2] not in ("baseline", "ceiling")]
     assert named == [
         ("network without AU", "0.551", "plain"),
         ("guided by: shuffled classes", "0.701", "control"),
         ("network with AU", "0.881", "au"),
     ]
-    assert "untrained network" not in [step[0] for step in steps]  # its floor is null
+    assert "untrained network" not in [step[0] for step in steps]  # its baseline is null
 
 
 def test_the_number_of_faces_says_how_sure_an_accuracy_can_be(folder):

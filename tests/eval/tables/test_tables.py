@@ -88,8 +88,8 @@ def test_method_without_cam_is_a_dash_and_nothing_else_is(runs: Path, tmp_path: 
     _, _, ours, *rest = rows_of((tmp_path / "t.md").read_text())
     assert ours[4:] == ["--", "0.50 (1)"]
     assert not any(cell == "--" for row in rest for cell in row)
-    write("honest", files, tmp_path / "honest")
-    text = (tmp_path / "honest.md").read_text()
+    write("baselines", files, tmp_path / "baselines")
+    text = (tmp_path / "baselines.md").read_text()
     cam, attention = text.split("## rafdb: attention: cosine")[0], text.split("## rafdb: attention: cosine")[1]
     assert set(rows_of(cam)[2][4:]) == {"--"}
     assert "untrained" in attention
@@ -124,8 +124,8 @@ def test_two_protocols_stand_side_by_side_and_datasets_below_each_other(runs: Pa
     assert second.grid[0][2::2] == ["heldout,\nATT-COS\nwithout AU", "paper,\nATT-COS\nwithout AU"]
     sweep = layout.blocks("sweep", pivot("sweep", gather(files[:2])), set())[0]
     assert sweep.grid[0][2:5] == ["heldout,\nCL (%)", "heldout,\nCAM-COS", "heldout,\nATT-COS"]
-    honest = layout.blocks("honest", pivot("honest", gather(files[:2])), set())[0]
-    assert [row[2] for row in honest.grid] == ["protocol", "heldout", "paper"]
+    baselines = layout.blocks("baselines", pivot("baselines", gather(files[:2])), set())[0]
+    assert [row[2] for row in baselines.grid] == ["protocol", "heldout", "paper"]
 
 
 def test_methods_have_the_papers_order_and_names(runs: Path, tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_table3_has_the_papers_order_of_layer_sets(runs: Path, tmp_path: Path) -
 
 def test_controls_follow_the_own_map(runs: Path, tmp_path: Path) -> None:
     files = [guided(runs, map=name, settings=name) for name in ("uniform", "shuffled", "own")] + [scores(runs)]
-    write("honest", files, tmp_path / "t")
+    write("baselines", files, tmp_path / "t")
     shown = [row[1] for row in rows_of((tmp_path / "t.md").read_text())[2:6]]
     assert shown == ["none", "λ 5, layer 5", "λ 5, layer 5, shuffled map", "λ 5, layer 5, uniform map"]
     found = write("table1", files, tmp_path / "t1")
@@ -185,15 +185,15 @@ def test_controls_follow_the_own_map(runs: Path, tmp_path: Path) -> None:
     ]
 
 
-def test_honest_has_floors_skill_and_retrieval_by_hand(runs: Path, tmp_path: Path) -> None:
+def test_baselines_table_has_baselines_skill_and_retrieval_by_hand(runs: Path, tmp_path: Path) -> None:
     values = [maps(cosine, retrieval_true=share) for cosine, share in ((0.88, 0.5), (0.82, 0.7))]
     files = [guided(runs, seed=seed, maps={"cam": one, "attention": one}) for seed, one in enumerate(values)]
-    found = write("honest", files, tmp_path / "t").set_index(["kind", "metric"])
+    found = write("baselines", files, tmp_path / "t").set_index(["kind", "metric"])
     skill = found.loc["attention", "skill"]
     assert skill["value"] == pytest.approx((0.12 / 0.24 + 0.06 / 0.24) / 2)
     assert skill["sd"] == pytest.approx(0.25 / 2**0.5)
     assert found.loc["cam", "retrieval_true"]["value"] == pytest.approx(60)
-    assert found.loc["cam", "floor_class_mean"]["value"] == pytest.approx(0.97)
+    assert found.loc["cam", "baseline_class_mean"]["value"] == pytest.approx(0.97)
     row = rows_of((tmp_path / "t.md").read_text())[2]
     assert row[:6] == ["CAM", "λ 5, layer 5", "heldout", "2", "0.850 ± 0.042", "0.375 ± 0.177"]
 
@@ -399,5 +399,5 @@ def test_sixty_runs_are_quick(runs: Path, tmp_path: Path) -> None:
     files = [
         guided(runs, seed=seed, weight=weight, settings=str(weight)) for weight in range(1, 21) for seed in range(3)
     ]
-    found = write("honest", files, tmp_path / "t")
-    assert len(found) == 20 * len(KINDS["honest"].columns)
+    found = write("baselines", files, tmp_path / "t")
+    assert len(found) == 20 * len(KINDS["baselines"].columns)
