@@ -40,15 +40,15 @@ def test_baselines_are_described_as_in_the_code():
 
 
 def test_a_constant_map_scores_what_the_page_says():
-    said = {row[0].strip("`"): row[4] for row in rows(page("metrics")) if len(row) == 6}
+    stated = {row[0].strip("`"): row[4] for row in rows(page("metrics")) if len(row) == 6}
     heatmap = torch.zeros(1, 20, 20)
     heatmap[:, 3:9, 5:12] = 1
     share = float(heatmap.mean())
-    words = {"K / pixels": share, "k / (2 − k), k = K / pixels": share / (2 - share)}
-    found = localisation(torch.full((1, 20, 20), 0.3), heatmap)
-    assert len(found) == 8
-    for name, value in found.items():
-        expected = words[said[name]] if said[name] in words else float(said[name])
+    formulas = {"K / pixels": share, "k / (2 − k), k = K / pixels": share / (2 - share)}
+    scores = localisation(torch.full((1, 20, 20), 0.3), heatmap)
+    assert len(scores) == 8
+    for name, value in scores.items():
+        expected = formulas[stated[name]] if stated[name] in formulas else float(stated[name])
         np.testing.assert_allclose(value, expected, rtol=1e-6, err_msg=name)
 
 
@@ -65,24 +65,24 @@ def test_chance_levels_are_those_of_the_formulas():
 def test_levels_on_real_faces_are_those_that_the_project_states():
     readme = folded((ROOT / "README.md").read_text(encoding="utf-8"))
     for number in ("0.582 → 0.887", "-0.848 → 0.502", "reaches about 0.77"):
-        assert number in readme, f"README no longer says {number}; mend docs/explain.md"
-    said = folded(page("explain"))
-    assert "0.582 and a skill of −0.848" in said
-    assert "0.887 and 0.502" in said
-    assert "about 0.77" in said
+        assert number in readme, f"README no longer states {number}; update docs/explain.md too"
+    text = folded(page("explain"))
+    assert "0.582 and a skill of −0.848" in text
+    assert "0.887 and 0.502" in text
+    assert "about 0.77" in text
 
 
 # --- labels, layouts, statuses
 
 
 def test_label_orders_are_those_of_the_code():
-    found = {row[0]: row[1:] for row in rows(page("faq")) if len(row) == 9}
+    orders = {row[0]: row[1:] for row in rows(page("faq")) if len(row) == 9}
     titles = {value: value.label.capitalize() for value in Expression}
     rafdb = [titles[RAFDB[number]] if number in RAFDB else "" for number in range(8)]
     affectnet = [titles[AFFECTNET[number]] if number in AFFECTNET else OTHERS[number] for number in range(8)]
-    assert found["RAF-DB"] == rafdb
-    assert found["AffectNet"] == affectnet
-    own = next(cells for name, cells in found.items() if name.startswith("this project"))
+    assert orders["RAF-DB"] == rafdb
+    assert orders["AffectNet"] == affectnet
+    own = next(cells for name, cells in orders.items() if name.startswith("this project"))
     assert own == [*(titles[Expression(number)] for number in range(7)), ""]
     for number in (8, 9, 10):
         assert f"{number} {OTHERS[number]}" in folded(page("faq"))
@@ -110,7 +110,7 @@ def test_layouts_and_counts_are_those_of_the_sources():
         assert part in text
 
 
-def test_the_units_that_geometries_draw_are_named():
+def test_the_aus_that_geometries_draw_are_named():
     drawn = {ellipse.au for ellipse in geometry_table("symmetric").ellipses}
     assert drawn == {ellipse.au for ellipse in geometry_table("published").ellipses}
     assert drawn == {1, 2, *range(4, 8), 9, 10, 12, *range(14, 18), 20, *range(23, 28), 43}

@@ -11,7 +11,7 @@ from tests.support.paths import ROOT
 
 
 def requirements(lines):
-    return {canonicalize_name(found.name): found.specifier for found in map(Requirement, lines)}
+    return {canonicalize_name(package.name): package.specifier for package in map(Requirement, lines)}
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +32,8 @@ def test_environment_yml_names_the_same(declared):
 
 def test_the_lock_is_of_these_requirements(declared, lock):
     project = next(package for package in lock if package["name"] == "au-guidance")
-    wanted = [*project["metadata"]["requires-dist"], *project["metadata"]["requires-dev"]["workflow"]]
-    assert requirements(f"{one['name']}{one.get('specifier', '')}" for one in wanted) == declared
+    packages = [*project["metadata"]["requires-dist"], *project["metadata"]["requires-dev"]["workflow"]]
+    assert requirements(f"{package['name']}{package.get('specifier', '')}" for package in packages) == declared
 
 
 def test_locked_versions_satisfy_them(declared, lock):
