@@ -1,26 +1,24 @@
-"""Tables as a page shows them: columns that can be sorted, and cells that say why they are empty."""
+"""Tables as the page shows them: columns that can be sorted, and cells that say why they are empty."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from eval.report.words import digits as digits_compared
-from eval.report.words import heading, number, p_value
+import pandas as pd
+
+from eval.report.numbers import number
+from eval.report.words import heading
 from eval.tables import layout
 from eval.tables.kinds import MAPS, digits
 
-Row = Mapping[str, str]  # of a CSV: column -> text
+Row = Mapping[Any, Any]  # of a data frame: column -> number, text or missing
 NAMES = {"dataset", "protocol", "method", "variant", "guidance", "against", "metric", "kind", "attribute", "group"}
-STATES = {  # of a row of eval.tables.pivot -> the word in a cell
-    "pending": "pending",
-    "stale": "stale",
-    "partial": "part",
-}
+STATES = {"pending": "pending", "stale": "stale", "partial": "part"}  # of a row of eval.tables.pivot -> of its cell
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its heading, the heading above it that it shares with its neighbours, and whether it holds numbers."""
+    """A column: its heading, the heading above that it shares with its neighbours, and whether it holds numbers."""
 
     label: str
     above: str = ""
@@ -29,7 +27,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell: its text, what it is sorted by (None comes last), a remark, and a word of STATES or ""."""
+    """A cell: its text, its sort key (None comes last), a remark, and its state (a value of STATES, or "")."""
 
     text: str
     sort: float | str | None = None
@@ -39,9 +37,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class Block:
-    """A part of a table under its own title; `same` says what all of its rows share.
+    """A part of a table under its own title; `same` names what all of its rows share.
 
-    What is not `opened` is seen after a click.
+    If not `opened`, it is shown after a click.
     """
 
     title: str
@@ -66,7 +64,7 @@ class Block:
 class Table:
     """A table: its blocks, its notes, its CSV as a data URI, and how many rows are pending, stale or incomplete.
 
-    `opened` tables are seen at once, the others after a click.
+    If not `opened`, it is shown after a click.
     """
 
     name: str
@@ -79,9 +77,9 @@ class Table:
 
 
 def beside(row: Row, *, paper: bool) -> list[Cell]:
-    """Set a metric's cells: ours, and with `paper` the paper's number and the difference."""
+    """Return a metric's cells: our number and, with `paper`, the paper's number and the difference."""
     places = digits(row.get("metric", ""), row.get("kind", ""))
-    theirs, change = value(row.get("paper")), value(row.get("difference"))
+    theirs, change = number_of(row.get("paper")), number_of(row.get("difference"))
     more = [Cell(number(theirs, 2), theirs), Cell(number(change, places, "+"), change)] if paper else []
     return [_ours(row, places), *more]
 
@@ -89,49 +87,45 @@ def beside(row: Row, *, paper: bool) -> list[Cell]:
 def _ours(row: Row, places: int) -> Cell:
     if not row:
         return Cell("", None)
-    mean, spread, low, high = (value(row.get(name)) for name in ("value", "sd", "low", "high"))
+    mean, spread, low, high = (number_of(row.get(name)) for name in ("value", "sd", "low", "high"))
     state = STATES.get(row.get("state", ""), "")
     if mean is None:
-        waits = state in ("pending", "stale")
-        why = {"no_cam": "this method has no CAM", "pending": "no run yet", "stale": "of another configuration"}
-        return Cell(state if waits else "–", None, why.get(row.get("state", ""), "no number"), state if waits else "")
+        missing = state in ("pending", "stale")
+        reasons = {"no_cam": "this method has no CAM", "pending": "no run yet", "stale": "of another configuration"}
+        reason = reasons.get(row.get("state", ""), "no number")
+        return Cell(state if missing else "–", None, reason, state if missing else "")
     text = number(mean, places) + (f" ± {number(spread, places)}" if spread is not None else "")
     if low is not None and high is not None:
         text += f" [{number(low, places)}, {number(high, places)}]"
-    seeds, expected = row.get("seeds", ""), row.get("expected", "")
+    seeds, expected = text_of(row.get("seeds")), text_of(row.get("expected"))
     remark = f"{seeds} of {expected} seeds so far" if state else f"{seeds} seeds" if seeds not in ("", "1") else ""
     return Cell(text, mean, remark, state)
 
 
-def single(name: str, row: Row) -> Cell:
-    """Set a cell of a table that is shown as it is."""
-    text, found, metric = row[name], value(row[name]), row.get("metric", name)
-    if name in NAMES or (found is None and text):
-        return word(name, text)
-    if name in ("p", "p_holm"):
-        return Cell(p_value(found), found)
-    if name == "low":
-        low, high = (number(value(row[bound]), digits_compared(metric), "+") for bound in ("low", "high"))
-        return Cell(f"[{low}, {high}]", found)
-    if found is not None and text.lstrip("-").isdigit():
-        return Cell(text.replace("-", "−"), found)
-    return Cell(number(found, digits_compared(metric), "+" if name == "difference" else ""), found)
-
-
-def word(name: str, text: str) -> Cell:
-    """Set a cell that names something."""
-    known = {"variant": layout.VARIANTS, "kind": MAPS, "against": layout.VARIANTS, "guidance": layout.VARIANTS}
+def named(name: str, value: object) -> Cell:
+    """Return the cell of a column that names something, such as a method or a metric."""
+    text = text_of(value)
+    labels = {"variant": layout.VARIANTS, "kind": MAPS, "against": layout.VARIANTS, "guidance": layout.VARIANTS}
     if name == "method":
         return Cell(layout.method_name(text), text)
     if name == "metric":
         return Cell(heading(text), text)
-    return Cell(known.get(name, {}).get(text, text) or "–", text or None)
+    return Cell(labels.get(name, {}).get(text, text) or "–", text or None)
 
 
-def value(text: object) -> float | None:
-    """Read a number, or None where there is none."""
+def of_texts(*texts: str) -> list[Cell]:
+    """Return cells that show texts and are sorted by them."""
+    return [Cell(text, text or None) for text in texts]
+
+
+def text_of(value: Any) -> str:
+    """Return a value of a data frame as text, empty if it is missing."""
+    return "" if pd.isna(value) else str(value)
+
+
+def number_of(value: Any) -> float | None:
+    """Return a value of a data frame, or a text, as a number; None if it is missing or no number."""
     try:
-        found = float(str(text))
+        return None if pd.isna(value) else float(value)
     except ValueError:
         return None
-    return None if math.isnan(found) else found

@@ -8,10 +8,12 @@ Accuracy does not suffer if the interval lies above -1 point and not below 0; it
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from eval.compare.compare import MEAN
 from eval.records.runs import PLAIN, Place, Run, Setting, done
-from eval.report.cells import Row
+from eval.report.cells import Row, number_of, text_of
+from eval.report.numbers import digits, number, p_value
 from eval.report.runs import groups, place_name
-from eval.report.words import digits, heading, number, p_value
+from eval.report.words import heading
 from eval.tables import layout
 from eval.tables.table import with_extras
 from pipeline.errors import UserError
@@ -68,7 +70,7 @@ def unharmed(rows: Iterable[Row]) -> list[Evidence]:
 
 
 def _is(row: Row, metric: str, against: str) -> bool:
-    return row["metric"] == metric and row["against"] == against
+    return (row["metric"], row["against"]) == (metric, against)
 
 
 def _rise(row: Row) -> str:
@@ -97,13 +99,13 @@ def _evidence(row: Row, verdict: str) -> Evidence:
         change=f"{number(_value(row, 'difference'), places, '+')} [{low}, {high}]",
         p=p_value(_value(row, "p_holm")),
         verdict=verdict,
-        seeds=row.get("seeds", "") if row["seed"] == "mean" else "1",
+        seeds=text_of(row["seeds"]) if row["seed"] == MEAN else "1",
     )
 
 
 def _value(row: Row, name: str) -> float:
-    text = row.get(name, "")
-    return float(text) if text else float("nan")
+    value = number_of(row[name])
+    return float("nan") if value is None else value
 
 
 def verdict(evidence: Sequence[Evidence], expected: int) -> str:

@@ -1,4 +1,4 @@
-"""Class by class: where the maps lie on average, how often the network is right, and what it takes for what."""
+"""Class by class: average maps, recall and cosines, and the classes that faces are taken for."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from au_guidance.expressions import SIX, Expression
 from eval.figures.maps import read_averages
 from eval.records.runs import PLAIN, Place, Run, Setting, done
-from eval.report import pictures
-from eval.report.cells import Block, Cell, Column
+from eval.report import embed
+from eval.report.cells import Block, Cell, Column, of_texts
 from eval.report.figures import representative
-from eval.report.runs import groups, guidance, place_name
-from eval.report.words import number
+from eval.report.numbers import mean, number
+from eval.report.runs import au_term, groups, guidance, place_name, plain_run
 from eval.tables import layout
 from pipeline.errors import UserError
 
@@ -34,7 +34,7 @@ class Averages:
         shown: dict[str, list[NDArray[np.float32]]] = {}
         for _, kind, maps in self.lines:
             shown.setdefault(kind, []).extend(maps[name] for name in maps if name.startswith(f"{kind}_"))
-        return {kind: pictures.scale(found) for kind, found in shown.items()}
+        return {kind: embed.scale(values) for kind, values in shown.items()}
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Strip:
 
 @dataclass(frozen=True)
 class Class:
-    """What is known of a class; a confusion says what the faces of this class were taken for."""
+    """The results of a class; `confusion` says which classes its faces were taken for."""
 
     name: str
     faces: str
@@ -56,10 +56,10 @@ class Class:
     confusion: Block | None = None
 
 
-def read(runs: Sequence[Run], base: Mapping[Place, Setting]) -> list[Class]:
-    """Gather every class of the finished runs, at the settings that stand for their places and without AU."""
+def of_runs(runs: Sequence[Run], base: Mapping[Place, Setting]) -> list[Class]:
+    """Gather every class of the finished runs, without AU and at the setting that represents their place."""
     together = {key: members for key, members in groups(done(runs)).items() if key[1] in (PLAIN, base.get(key[0]))}
-    averages = [one for run in representative(runs, base) if (one := _averages(run, runs))]
+    averages = [maps for run in representative(runs, base) if (maps := _averages(run, runs))]
     return [_class(expression, together, averages) for expression in Expression] if together else []
 
 
@@ -71,16 +71,20 @@ def _class(
     label = expression.label
     counts = {place[0]: members[0].scores["per_class"][label]["images"] for (place, _), members in together.items()}
     faces = ", ".join(f"{count} test faces in {dataset}" for dataset, count in counts.items())
-    strips = [_strip(label, one) for one in averages] if expression in SIX else []
+    strips = [_strip(label, maps) for maps in averages] if expression in SIX else []
     return Class(
-        label, faces, [one for one in strips if one.pictures], _numbers(label, together), _confusion(label, together)
+        label,
+        faces,
+        [strip for strip in strips if strip.pictures],
+        _numbers(label, together),
+        _confusion(label, together),
     )
 
 
 def _averages(run: Run, runs: Sequence[Run]) -> Averages | None:
-    """Read the average maps of a guided run and its plain twin, if they are of the checkpoints that were scored."""
-    twins = [one for one in runs if one.place == run.place and one.seed == run.seed and one.setting == PLAIN]
-    pair = [(name, maps) for name, one in (("plain", twins[:1]), ("au", [run])) if one and (maps := _stored(one[0]))]
+    """Read the average maps of a guided run and of its run without AU, if they are of the scored checkpoints."""
+    sides = {"plain": plain_run(run, runs), "au": run}
+    pair = [(name, maps) for name, side in sides.items() if side and (maps := _stored(side))]
     if not pair:
         return None
     layer = max(run.setting[1])
@@ -103,17 +107,17 @@ def _stored(run: Run) -> Maps | None:
 
 
 def _strip(label: str, averages: Averages) -> Strip:
-    found = []
+    shown = []
     for caption, kind, maps in averages.lines:
         values = maps.get(f"{kind}_{label}")
         if values is not None and np.isfinite(values).all():
             alt = f"average {caption} of {label} ({averages.of})"
-            found.append((caption, alt, pictures.colour(values, *averages.scales[kind])))
-    return Strip(averages.of, found)
+            shown.append((caption, alt, embed.colour(values, *averages.scales[kind])))
+    return Strip(averages.of, shown)
 
 
 def _numbers(label: str, together: Mapping[tuple[Place, Setting], list[Run]]) -> Block:
-    """Set recall and cosines of a class, a row per place and setting."""
+    """Make the table of recall and cosines of a class, a row per place and setting."""
     columns = [Column("run", numeric=False), Column("AU term", numeric=False)]
     columns += [Column(name) for name in ("recall (%)", "CAM-COS", "ATT-COS", "seeds")]
     rows = []
@@ -121,37 +125,23 @@ def _numbers(label: str, together: Mapping[tuple[Place, Setting], list[Run]]) ->
         parts = [run.scores["per_class"][label] for run in members]
         attention = [part["attention_cosine"].get(str(run.layer)) for run, part in zip(members, parts, strict=True)]
         values = [
-            _mean([part["recall"] for part in parts], 100),
-            _mean([part["cam_cosine"] for part in parts]),
-            _mean(attention),
+            mean([100 * part["recall"] for part in parts if part["recall"] is not None]),
+            mean([part["cam_cosine"] for part in parts]),
+            mean(attention),
         ]
         cells = [Cell(number(value, places), value) for value, places in zip(values, (1, 3, 3), strict=True)]
-        name = layout.VARIANTS["plain"] if setting == PLAIN else guidance(setting)
-        rows.append(
-            [
-                Cell(place_name(place), place_name(place)),
-                Cell(name, name),
-                *cells,
-                Cell(str(len(members)), len(members)),
-            ]
-        )
+        rows.append([*of_texts(place_name(place), au_term(setting)), *cells, Cell(str(len(members)), len(members))])
     return Block("Numbers", columns, rows)
 
 
 def _confusion(label: str, together: Mapping[tuple[Place, Setting], list[Run]]) -> Block:
-    """Set how many of the faces of a class, in percent, were taken for which class."""
+    """Make the table of the classes that the faces of a class were taken for, in percent."""
     columns = [Column("run", numeric=False), Column("AU term", numeric=False)]
-    columns += [Column(one.label) for one in Expression]
+    columns += [Column(expression.label) for expression in Expression]
     rows = []
     for (place, setting), members in together.items():
         counts = np.sum([run.scores["confusion"][members[0].scores["labels"].index(label)] for run in members], axis=0)
         shares = 100 * counts / counts.sum() if counts.sum() else np.full(len(Expression), np.nan)
-        name = layout.VARIANTS["plain"] if setting == PLAIN else guidance(setting)
         cells = [Cell(number(float(share), 1), float(share)) for share in shares]
-        rows.append([Cell(place_name(place), place_name(place)), Cell(name, name), *cells])
+        rows.append([*of_texts(place_name(place), au_term(setting)), *cells])
     return Block("Taken for (% of its faces)", columns, rows)
-
-
-def _mean(values: Sequence[float | None], factor: float = 1.0) -> float | None:
-    known = [value for value in values if value is not None]
-    return factor * sum(known) / len(known) if known else None

@@ -1,17 +1,15 @@
-"""The figures of a results folder, with texts for those who do not see them."""
+"""The figures of a results folder, with alternative texts."""
 
-import base64
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from eval.records.runs import OWN, PLAIN, Place, Run, Setting
-from eval.report import pictures
-from eval.report.runs import guidance, place_name
-from eval.tables import layout
+from eval.report import embed
+from eval.report.runs import au_term, place_name
 
-LARGEST = 60_000  # bytes of a CSV that the page carries along
+LARGEST = 60_000  # bytes of a CSV that is embedded in the page
 KINDS = {  # file name -> title, what is to be seen
     "lambda": (
         "Fig. 5: accuracy and cosines by λ",
@@ -62,44 +60,43 @@ class Figure:
 
 
 @dataclass
-class Shelf:
+class FigureSet:
     """Figures by what they are of, and the names of those that cannot be shown."""
 
     figures: dict[str, list[Figure]] = field(default_factory=dict)
-    left: list[str] = field(default_factory=list)
+    omitted: list[str] = field(default_factory=list)
 
     def add(self, path: Path, folder: Path, runs: Sequence[Run], of: str) -> None:
-        """Put a figure on the shelf, if it is current and whole."""
+        """Add a figure if it is current and undamaged; otherwise list it as omitted."""
         place = path.relative_to(folder)
         figure = _figure(path, of, str(place.with_suffix(""))) if _current(path, runs) else None
         if figure:
             self.figures.setdefault(of, []).append(figure)
         else:
-            self.left.append(str(place))
+            self.omitted.append(str(place))
 
 
-def of_experiments(grid: Mapping[str, Any], runs: Sequence[Run], folder: Path) -> Shelf:
+def of_experiments(grid: Mapping[str, Any], runs: Sequence[Run], folder: Path) -> FigureSet:
     """Read the figures of experiments."""
-    by_name, shelf = {run.name: run for run in runs}, Shelf()
+    by_name, figures = {run.name: run for run in runs}, FigureSet()
     for name, experiment in grid["experiments"].items():
         for path in sorted((folder / name).glob("*.png")):
-            shelf.add(path, folder, [by_name[one] for one in experiment["runs"]], f"Experiment {name}")
-    return shelf
+            figures.add(path, folder, [by_name[run] for run in experiment["runs"]], f"Experiment {name}")
+    return figures
 
 
-def of_runs(runs: Sequence[Run], base: Mapping[Place, Setting], folder: Path) -> Shelf:
-    """Read the figures of single runs: of every place the first seed, without AU, with AU, and of the controls."""
-    shelf = Shelf()
+def of_runs(runs: Sequence[Run], base: Mapping[Place, Setting], folder: Path) -> FigureSet:
+    """Read the figures of single runs: the first seed of every place without AU, with AU and of its controls."""
+    figures = FigureSet()
     for run in representative(runs, base, others=True):
         name = folder / run.name
         for path in filter(Path.is_file, (name.with_name(f"{name.name}.png"), *sorted(name.glob("*.png")))):
-            term = layout.VARIANTS["plain"] if run.setting == PLAIN else guidance(run.setting)
-            shelf.add(path, folder, [run], f"{place_name(run.place)}, {term}, seed {run.seed}")
-    return shelf
+            figures.add(path, folder, [run], f"{place_name(run.place)}, {au_term(run.setting)}, seed {run.seed}")
+    return figures
 
 
 def representative(runs: Iterable[Run], base: Mapping[Place, Setting], *, others: bool = False) -> list[Run]:
-    """Choose the first run, which is of the first seed, of every place's base setting; `others`: plain and controls."""
+    """Choose the run of the first seed of every place's base setting; `others`: also those without AU and controls."""
     chosen: dict[tuple[Place, Setting], Run] = {}
     for run in runs:
         own = base.get(run.place)
@@ -110,7 +107,7 @@ def representative(runs: Iterable[Run], base: Mapping[Place, Setting], *, others
 
 
 def _current(path: Path, runs: Sequence[Run]) -> bool:
-    """Say whether a figure can be of the runs as they are; what is in a picture cannot be marked number by number."""
+    """Return whether a figure is of the runs as they are now: a picture cannot mark single numbers as stale."""
     if any(run.state in ("stale", "damaged") for run in runs) or all(run.state == "pending" for run in runs):
         return False
     return max(run.predicted for run in runs) <= path.stat().st_mtime + 1
@@ -118,13 +115,12 @@ def _current(path: Path, runs: Sequence[Run]) -> bool:
 
 def _figure(path: Path, of: str, name: str) -> Figure | None:
     """Read a figure, its text and its numbers; None if it is damaged."""
-    kind = next((one for one in KINDS if path.stem == one or path.stem.startswith(f"{one}-")), None)
+    kind = next((name for name in KINDS if path.stem == name or path.stem.startswith(f"{name}-")), None)
     title, alt = KINDS[kind] if kind else AVERAGES if path.stem.startswith("seed") else (path.stem, path.stem)
     numbers = path.with_suffix(".csv")
-    link = ""
-    if numbers.is_file() and numbers.stat().st_size <= LARGEST:
-        link = f"data:text/csv;base64,{base64.b64encode(numbers.read_bytes()).decode()}"
+    embedded = numbers.is_file() and numbers.stat().st_size <= LARGEST
     try:
-        return Figure(name, title, of, f"{alt} ({of}).", *pictures.figure(path), link)
+        link = embed.csv(numbers.read_text(encoding="utf-8")) if embedded else ""
+        return Figure(name, title, of, f"{alt} ({of}).", *embed.figure(path), link)
     except OSError:
         return None

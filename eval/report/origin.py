@@ -11,15 +11,15 @@ import pandas as pd
 import yaml
 
 from eval.records.runs import Run, done
-from eval.report.cells import Block, Cell, Column
-from eval.report.runs import guidance
-from eval.report.words import duration, number
+from eval.report.cells import Block, Cell, Column, of_texts
+from eval.report.numbers import MISSING, duration, number
+from eval.report.runs import au_term
 from eval.tables import layout
 from pipeline.errors import UserError
 from train.checkpoints.checkpoint import commit, read_meta
 from train.hardware import machine
 
-SHORT = 10  # characters of a hash that tell two apart
+SHORT = 10  # characters of a hash that are shown
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Origin:
     facts: list[tuple[str, str]]
 
 
-def read(grid: Mapping[str, Any], runs: Sequence[Run]) -> Origin:
-    """Gather where everything comes from; checkpoints that are not there say nothing."""
+def of_runs(grid: Mapping[str, Any], runs: Sequence[Run]) -> Origin:
+    """Gather where everything comes from; missing checkpoints add nothing."""
     metas = [meta for run in done(runs) if (meta := _meta(run.folder / "checkpoint.safetensors"))]
     config = yaml.safe_dump(grid.get("config", {}), sort_keys=False, allow_unicode=True, width=100)
     return Origin(_runs(runs), config, [*_trained(metas, runs), *_made()])
@@ -66,9 +66,8 @@ def _runs(runs: Sequence[Run]) -> Block:
 
 
 def _line(run: Run) -> list[Cell]:
-    name = layout.VARIANTS["plain"] if not run.setting[0] else guidance(run.setting)
-    lead = [run.dataset, run.protocol, layout.method_name(run.method), name]
-    cells = [*(Cell(text, text) for text in lead), Cell(str(run.seed), run.seed)]
+    cells = of_texts(run.dataset, run.protocol, layout.method_name(run.method), au_term(run.setting))
+    cells.append(Cell(str(run.seed), run.seed))
     cells.append(Cell(run.state, run.state, state=run.state if run.state != "done" else ""))
     if run.state != "done":
         return cells + [Cell("", None)] * 6
@@ -79,9 +78,9 @@ def _line(run: Run) -> list[Cell]:
         *cells,
         Cell(number(accuracy, 2), accuracy),
         Cell(number(cosine, 3), cosine),
-        Cell(str(epochs) if epochs else "–", epochs),
-        Cell(duration(seconds) if seconds else "–", seconds),
-        *(Cell(text, text or None) for text in hashes),
+        Cell(str(epochs) if epochs else MISSING, epochs),
+        Cell(duration(seconds) if seconds else MISSING, seconds),
+        *of_texts(*hashes),
     ]
 
 
@@ -93,15 +92,15 @@ def _history(path: Path) -> tuple[int | None, float | None]:
 
 
 def _trained(metas: Sequence[Mapping[str, Any]], runs: Sequence[Run]) -> list[tuple[str, str]]:
-    """Say what the checkpoints say; where they differ, all that they say."""
+    """Return the facts that the checkpoints hold; where they differ, all of them."""
     facts = []
     commits = {
         str(meta.get("commit", ""))[:SHORT] + ("+changes" if "+" in str(meta.get("commit")) else "") for meta in metas
     }
     versions = {_listed(meta.get("versions", {})) for meta in metas}
     machines = {_listed(meta.get("machine", {})) for meta in metas}
-    for name, found in (("trained at commit", commits), ("trained with", versions), ("trained on", machines)):
-        if known := sorted(filter(None, found)):
+    for name, values in (("trained at commit", commits), ("trained with", versions), ("trained on", machines)):
+        if known := sorted(filter(None, values)):
             facts.append((name, "; or ".join(known)))
     trainings = {run.scores.get("checkpoint"): run for run in done(runs)}  # methods may share one
     total = sum(_history(run.folder / "history.csv")[1] or 0 for run in trainings.values())

@@ -6,14 +6,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from eval.metrics.baselines import BASELINES
 from eval.records.runs import STATES, Place, Run, Setting, done, expected_runs, read_grid
 from eval.report import claims, classes, comparisons, figures, gallery, origin, quality, runs, tables, trust
-from eval.report.cells import Block, Cell, Column, Row, Table
-from eval.report.words import number
+from eval.report.cells import Block, Cell, Column, Table, of_texts
+from eval.report.numbers import number
 from eval.tables import layout
 
 FOLDER = Path(__file__).with_name("page")
@@ -44,9 +45,9 @@ def build(grid_file: Path, results: Path) -> str:
         "discrimination": _discrimination(found, base),
         "truth": number(truth, 3) if (truth := trust.codebook_truth(found)) is not None else "",
         "baselines": {baseline.label: baseline.description for baseline in BASELINES.values()},
-        "classes": classes.read(found, base),
-        "quality": quality.read(grid.get("datasets", {}), results),
-        "origin": origin.read(grid, found),
+        "classes": classes.of_runs(found, base),
+        "quality": quality.of_datasets(grid.get("datasets", {}), results),
+        "origin": origin.of_runs(grid, found),
     }
     return environment().get_template("page.html").render(content)
 
@@ -83,19 +84,20 @@ def _tables(
 ) -> dict[str, Any]:
     by_name = {run.name: run for run in found}
     shown: dict[str, list[Table]] = {}
-    compared: list[Row] = []
+    compared: list[pd.DataFrame] = []
     for name, experiment in grid["experiments"].items():
         members = [by_name[run] for run in experiment["runs"]]
         state = f"{len(done(members))} of {len(members)} runs"
         own = shown[f"Experiment {name}, {state}"] = list(tables.of_experiment(name, experiment["kind"], members))
-        text, said = comparisons.of_experiment(members)
-        if said:
-            own.insert(len(tables.OWN.get(experiment["kind"], ())), comparisons.table(name, text, said))
-        compared += tables.read(text)
-    shown["The authors' own checkpoints"] = list(tables.published(results / "published" / "tables"))
-    rows = comparisons.chosen(compared, base)
+        comparison, remarks = comparisons.of_experiment(name, members, results / "tables")
+        if remarks:
+            place = len(tables.main_tables(experiment["kind"]))
+            own.insert(place, comparisons.table(name, comparison, remarks))
+        compared.append(comparison)
+    shown["The authors' own checkpoints"] = list(tables.of_authors(results / "published" / "tables"))
+    rows = comparisons.chosen(pd.concat(compared, ignore_index=True), base) if compared else []
     return {
-        "experiments": {name: found for name, found in shown.items() if found},
+        "experiments": {name: made for name, made in shown.items() if made},
         "claims": claims.paper(rows, found, base),
         "checks": trust.checks(rows, found, base),
         "verdicts": claims.VERDICTS,
@@ -109,8 +111,8 @@ def _pictures(
     return {
         "figures": together.figures,
         "single_figures": single.figures,
-        "left_figures": together.left + single.left,
-        "gallery": gallery.read(found, base, folder),
+        "omitted_figures": together.omitted + single.omitted,
+        "gallery": gallery.of_runs(found, base, folder),
     }
 
 
@@ -125,6 +127,5 @@ def _discrimination(found: Sequence[Run], base: Mapping[Place, Setting]) -> Bloc
         values = [(row.skill, 1, 3), (row.retrieval, 100, 1), (row.retrieval_predicted, 100, 1)]
         values += [(row.margin, 1, 3), (row.specificity, 1, 3), *([(row.truth, 1, 3)] * with_truth)]
         cells = [Cell(number(None if v is None else factor * v, places), v) for v, factor, places in values]
-        lead = [Cell(text, text) for text in (row.of, row.guidance, row.map)]
-        body.append([*lead, *cells, Cell(str(row.seeds), row.seeds)])
+        body.append([*of_texts(row.of, row.guidance, row.map), *cells, Cell(str(row.seeds), row.seeds)])
     return Block("Skill and class discrimination", columns, body)

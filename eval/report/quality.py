@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from au_guidance.expressions import Expression
-from eval.report.cells import Block, Cell, Column, Row, value
-from eval.report.tables import read as read_rows
-from eval.report.words import heading, number
+from eval.report.cells import Block, Cell, Column, Row, number_of, of_texts
+from eval.report.numbers import number
+from eval.report.words import heading
 from pipeline import plugins
 from pipeline.errors import UserError
 from pipeline.index import counts, differences
@@ -42,8 +44,8 @@ class Quality:
     verdict: str
 
 
-def read(datasets: Mapping[str, Any], results: Path) -> list[Quality]:
-    """Read `status.csv` of every dataset; one without it is not prepared yet."""
+def of_datasets(datasets: Mapping[str, Any], results: Path) -> list[Quality]:
+    """Read `status.csv` of every dataset; a dataset without it is not prepared yet."""
     return [_quality(name, dataset.get("source", ""), results / "data" / name) for name, dataset in datasets.items()]
 
 
@@ -51,7 +53,7 @@ def _quality(name: str, source: str, folder: Path) -> Quality:
     path = folder / "status.csv"
     if not path.is_file():
         return Quality(name, source, None, [], None, "Not prepared yet.")
-    rows = read_rows(path.read_text(encoding="utf-8"))
+    rows = pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records")
     official, verdict = _official(rows, source)
     return Quality(name, source, _statuses(rows), _failures(rows), official, verdict)
 
@@ -63,20 +65,20 @@ def _statuses(rows: Sequence[Row]) -> Block:
 
 
 def _sorted(text: str) -> float | str | None:
-    found = value(text)
-    return text or None if found is None else found
+    value = number_of(text)
+    return text or None if value is None else value
 
 
 def _failures(rows: Sequence[Row]) -> list[Failure]:
-    """Put the splits together: failed images / images of each class."""
+    """Merge the splits: failed images / images of each class."""
     failed: dict[str, list[float]] = {}
     for row in rows:
-        percent, images = value(row["percent"]), value(row["images"]) or 0
+        percent, images = number_of(row["percent"]), number_of(row["images"]) or 0
         if ALL in (row["split"], row["expression"]) or percent is None:
             continue
-        both = failed.setdefault(row["expression"], [0.0, 0.0])
-        both[0] += images
-        both[1] += images * (100 - percent) / 100
+        counts = failed.setdefault(row["expression"], [0.0, 0.0])
+        counts[0] += images
+        counts[1] += images * (100 - percent) / 100
     return [Failure(label, int(n), 100 * lost / n) for label, (n, lost) in failed.items() if n]
 
 
@@ -85,26 +87,25 @@ def _official(rows: Sequence[Row], source: str) -> tuple[Block | None, str]:
         expected = plugins.load("pipeline.sources", source).EXPECTED
     except UserError:
         return None, f"The source {source} is not known."
-    found = {
+    counted = {
         (row["split"], Expression.parse(row["expression"])): int(row["images"])
         for row in rows
         if ALL not in (row["split"], row["expression"]) and _known(row["expression"])
     }
-    pairs = [one for one in counts(found, expected) if one.expected is not None]
+    pairs = [pair for pair in counts(counted, expected) if pair.expected is not None]
     if not pairs:
         return None, "There is no official release of this dataset to compare with."
     columns = [Column("split", numeric=False), Column("expression", numeric=False)]
     columns += [Column("found"), Column("official"), Column("difference")]
     body = []
-    for one in pairs:
-        more = one.found - (one.expected or 0)
-        numbers = [Cell(str(one.found), one.found), Cell(str(one.expected), one.expected)]
+    for pair in pairs:
+        more = pair.found - (pair.expected or 0)
+        numbers = [Cell(str(pair.found), pair.found), Cell(str(pair.expected), pair.expected)]
         change = Cell(f"{more:+d}".replace("-", "−") if more else "0", more)
-        label = one.expression.label
-        body.append([Cell(one.split, one.split), Cell(label, label), *numbers, change])
+        body.append([*of_texts(pair.split, pair.expression.label), *numbers, change])
     warning = differences(pairs)
-    said = (warning or "All counts are those of the official release.").removeprefix("warning: ")
-    return Block("Images, beside the official release", columns, body), f"{said[0].upper()}{said[1:]}"
+    verdict = (warning or "All counts are those of the official release.").removeprefix("warning: ")
+    return Block("Images, beside the official release", columns, body), f"{verdict[0].upper()}{verdict[1:]}"
 
 
 def _known(label: str) -> bool:

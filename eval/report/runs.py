@@ -3,14 +3,25 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from eval.records.runs import OWN, Place, Run, Setting
+from eval.records.runs import OWN, PLAIN, Place, Run, Setting, variant
 from eval.tables import layout
 
 
-def guidance(one: Setting) -> str:
-    """Name a setting as tables do: plain; λ 5, layer 5; λ 5, layer 5, shuffled classes."""
-    weight, layers, source = one
+def guidance(setting: Setting) -> str:
+    """Name a setting as the column `guidance` of tables does: plain; λ 5, layer 5; λ 5, layer 5, shuffled map."""
+    weight, layers, source = setting
     return layout.guidance_name(weight, layers, source or OWN)
+
+
+def au_term(setting: Setting) -> str:
+    """Name a setting for readers: without AU; λ 5, layer 5."""
+    return layout.VARIANTS["plain"] if setting == PLAIN else guidance(setting)
+
+
+def variant_name(setting: Setting) -> str:
+    """Name the variant of a setting for readers: without AU, with AU, or the map of a control."""
+    name = variant(setting[0], setting[2])
+    return layout.VARIANTS.get(name, name)
 
 
 def place_name(place: Place) -> str:
@@ -20,26 +31,31 @@ def place_name(place: Place) -> str:
 
 
 def base(grid: Mapping[str, Any], runs: Sequence[Run]) -> dict[Place, Setting]:
-    """Find the guided setting that stands for each place: that of an experiment which trains one setting only there.
+    """Choose the guided setting that represents each place: that of an experiment with a single setting there.
 
-    A sweep trains several. Where there are only sweeps, their first setting stands.
+    A sweep has several. Where there are only sweeps, the first setting of the first one is chosen.
     """
     by_name = {run.name: run for run in runs}
     alone: dict[Place, Setting] = {}
     first: dict[Place, Setting] = {}
     for experiment in grid["experiments"].values():
-        found: dict[Place, dict[Setting, None]] = {}
+        guided: dict[Place, dict[Setting, None]] = {}
         for run in (by_name[name] for name in experiment["runs"]):
             if run.setting[2] == OWN:
-                found.setdefault(run.place, {})[run.setting] = None
-        for place, settings in found.items():
+                guided.setdefault(run.place, {})[run.setting] = None
+        for place, settings in guided.items():
             (alone if len(settings) == 1 else first).setdefault(place, next(iter(settings)))
     return {**first, **alone}
 
 
+def plain_run(run: Run, runs: Iterable[Run]) -> Run | None:
+    """Return the run without AU of the same place and seed, if it is among the runs."""
+    return next((other for other in runs if other.key == (run.place, PLAIN, run.seed)), None)
+
+
 def groups(runs: Iterable[Run]) -> dict[tuple[Place, Setting], list[Run]]:
-    """Put runs together that differ in their seed only."""
-    found: dict[tuple[Place, Setting], list[Run]] = {}
+    """Group runs that differ only in their seed."""
+    grouped: dict[tuple[Place, Setting], list[Run]] = {}
     for run in runs:
-        found.setdefault((run.place, run.setting), []).append(run)
-    return found
+        grouped.setdefault((run.place, run.setting), []).append(run)
+    return grouped

@@ -12,8 +12,9 @@ from eval.metrics.baselines import BASELINES
 from eval.records.runs import OWN, PLAIN, Place, Run, Setting, done
 from eval.report.cells import Row
 from eval.report.claims import Claim, claim, rises
-from eval.report.runs import groups, place_name
-from eval.report.words import COSINES, number
+from eval.report.numbers import mean, number
+from eval.report.runs import groups, place_name, variant_name
+from eval.report.words import COSINES
 from eval.tables import layout
 from eval.tables.kinds import MAPS
 
@@ -87,14 +88,14 @@ def _steps(own: Mapping[Setting, list[dict[str, Any]]], setting: Setting) -> lis
     source = own.get(setting) or next(iter(own.values()))
     steps = []
     for name, baseline in BASELINES.items():
-        value = _mean([one["baselines"].get(name) for one in source])
+        value = mean([one["baselines"].get(name) for one in source])
         if value is not None:
             kind = "ceiling" if name == "ceiling" else "baseline"
             steps.append(Step(baseline.label, value, kind, baseline.description))
     for one, maps in own.items():
-        value = _mean([each["cosine"]["macro"] for each in maps])
+        value = mean([each["cosine"]["macro"] for each in maps])
         kind = "plain" if one == PLAIN else "au" if one == setting else "control"
-        label = layout.VARIANTS.get("plain" if one == PLAIN else "au" if one[2] == OWN else one[2], one[2])
+        label = variant_name(one)
         if value is not None:
             steps.append(Step(f"guided by: {label}" if kind == "control" else f"network {label}", value, kind))
     return sorted(steps, key=lambda step: step.value)
@@ -106,12 +107,11 @@ def discriminations(runs: Sequence[Run], base: Mapping[Place, Setting]) -> list[
     for (place, setting), members in groups(done(runs)).items():
         if place not in base or not _shown(setting, base[place]):
             continue
-        name = "plain" if setting == PLAIN else "au" if setting[2] == OWN else setting[2]
         for kind, label in MAPS.items():
             maps = _maps(members, kind)
             if maps:
                 truths = [(run.scores.get("truth") or {}).get(kind) for run in members]
-                found.append(_discrimination(place_name(place), layout.VARIANTS.get(name, name), label, maps, truths))
+                found.append(_discrimination(place_name(place), variant_name(setting), label, maps, truths))
     return found
 
 
@@ -119,7 +119,7 @@ def _discrimination(
     of: str, guidance: str, label: str, maps: Sequence[dict[str, Any]], truths: Sequence[Any]
 ) -> Discrimination:
     macro = {
-        name: _mean([(one.get(name) or {}).get("macro") for one in maps])
+        name: mean([(one.get(name) or {}).get("macro") for one in maps])
         for name in ("retrieval_true", "retrieval_predicted", "own_minus_other", "specificity")
     }
     return Discrimination(
@@ -127,18 +127,13 @@ def _discrimination(
         guidance=guidance,
         map=label,
         seeds=len(maps),
-        skill=_mean([one.get("skill") for one in maps]),
+        skill=mean([one.get("skill") for one in maps]),
         retrieval=macro["retrieval_true"],
         retrieval_predicted=macro["retrieval_predicted"],
         margin=macro["own_minus_other"],
         specificity=macro["specificity"],
-        truth=_mean([one["macro"] for one in truths if one]),
+        truth=mean([one["macro"] for one in truths if one]),
     )
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
 
 
 def faces_behind(runs: Sequence[Run]) -> list[str]:
@@ -164,7 +159,7 @@ def faces_behind(runs: Sequence[Run]) -> list[str]:
 
 def codebook_truth(runs: Sequence[Run]) -> float | None:
     """Return the cosine of the AU maps themselves with the maps of the truly active AUs, where a dataset knows them."""
-    return _mean([(run.scores.get("truth") or {}).get("heatmap", {}).get("macro") for run in done(runs)])
+    return mean([(run.scores.get("truth") or {}).get("heatmap", {}).get("macro") for run in done(runs)])
 
 
 def checks(rows: Sequence[Row], runs: Sequence[Run], base: Mapping[Place, Setting]) -> list[Claim]:

@@ -161,14 +161,12 @@ def measured(run: Run, kind: str, metric: str) -> float | None:
 
     ATT-COS is that of the deepest guided layer.
     """
-    if metric == "attention_cosine":
-        return run.scores["attention_cosine"][str(run.layer)]
-    found: Any = run.scores
-    for part in _path(kind, metric):
-        found = found.get(part) if isinstance(found, dict) else None
-    if isinstance(found, dict):
-        found = found.get("macro")
-    return None if found is None else (100 if metric in PERCENT else 1) * float(found)
+    value: Any = run.scores
+    for key in ("attention_cosine", str(run.layer)) if metric == "attention_cosine" else _path(kind, metric):
+        value = value.get(key) if isinstance(value, dict) else None
+    if isinstance(value, dict):
+        value = value.get("macro")
+    return None if value is None else (100 if metric in PERCENT else 1) * float(value)
 
 
 def _path(kind: str, metric: str) -> tuple[str, ...]:

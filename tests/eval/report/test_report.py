@@ -6,6 +6,7 @@ import os
 import re
 import sys
 
+import pandas as pd
 import pytest
 
 from eval.records.runs import expected_runs, read_grid
@@ -251,7 +252,7 @@ def test_only_the_mean_over_seeds_of_the_base_setting_counts():
         row(seed="0"), row(seed="1"), row(seed="mean", seeds="2", guided="0.9"),
         row(guidance="λ 1, layer 5"), row(seed="mean", seeds="2", guided="0.7"),
     ]  # fmt: skip
-    (found,) = comparisons.chosen(rows, BASE)
+    (found,) = comparisons.chosen(pd.DataFrame(rows), BASE)
     assert (found["seed"], found["guided"]) == ("mean", "0.9")
 
 
@@ -270,12 +271,8 @@ def test_claims_of_the_made_up_runs(folder):
     found = expected_runs(grid, folder)
     base = runs.base(grid, found)
     assert base == {**BASE, ("faces", "heldout", "wildcat"): (5.0, (5,), "own")}
-    compared = [
-        line
-        for name in ("table1", "controls")
-        for line in tables.read(comparisons.of_experiment(_of(grid, found, name))[0])
-    ]
-    rows = comparisons.chosen(compared, base)
+    compared = [comparisons.of_experiment(name, _of(grid, found, name), folder)[0] for name in ("table1", "controls")]
+    rows = comparisons.chosen(pd.concat(compared), base)
     judged = {one.name: one for one in (*claims.paper(rows, found, base), *trust.checks(rows, found, base))}
     assert {name: one.verdict for name, one in judged.items()} == {
         "attention": "held", "cam": "held", "accuracy": "held", "generic": "held", "time": "held",
@@ -307,10 +304,10 @@ def _claims(folder):
 def test_a_run_whose_faces_are_not_there_cannot_be_compared(small):
     (run_folder(small) / "images.csv").unlink()
     grid = read_grid(small / "grid.json")
-    text, said = comparisons.of_experiment(_of(grid, expected_runs(grid, small), "table1"))
-    assert text == ""
-    assert said[0].startswith("Cannot be made:")
-    assert "images.csv does not exist" in said[0]
+    frame, remarks = comparisons.of_experiment("table1", _of(grid, expected_runs(grid, small), "table1"), small)
+    assert frame.empty
+    assert remarks[0].startswith("Cannot be made:")
+    assert "images.csv does not exist" in remarks[0]
 
 
 # --- how far to trust it

@@ -1,4 +1,4 @@
-"""Pictures that travel inside the page: data URIs, no larger than they are shown."""
+"""Pictures and CSV files inside the page, as data URIs; pictures no larger than they are shown."""
 
 import base64
 import io
@@ -21,7 +21,7 @@ QUALITY = 82
 
 @cache
 def figure(path: Path) -> tuple[str, tuple[int, int]]:
-    """Encode a figure; return it with its width and height in pixels, so that a page keeps its place free."""
+    """Encode a figure; return it with its width and height in pixels, so that the page can reserve its place."""
     with Image.open(path) as image:
         shrink = min(1.0, FIGURE / image.width)
         return _encoded(image, FIGURE, QUALITY), (round(shrink * image.width), round(shrink * image.height))
@@ -43,7 +43,7 @@ def colour(values: NDArray[np.floating], low: float, high: float) -> str:
 
 def scale(maps: Sequence[NDArray[np.floating]]) -> tuple[float, float]:
     """Return the smallest and largest value of some maps; 0 and 1 if there is none."""
-    values = np.concatenate([one[np.isfinite(one)] for one in maps]) if maps else np.zeros(0)
+    values = np.concatenate([values[np.isfinite(values)] for values in maps]) if maps else np.zeros(0)
     return (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
 
 
@@ -55,4 +55,13 @@ def _encoded(image: Image.Image, side: int, quality: int) -> str:
     shown.thumbnail((side, 10 * side), Image.Resampling.LANCZOS)
     stream = io.BytesIO()
     shown.save(stream, "WEBP", quality=quality, method=4)
-    return f"data:image/webp;base64,{base64.b64encode(stream.getvalue()).decode()}"
+    return _uri("image/webp", stream.getvalue())
+
+
+def csv(text: str) -> str:
+    """Encode a CSV."""
+    return _uri("text/csv", text.encode())
+
+
+def _uri(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
