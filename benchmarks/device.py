@@ -31,7 +31,7 @@ def _operations() -> float:
     from train.backbones import resnet  # noqa: PLC0415
 
     with torch.device("meta"):
-        network = resnet.build("resnet50", None)
+        network = resnet.build_network("resnet50", None)
         images = torch.empty(1, 3, 224, 224)
         with FlopCounterMode(display=False) as counted:
             network(images)[5].sum().backward()

@@ -15,10 +15,10 @@ from eval import predict, score
 from eval.records.predictions import read
 from train.card.schema import Heatmap
 from train.checkpoints import checkpoint
-from train.data.faces import Faces
+from train.data.faces import FaceStore
 from train.data.prepared import Prepared as PreparedData
-from train.data.transforms import normalise, unit
-from train.methods.base import Method, build
+from train.data.transforms import standardise, to_unit_range
+from train.methods.base import Method, build_method
 
 STAGE = "evaluation"
 FACES = 8
@@ -30,11 +30,11 @@ def measure(made: Prepared, repeats: int = 3) -> Iterator[Row]:
     prepared = PreparedData(made.folder, Heatmap())
     given = card(made.folder)
     torch.manual_seed(0)
-    method = build(given).eval().to(memory_format=torch.channels_last)
+    method = build_method(given).eval().to(memory_format=torch.channels_last)
     rows = prepared.rows("test")
     some = rows[:FACES]
-    shown = next(iter(Faces(prepared, some, given.model.image_size, CPU).batches([some])))
-    images = normalise(unit(shown)).contiguous(memory_format=torch.channels_last)
+    shown = next(iter(FaceStore(prepared, some, given.model.image_size, CPU).batches([some])))
+    images = standardise(to_unit_range(shown)).contiguous(memory_format=torch.channels_last)
     classes = torch.from_numpy(prepared.expressions[some])
     out = made.folder / "predictions.h5"
     predict._write(out, method, given, batch_size=FACES, of=Path("untrained"), checkpoint="", commit="")
@@ -75,7 +75,7 @@ def peak(folder: str, times: int) -> float:
     given = given.model_copy(update={"model": model})
     prepared = PreparedData(given.data.folder, Heatmap())
     rows = np.tile(prepared.rows("test"), times)
-    blocks = predict._forward(build(given), prepared, rows, card=given, batch_size=64, device=CPU)
+    blocks = predict._forward(build_method(given), prepared, rows, card=given, batch_size=64, device=CPU)
     out = Path(folder) / "many.h5"
     columns = {
         "id": np.array([f"{place}" for place in range(len(rows))], object),

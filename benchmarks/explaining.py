@@ -16,7 +16,7 @@ from eval.explain import files
 from eval.explain.explainer import Explainer
 from pipeline.storage import images
 from train.checkpoints import checkpoint
-from train.methods.base import build
+from train.methods.base import build_method
 
 STAGE = "explaining"
 PICTURES = 24
@@ -29,7 +29,7 @@ def measure(made: Prepared, repeats: int = 5) -> Iterator[Row]:
     given = card(made.folder)
     torch.manual_seed(0)
     alignment = {"size": 256, "detector": "dlib", "mode": "corrected"}
-    checkpoint.write(path, build(given).state_dict(), given, {"temperature": 1.0}, alignment=alignment)
+    checkpoint.write(path, build_method(given).state_dict(), given, {"temperature": 1.0}, alignment=alignment)
     pictures = sorted((made.root / "images").glob("*.jpg"))[:PICTURES]
     explainer = Explainer(path)
 

@@ -37,12 +37,12 @@ class PublishedWay(Dataset[dict[str, Tensor]]):
 
     def __getitem__(self, row: int) -> dict[str, Tensor]:
         """Load, draw and augment one face."""
-        chance = np.random.default_rng(row)
+        rng = np.random.default_rng(row)
         picture = functional.resize(Image.open(self.files[row]).convert("RGB"), [256, 256])
-        angle = float(chance.uniform(-6, 6)) if chance.random() < 0.5 else 0.0
-        side = round(256 * float(np.sqrt(chance.uniform(0.8, 1))))
-        top, left = (int(place) for place in chance.integers(0, 256 - side + 1, 2))
-        mirrored, tinted = chance.random() < 0.5, chance.random() < 0.8
+        angle = float(rng.uniform(-6, 6)) if rng.random() < 0.5 else 0.0
+        side = round(256 * float(np.sqrt(rng.uniform(0.8, 1))))
+        top, left = (int(place) for place in rng.integers(0, 256 - side + 1, 2))
+        mirrored, tinted = rng.random() < 0.5, rng.random() < 0.8
 
         def moved(image: Image.Image | Tensor, way: v2.InterpolationMode) -> Image.Image | Tensor:
             turned = functional.rotate(image, angle, way) if angle else image
@@ -55,7 +55,7 @@ class PublishedWay(Dataset[dict[str, Tensor]]):
             if tinted and name != "raw":
                 copy = self.colours(copy)
             item[name] = functional.to_dtype(functional.to_image(copy), torch.float32, scale=True)
-        if chance.random() < 0.5:
+        if rng.random() < 0.5:
             item["image"] = v2.RandomErasing(1.0, (0.02, 0.33), value="random")(item["image"])
         item["image"] = functional.normalize(item["image"], [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
         if self.maps:

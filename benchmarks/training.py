@@ -12,7 +12,7 @@ from benchmarks.faces import Prepared
 from benchmarks.loading import card
 from benchmarks.timing import Row, interleaved, row
 from train.card.schema import Card, Heatmap
-from train.data.prepared import Prepared
+from train.data.prepared import Prepared as PreparedData
 from train.engine.loop import Trainer
 from train.engine.progress import Progress
 from train.methods.base import Batch
@@ -43,7 +43,7 @@ def _card(folder: Path, method: str, backbone: str, side: int, layer: int) -> Ca
 
 
 def _trainer(given: Card, made: Path, device: torch.device) -> Trainer:
-    return Trainer(given, Prepared(given.data.folder, Heatmap()), device, made / "state")
+    return Trainer(given, PreparedData(given.data.folder, Heatmap()), device, made / "state")
 
 
 def _step(name: str, given: Card, size: int, device: torch.device, repeats: int) -> Iterator[Row]:
@@ -54,11 +54,12 @@ def _step(name: str, given: Card, size: int, device: torch.device, repeats: int)
         "with AU": _trainer(given, given.data.folder, device),
     }
     side = given.model.image_size
-    chance = torch.Generator(device).manual_seed(0)
+    generator = torch.Generator(device).manual_seed(0)
+    images = torch.randn(size, 3, side, side, device=device, generator=generator)
     batch = Batch(
-        torch.randn(size, 3, side, side, device=device, generator=chance).contiguous(memory_format=torch.channels_last),
+        images.contiguous(memory_format=torch.channels_last),
         F.one_hot(torch.arange(size, device=device) % 7, 7).float(),
-        torch.rand(size, side, side, device=device, generator=chance),
+        torch.rand(size, side, side, device=device, generator=generator),
         torch.arange(size, device=device) % 5 > 0,
     )
     if device.type == "cuda":

@@ -30,11 +30,11 @@ from train.card.checks import read_card
 from train.card.options import SUFFIXES
 from train.card.schema import Card
 from train.checkpoints import checkpoint
-from train.data.faces import Faces
+from train.data.faces import FaceStore
 from train.data.prepared import Prepared, Rows, part_rows
-from train.data.transforms import normalise, unit
+from train.data.transforms import standardise, to_unit_range
 from train.hardware import claim
-from train.methods.base import Method, build
+from train.methods.base import Method, build_method
 
 UNTRAINED = "untrained"  # stands where the SHA-256 of the checkpoint would
 
@@ -62,7 +62,7 @@ def predict_untrained(path: Path, out: Path, batch_size: int = 64, data: Path | 
     """
     card = read_card(path)
     torch.manual_seed(card.seed)
-    method = build(without_weights(card))
+    method = build_method(without_weights(card))
     said = {"checkpoint": UNTRAINED, "commit": checkpoint.commit()}
     _write(out, method, with_data_folder(card, data), batch_size=batch_size, of=path, **said)
 
@@ -118,11 +118,11 @@ def _forward(
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     method = method.eval().to(device).to(memory_format=torch.channels_last)
     threads = card.training.workers if device.type == "cuda" else 0
-    faces = Faces(prepared, rows, card.model.image_size, device, place="stream", threads=threads)
+    faces = FaceStore(prepared, rows, card.model.image_size, device, place="stream", threads=threads)
     batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
     loaded = tqdm(faces.batches(batches), desc="predict", total=len(batches), unit="batch", disable=None)
     for batch, shown in zip(batches, loaded, strict=True):
-        images = normalise(unit(shown), card.model.normalisation)
+        images = standardise(to_unit_range(shown), card.model.normalisation)
         yield _outputs(method, images, torch.from_numpy(prepared.expressions[batch]).to(device))
 
 

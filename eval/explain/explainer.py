@@ -29,7 +29,7 @@ from pipeline.geometry import complete, rescale
 from pipeline.types import AlignedFaces, Detection, Sample
 from train.checkpoints import checkpoint
 from train.checkpoints.checkpoint import LABELS
-from train.data.transforms import normalise, resize, unit
+from train.data.transforms import resize_face, standardise, to_unit_range
 from train.methods.base import Output
 
 BATCH = 16
@@ -151,8 +151,8 @@ class Explainer:
         """Return probabilities (b, 7), for each face {label: maps (b, s, s)} of its classes, and attention maps."""
         crops = [face.crop.image for face in faces]
         side = self.card.model.image_size
-        given = np.stack([resize(crop, side) for crop in crops if crop is not None])
-        images = normalise(unit(torch.from_numpy(given).to(self.device)), self.card.model.normalisation)
+        given = np.stack([resize_face(crop, side) for crop in crops if crop is not None])
+        images = standardise(to_unit_range(torch.from_numpy(given).to(self.device)), self.card.model.normalisation)
         with torch.set_grad_enabled(self.method.needs_gradient):
             output = self.method(images.contiguous(memory_format=torch.channels_last))
         logits = output.logits.detach().double().cpu()

@@ -29,7 +29,7 @@ from train.card.schema import Card
 from train.checkpoints import checkpoint
 from train.checkpoints.checkpoint import Loaded
 from train.data.prepared import Prepared, part_rows
-from train.methods.base import Method, build
+from train.methods.base import Method, build_method
 from train.weights.tensors import check_tensors
 
 MODEL, CONFIG, README = "model.safetensors", "config.json", "README.md"
@@ -142,7 +142,7 @@ def load_hub(folder: str | Path) -> Method:
         raise UserError(f"{folder} was made by another version: {explain(error)}") from None
     except (OSError, SafetensorError) as error:
         raise UserError(f"{model} cannot be read: {' '.join(str(error).split())[:100]}") from None
-    method = build(card, initialise=False)
+    method = build_method(card, initialise=False)
     check_tensors(tensors, method.state_dict(), model)
     method.load_state_dict(tensors)
     return method.eval()

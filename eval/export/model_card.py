@@ -37,10 +37,10 @@ With the code of the project on the path, from the folder that holds this one:
 
 ```python
 from eval.export import load_hub
-from train.data.transforms import normalise
+from train.data.transforms import standardise
 
 method = load_hub("{folder}")
-output = method(normalise(faces, "{normalisation}"))  # aligned faces (b, 3, {size}, {size}), RGB in [0, 1]
+output = method(standardise(faces, "{normalisation}"))  # aligned faces (b, 3, {size}, {size}), RGB in [0, 1]
 labels, maps = output.logits.argmax(1), method.cam(output, output.logits.argmax(1))
 ```
 """

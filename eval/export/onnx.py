@@ -20,7 +20,7 @@ from au_guidance.loss import attention
 from pipeline.errors import UserError
 from pipeline.storage.files import atomic_write
 from train.checkpoints.checkpoint import Loaded
-from train.data.transforms import normalise
+from train.data.transforms import standardise
 from train.methods.base import Method
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
@@ -91,7 +91,7 @@ def random_images(loaded: Loaded, count: int) -> Tensor:
     """Draw noise and normalise it as the network's images: (count, 3, s, s)."""
     model = loaded.card.model
     pixels = torch.rand(count, 3, model.image_size, model.image_size, generator=torch.Generator().manual_seed(0))
-    return normalise(pixels, model.normalisation)
+    return standardise(pixels, model.normalisation)
 
 
 def check(answers: Answers, file: Path, batches: list[Tensor], path: Path) -> None:

@@ -6,7 +6,7 @@ from torch import Tensor
 from au_guidance.loss import attention
 from pipeline.errors import UserError
 from train.checkpoints.checkpoint import Loaded
-from train.data.transforms import normalise
+from train.data.transforms import standardise
 from train.hardware import autocast
 
 
@@ -40,7 +40,7 @@ class Network:
         return classes, {kind: _finite(values.detach().float(), f"{kind} maps") for kind, values in maps.items()}
 
     def _given(self, images: Tensor) -> Tensor:
-        given = normalise(images, self.card.model.normalisation)
+        given = standardise(images, self.card.model.normalisation)
         return given.contiguous(memory_format=torch.channels_last)
 
 

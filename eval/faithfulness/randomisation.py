@@ -14,7 +14,7 @@ from torch import nn
 
 from eval.predict import without_weights
 from train.card.schema import Card
-from train.methods.base import Method, build
+from train.methods.base import Method, build_method
 
 LEAD = re.compile(r"(backbone\.)?(network\.)?")
 LOOSE = "embeddings"  # parameters that no layer holds, such as a class token
@@ -37,7 +37,7 @@ def untrained(card: Card, seed: int) -> Method:
     """Build the network of a card with random weights where training would start from a file; torch's own dice stay."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return build(without_weights(card)).eval()
+        return build_method(without_weights(card)).eval()
 
 
 def stages(method: Method) -> dict[str, list[str]]:

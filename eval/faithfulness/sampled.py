@@ -12,7 +12,7 @@ from au_guidance.loss import resize
 from pipeline.errors import UserError
 from train.card.schema import Card
 from train.data.prepared import Prepared, part_rows
-from train.data.transforms import evaluation
+from train.data.transforms import evaluation_input
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ def load(card: Card, *, images: int, seed: int) -> Faces:
         raise UserError(f"{card.data.folder}: no sampled test face has an AU heatmap; ask for more --images")
     return Faces(
         rows,
-        torch.stack([evaluation(prepared.image(row), size, "unit") for row in rows]),
+        torch.stack([evaluation_input(prepared.image(row), size, "unit") for row in rows]),
         torch.from_numpy(prepared.expressions[rows]),
         regions,
         valid,

@@ -30,7 +30,7 @@ from pipeline.storage import shards
 from pipeline.storage.files import atomic_write
 from train.card.schema import Heatmap
 from train.data.controls import landmark_map
-from train.data.prepared import described
+from train.data.prepared import stage_metadata
 
 MOST = 1_000  # training faces per expression
 FIELDS = ("class_mean", "class_agnostic", "landmarks", "face_gaussian")
@@ -60,7 +60,7 @@ class Means:
 
 def fingerprint(folder: Path) -> str:
     """Return what changes when the heatmap shards of a dataset do."""
-    return hashlib.sha256(described(folder / "heatmaps")["sha256"].encode()).hexdigest()[:12]
+    return hashlib.sha256(stage_metadata(folder / "heatmaps")["sha256"].encode()).hexdigest()[:12]
 
 
 def average(folder: Path, heatmap: Heatmap, *, most: int = MOST, seed: int = 0) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def _of_class(stored: shards.Columns, rows: NDArray[np.intp], expression: Expres
 
 def _training_faces(folder: Path, geometry: str) -> shards.Columns:
     """Read classes, shapes and landmarks of the training faces that have any; no images."""
-    found = described(folder / "heatmaps")["geometry"]
+    found = stage_metadata(folder / "heatmaps")["geometry"]
     if found != geometry:
         raise UserError(f"{folder}/heatmaps holds the geometry {found!r}, not {geometry!r}; name that one")
     faces = shards.read_all(folder / "faces", "id", "expression", "split")
@@ -127,7 +127,7 @@ def _training_faces(folder: Path, geometry: str) -> shards.Columns:
     if not np.array_equal(faces["id"], shapes["id"]) or not np.array_equal(faces["id"], points["id"]):
         raise UserError(f"{folder}: its shards list different images; run the workflow again")
     kept = (faces["split"] == "train") & np.isfinite(shapes["shapes"]).all(axis=(1, 2))
-    size = int(described(folder / "landmarks")["size"])
+    size = int(stage_metadata(folder / "landmarks")["size"])
     return {
         "expression": faces["expression"][kept],
         "shapes": shapes["shapes"][kept],

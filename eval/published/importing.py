@@ -23,7 +23,7 @@ from pipeline.errors import UserError
 from pipeline.storage.files import digest, write_text
 from train.card.schema import Card
 from train.checkpoints import checkpoint
-from train.methods.base import build
+from train.methods.base import build_method
 from train.weights.tensors import check_tensors, read_tensors
 
 CONFIG, MODEL = "config_model.yaml", "model.pt"
@@ -85,7 +85,7 @@ def import_folder(folder: Path, out: Path, data: Path = DATA, place: Place | Non
 
 def _tensors(path: Path, found: Release, made: Card) -> dict[str, Tensor]:
     """Read the tensors of a file under our names; raise UserError that names the first that does not fit."""
-    given, wanted = read_tensors(path), build(made, initialise=False).state_dict()
+    given, wanted = read_tensors(path), build_method(made, initialise=False).state_dict()
     theirs = {name: tensor_name(found, name) for name in wanted}
     try:
         check_tensors(given, {theirs[name]: value for name, value in wanted.items()}, path)

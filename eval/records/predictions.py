@@ -17,7 +17,7 @@ from pipeline.storage import shards
 from pipeline.types import ACTIVE_AUS
 from train.card.checks import explain
 from train.card.schema import Card
-from train.data.prepared import described
+from train.data.prepared import stage_metadata
 
 # Every score needs these, also of a network without a class activation map.
 REQUIRED = ("id", "expression", "valid", "logits")
@@ -62,7 +62,7 @@ class Predictions:
         folder = self.card.data.folder / "heatmaps"
         stored = shards.read_all(folder, "id", "shapes")
         places = {name: place for place, name in enumerate(stored["id"])}
-        if described(folder)["geometry"] != self.card.heatmap.geometry or not places.keys() >= set(self.ids):
+        if stage_metadata(folder)["geometry"] != self.card.heatmap.geometry or not places.keys() >= set(self.ids):
             raise self._changed()
         return stored["shapes"][[places[name] for name in self.ids]]
 

@@ -16,7 +16,7 @@ from eval.report.numbers import MISSING, duration, number
 from eval.report.runs import au_term
 from eval.tables import layout
 from pipeline.errors import UserError
-from train.checkpoints.checkpoint import commit, read_meta
+from train.checkpoints.checkpoint import commit, read_metadata
 from train.hardware import machine
 
 SHORT = 10  # characters of a hash that are shown
@@ -40,7 +40,7 @@ def of_runs(grid: Mapping[str, Any], runs: Sequence[Run]) -> Origin:
 
 def _meta(path: Path) -> dict[str, Any]:
     try:
-        return read_meta(path)
+        return read_metadata(path)
     except UserError:
         return {}
 

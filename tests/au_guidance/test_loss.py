@@ -156,7 +156,7 @@ def test_autocast_does_not_touch_the_term():
 
 @pytest.fixture(scope="module")
 def formula_output():
-    method = Cam(resnet.build("resnet50", None), 7)
+    method = Cam(resnet.build_network("resnet50", None), 7)
     published = {"backbone": "encoder", "fc": "classification_head.fc"}
     for name, value in method.state_dict().items():
         first, rest = name.split(".", 1)

@@ -20,10 +20,10 @@ from pipeline.errors import UserError
 from pipeline.storage import shards
 from tests.support.constructed import Constructed
 from train.card.schema import Card
-from train.checkpoints.checkpoint import LABELS, read_meta, save
+from train.checkpoints.checkpoint import LABELS, read_metadata, save
 from train.data.prepared import Prepared
-from train.data.transforms import evaluation
-from train.methods.base import Method, Output, build
+from train.data.transforms import evaluation_input
+from train.methods.base import Method, Output, build_method
 
 MakeCard = Callable[..., Card]
 
@@ -65,7 +65,7 @@ def test_predict_stores_what_the_network_says(checkpoint: SimpleNamespace, tmp_p
     assert columns["identity"].tolist() == prepared.identities[rows].tolist()
     assert set(columns["attribute_gender"]) == {"female", "male"}
     for row, source in enumerate(rows):
-        image = evaluation(prepared.image(source), 64)
+        image = evaluation_input(prepared.image(source), 64)
         red, grey = image[0].numpy(), image.mean(0).numpy()
         assert columns["logits"][row, 0] == pytest.approx(red.mean(), abs=1e-5)
         assert columns["attention_5"][row] == pytest.approx(grey / np.abs(grey).max(), abs=3e-4)
@@ -83,11 +83,11 @@ def test_real_checkpoint_goes_all_the_way(make_card: MakeCard, prepared_folder: 
     card = make_card(model__backbone="resnet18", guidance__layers=[3, 5])
     prepared = Prepared(prepared_folder, card.heatmap)
     torch.manual_seed(0)
-    method = build(card).eval()
+    method = build_method(card).eval()
     save(tmp_path / "checkpoint.safetensors", method.state_dict(), card, prepared, {})
     predict(tmp_path / "checkpoint.safetensors", tmp_path / "p.h5", batch_size=5)
     predictions = read(tmp_path / "p.h5")
-    images = torch.stack([evaluation(prepared.image(row), 64) for row in prepared.rows("test")])
+    images = torch.stack([evaluation_input(prepared.image(row), 64) for row in prepared.rows("test")])
     with torch.inference_mode():
         output = method(images)
     assert predictions.logits == pytest.approx(output.logits.numpy(), abs=1e-4)
@@ -103,7 +103,7 @@ def test_real_checkpoint_goes_all_the_way(make_card: MakeCard, prepared_folder: 
     scores = score(predictions)
     assert set(scores["attention_cosine"]) == {"1", "2", "3", "4", "5"}
     assert 0 < scores["cam_cosine"] < 1
-    assert scores["commit"] == read_meta(tmp_path / "checkpoint.safetensors")["commit"]
+    assert scores["commit"] == read_metadata(tmp_path / "checkpoint.safetensors")["commit"]
 
 
 def test_predict_says_where_it_comes_from(checkpoint: SimpleNamespace, tmp_path: Path) -> None:
@@ -212,9 +212,9 @@ def test_untrained_network_has_random_weights_of_the_card_s_seed(make_card: Make
     assert (found[0].logits == found[1].logits).all()
     assert (found[0].logits != found[2].logits).any()
     torch.manual_seed(0)
-    method, prepared = build(make_card()).eval(), Prepared(make_card().data.folder, make_card().heatmap)
+    method, prepared = build_method(make_card()).eval(), Prepared(make_card().data.folder, make_card().heatmap)
     with torch.inference_mode():
-        output = method(torch.stack([evaluation(prepared.image(row), 64) for row in prepared.rows("test")]))
+        output = method(torch.stack([evaluation_input(prepared.image(row), 64) for row in prepared.rows("test")]))
     assert found[0].logits == pytest.approx(output.logits.numpy(), rel=1e-4, abs=1e-5)
 
 

@@ -148,7 +148,7 @@ import torch
 from pipeline.plugins import names
 from train.card.schema import Card
 from au_guidance.loss import au_loss
-from train.methods.base import Batch, build
+from train.methods.base import Batch, build_method
 from train.card.options import method_options
 
 assert "lse" in names("train.methods") and method_options("lse") == ["sharpness"]
@@ -162,7 +162,7 @@ def card(**options):
     })
 
 torch.manual_seed(0)
-method = build(card(sharpness=3.0))
+method = build_method(card(sharpness=3.0))
 classes = [1, 2, 3, 5]
 images, heatmaps = torch.randn(4, 3, 64, 64), torch.rand(4, 64, 64)
 batch = Batch(images, torch.eye(7)[classes], heatmaps, torch.ones(4, dtype=torch.bool))

@@ -26,7 +26,7 @@ from pipeline.types import AlignedFaces
 from tests.support.released import ARGUMENTS
 from tests.support.tiny import CONFIG
 from train.card.checks import read_card
-from train.checkpoints import checkpoint, sealed
+from train.checkpoints import checkpoint, checksummed
 from train.weights.tensors import read_tensors
 from workflow.config import read
 
@@ -60,7 +60,7 @@ def run_card():
 
 def small_checkpoint():
     path = Path(os.environ.get("TMPDIR", "/tmp")) / f"fuzz-{os.getpid()}.safetensors"
-    sealed.save(path, {"w": torch.arange(4.0)}, {"card": run_card(), "labels": [], "scores": {}})
+    checksummed.write(path, {"w": torch.arange(4.0)}, {"card": run_card(), "labels": [], "scores": {}})
     content = path.read_bytes()
     path.unlink()
     return content

@@ -64,7 +64,7 @@ def test_a_run_that_is_stopped_at_any_step_ends_like_an_unbroken_one(four_epochs
     for steps in (2, 0, 3, 1, 4):
         with pytest.raises(SystemExit) as end:
             train(card, tmp_path, stop=AfterSteps(steps))
-        assert end.value.code == resume.AGAIN
+        assert end.value.code == resume.EXIT_RETRY
     train(card, tmp_path)
     assert_same_run(out, tmp_path)
 
@@ -104,7 +104,7 @@ def test_a_signal_ends_a_training_that_can_continue(number, make_card, tmp_path)
         assert line, process.stderr.read()
     process.send_signal(number)
     printed, complaints = process.communicate(timeout=30)
-    assert process.returncode == resume.AGAIN == 75
+    assert process.returncode == resume.EXIT_RETRY == 75
     assert printed.endswith("asked to stop: the same command continues this training\n")
     assert complaints == ""
     with pytest.raises(SystemExit):

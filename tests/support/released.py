@@ -8,7 +8,7 @@ import torch
 
 from eval.published.names import METHODS, Arguments, card, release, tensor_name
 from tests.support import formula
-from train.methods.base import build
+from train.methods.base import build_method
 
 ARGUMENTS = """
 MYSEED: 3
@@ -87,7 +87,7 @@ def write_config(folder, method, **changes):
 def published_shapes(folder):
     """Return the names of the published code for the tensors of a folder's method, and their shapes."""
     arguments = Arguments(folder / "config_model.yaml")
-    tensors = build(card(arguments, Path("data")), initialise=False).state_dict()
+    tensors = build_method(card(arguments, Path("data")), initialise=False).state_dict()
     return {tensor_name(release(arguments), name): tuple(value.shape) for name, value in tensors.items()}
 
 

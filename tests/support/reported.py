@@ -12,7 +12,7 @@ from PIL import Image
 
 from au_guidance.expressions import SIX, Expression
 from tests.support import scored
-from train.checkpoints import sealed
+from train.checkpoints import checksummed
 
 EVIL = "<script>alert(1)</script>"  # a name that must stay a name
 LABELS = [one.label for one in Expression]
@@ -81,7 +81,7 @@ def _run(folder: Path, variant: str, row: dict[str, Any]) -> None:
     seconds = 12.0 if row["weight"] else 10.0
     pd.DataFrame({"epoch": [1, 2, 3], "seconds": [30.0, seconds, seconds]}).to_csv(folder / "history.csv", index=False)
     meta = {"versions": {"python": "3.12", "torch": "2.9"}, "commit": "c0ffee", "card": {}}
-    sealed.save(folder / "checkpoint.safetensors", {"w": torch.zeros(1)}, meta)
+    checksummed.write(folder / "checkpoint.safetensors", {"w": torch.zeros(1)}, meta)
     _averages(folder / "average_maps.npz", changes["checkpoint"], attention)
 
 

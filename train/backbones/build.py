@@ -18,5 +18,5 @@ def build_backbone(model: Model, *, initialise: bool = True) -> Backbone:
     )
     known = BACKBONES.get(model.backbone)
     module = import_module(f"train.backbones.{known.module if known else 'timm'}")
-    backbone: Backbone = module.build(model.backbone.removeprefix("timm/"), path, model.image_size)
+    backbone: Backbone = module.build_network(model.backbone.removeprefix("timm/"), path, model.image_size)
     return backbone

@@ -75,7 +75,7 @@ class ImprovedResNet(Backbone):
         return list(self.body[-1].parameters())
 
 
-def build(name: str, path: Path | None, image_size: int) -> ImprovedResNet:
+def build_network(name: str, path: Path | None, image_size: int) -> ImprovedResNet:
     """Build a network by name, with the weights of a face.evoLVe file or, without `path`, random ones."""
     design = DESIGNS[name]
     network = ImprovedResNet(design, image_size)

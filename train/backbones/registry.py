@@ -15,7 +15,7 @@ from pipeline.errors import UserError
 
 
 class Entry(NamedTuple):
-    """The file in `train/backbones` whose `build(name, path, image_size)` makes a backbone, and its layers."""
+    """The file in `train/backbones` whose `build_network(name, path, image_size)` makes a backbone, and its layers."""
 
     module: str
     layers: Sequence[int]

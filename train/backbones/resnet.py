@@ -76,7 +76,7 @@ class ResNet(Backbone):
         return list(self.layer4.parameters())
 
 
-def build(name: str, path: Path | None, image_size: int = 224) -> ResNet:
+def build_network(name: str, path: Path | None, image_size: int = 224) -> ResNet:
     """Build a ResNet by name, with the weights of a torchvision file or, without `path`, random ones.
 
     It takes images of every size, so that `image_size` makes no difference.

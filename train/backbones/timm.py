@@ -71,7 +71,7 @@ class TimmBackbone(Backbone):
         return [value for _, module in modules[start + 1 :] for value in module.parameters(recurse=False)]
 
 
-def build(name: str, path: Path | None, image_size: int) -> TimmBackbone:
+def build_network(name: str, path: Path | None, image_size: int) -> TimmBackbone:
     """Build a timm network by name, with the weights of a file or, without `path`, random ones."""
     return TimmBackbone(name, path, image_size)
 

@@ -82,7 +82,7 @@ def attending(backbone: Backbone) -> VisionTransformer:
     )
 
 
-def build(name: str, path: Path | None, image_size: int) -> VisionTransformer:
+def build_network(name: str, path: Path | None, image_size: int) -> VisionTransformer:
     """Build a transformer by name, with the weights of DeiT's or timm's file or, without `path`, random ones."""
     check_patches(name, DESIGNS[name]["patch_size"], image_size)
     network = timm_vit.VisionTransformer(img_size=image_size, num_classes=0, **DESIGNS[name])

@@ -10,7 +10,7 @@ from au_guidance.tables import suggestion
 from pipeline.errors import UserError
 from pipeline.plugins import ROOT, check
 from train.backbones.registry import BACKBONES, TIMM, check_timm_network
-from train.card.options import SUFFIXES, declared, method_options, source, start
+from train.card.options import SUFFIXES, check_start, method_options, method_source, options_model
 from train.card.schema import Card, Model
 
 WEIGHTS = ROOT / "train" / "weights" / "files.yaml"  # the pretrained files that exist for them
@@ -45,7 +45,7 @@ def check_model(card: Card, key: str = "") -> None:
             what = suggestion(name, known) if known else "; it takes none"
             raise UserError(f"{lead}model.options: the method {card.method} has no option {name!r}{what}")
     try:
-        declared(card.method).model_validate(card.model.options)
+        options_model(card.method).model_validate(card.model.options)
     except ValidationError as error:
         raise UserError(f"{lead}model.options.{explain(error)}") from None
     _check_backbone(card, lead)
@@ -75,7 +75,7 @@ def _check_backbone(card: Card, lead: str) -> None:
 def _check_init(model: Model, lead: str) -> None:
     backbone, init = model.backbone, model.init
     try:
-        start(init, "imagenet", "none", "ms1m")
+        check_start(init, "imagenet", "none", "ms1m")
     except ValueError as error:
         raise UserError(f"{lead}model.init: {error}") from None
     if init == "ms1m" and backbone != "ir50":
@@ -89,7 +89,7 @@ def _check_init(model: Model, lead: str) -> None:
 
 def method_backbones(name: str) -> list[str]:
     """List the backbones that a method runs on: the constant BACKBONES of its file, else all that have a layer 5."""
-    for part in source(name).body:
+    for part in method_source(name).body:
         match part:
             case ast.Assign([ast.Name("BACKBONES")], names):
                 return list(ast.literal_eval(names))
@@ -101,7 +101,7 @@ def training_card(card: Card) -> Card:
 
     `TRAINED_AS` is a constant in the file of a method that only reads another one's network in its own way.
     """
-    for part in source(card.method).body:
+    for part in method_source(card.method).body:
         match part:
             case ast.Assign([ast.Name("TRAINED_AS")], ast.Constant(str(other))):
                 return card.model_copy(update={"method": other, "model": card.model.model_copy(update={"options": {}})})

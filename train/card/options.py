@@ -16,7 +16,7 @@ from pipeline.plugins import ROOT
 SUFFIXES = (".pth", ".pt", ".tar", ".safetensors")  # of a file with weights
 
 
-def start(value: str, *known: str) -> str:
+def check_start(value: str, *known: str) -> str:
     """Return what a network starts from, one of the `known` names or a file; raise ValueError that lists them."""
     if value not in known and not value.endswith(SUFFIXES):
         choices = f"{suggestion(value, known)}, or a file ending in {' '.join(SUFFIXES)}"
@@ -37,22 +37,22 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
-Start = Annotated[str, AfterValidator(lambda value: start(value, "imagenet", "none"))]
+Start = Annotated[str, AfterValidator(lambda value: check_start(value, "imagenet", "none"))]
 
 
 @cache
-def source(method: str) -> ast.Module:
+def method_source(method: str) -> ast.Module:
     """Parse the file of a method."""
     return ast.parse((ROOT / "train" / "methods" / f"{method}.py").read_text(encoding="utf-8"))
 
 
 def method_options(name: str) -> list[str]:
     """List the options of a method."""
-    return list(declared(name).model_fields)
+    return list(options_model(name).model_fields)
 
 
 @cache
-def declared(method: str) -> type[BaseModel]:
+def options_model(method: str) -> type[BaseModel]:
     """Make the model that the options of a method are checked by."""
     fields: dict[str, Any] = {argument.arg: (_kind(argument.annotation), None) for argument in _arguments(method)}
     return create_model(method, __config__=ConfigDict(strict=True, allow_inf_nan=False), **fields)
@@ -60,7 +60,7 @@ def declared(method: str) -> type[BaseModel]:
 
 def _arguments(method: str) -> list[ast.arg]:
     """List the keyword-only arguments of a method's constructor; one that has none has those of its parent."""
-    tree = source(method)
+    tree = method_source(method)
     parents = {
         alias.asname or alias.name: part.module.rpartition(".")[2]
         for part in tree.body

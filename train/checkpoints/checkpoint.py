@@ -23,11 +23,11 @@ from pipeline.errors import UserError
 from pipeline.plugins import ROOT
 from train.card.checks import explain
 from train.card.schema import Card
-from train.checkpoints import sealed
+from train.checkpoints import checksummed
 from train.data.prepared import Prepared
 from train.data.transforms import NORMALISATIONS
 from train.hardware import machine
-from train.methods.base import Method, build
+from train.methods.base import Method, build_method
 from train.weights.tensors import check_tensors
 
 LABELS = [expression.label for expression in Expression]  # in the order of the logits
@@ -48,7 +48,7 @@ class Loaded:
 def load(path: str | Path) -> Loaded:
     """Load a checkpoint; UserError if it is missing, damaged, of other labels or not of its card's network."""
     path = Path(path)
-    meta = read_meta(path)
+    meta = read_metadata(path)
     try:
         card = Card.model_validate(meta["card"])
         labels, scores = meta["labels"], meta["scores"]
@@ -58,26 +58,26 @@ def load(path: str | Path) -> Loaded:
         raise UserError(f"{path} was made by another version: {explain(error)}") from None
     if labels != LABELS:
         raise UserError(f"{path}: labels are {', '.join(labels)}; expected {', '.join(LABELS)}")
-    method = build(card, initialise=False)
+    method = build_method(card, initialise=False)
     tensors = load_file(path)
     check_tensors(tensors, method.state_dict(), path)
     method.load_state_dict(tensors)
     return Loaded(method.eval(), card, labels, scores, meta)
 
 
-def read_meta(path: Path) -> dict[str, Any]:
+def read_metadata(path: Path) -> dict[str, Any]:
     """Read what a checkpoint says about itself, without its tensors; UserError as `load` if any byte is another one."""
     try:
         with safe_open(path, "numpy") as file:
             texts = file.metadata() or {}
-        if sealed.SEAL in texts and not sealed.unbroken(path):
+        if checksummed.KEY in texts and not checksummed.checksum_matches(path):
             raise UserError(f"{path} is damaged (its checksum does not match); delete it and train the run again")
-        meta = {name: json.loads(text) for name, text in texts.items() if name != sealed.SEAL}
+        meta = {name: json.loads(text) for name, text in texts.items() if name != checksummed.KEY}
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; train the run first") from None
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{path} is not a checkpoint, or a damaged one: {' '.join(str(error).split())[:100]}") from None
-    if sealed.SEAL not in texts:
+    if checksummed.KEY not in texts:
         raise UserError(f"{path} is no checkpoint of this project: it has no checksum")
     return meta
 
@@ -87,11 +87,11 @@ def save(path: Path, tensors: Mapping[str, Tensor], card: Card, prepared: Prepar
     write(path, tensors, card, scores, alignment=prepared.alignment, data=prepared.digest, machine=machine())
 
 
-def write(path: Path, tensors: Mapping[str, Tensor], card: Card, scores: Mapping[str, Any], **said: Any) -> None:
-    """Write a checkpoint whole or not at all; `said` are `alignment`, how faces were cut, and further metadata."""
-    alignment = said.pop("alignment")
+def write(path: Path, tensors: Mapping[str, Tensor], card: Card, scores: Mapping[str, Any], **metadata: Any) -> None:
+    """Write a checkpoint whole or not at all; `metadata` are `alignment`, how faces were cut, and further metadata."""
+    alignment = metadata.pop("alignment")
     meta = {
-        **said,
+        **metadata,
         "card": card.model_dump(mode="json"),
         "labels": LABELS,
         "preprocessing": _preprocessing(card, alignment),
@@ -104,7 +104,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], card: Card, scores: Mapping
 
 def store(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
     """Write tensors and what is said about them whole or not at all, with a checksum of it all."""
-    sealed.save(path, tensors, meta)
+    checksummed.write(path, tensors, meta)
 
 
 def _preprocessing(card: Card, alignment: Mapping[str, Any]) -> dict[str, Any]:
@@ -121,7 +121,7 @@ def made_by(path: Path, card: Card, prepared: Prepared) -> bool:
     """Say whether a checkpoint is there that this card made from this data."""
     if not path.exists():
         return False
-    meta = read_meta(path)
+    meta = read_metadata(path)
     return meta.get("card") == card.model_dump(mode="json") and meta.get("data") == prepared.digest
 
 

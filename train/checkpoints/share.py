@@ -9,7 +9,7 @@ from pipeline.errors import UserError
 from pipeline.storage.files import atomic_write
 from train.card.checks import training_card
 from train.card.schema import Card
-from train.checkpoints import checkpoint, sealed
+from train.checkpoints import checkpoint, checksummed
 
 
 def share(card: Card, source: Path, out: Path) -> None:
@@ -18,11 +18,11 @@ def share(card: Card, source: Path, out: Path) -> None:
     Raises UserError if the run in `source` was trained under other settings.
     """
     for name in ("checkpoint.safetensors", "last.safetensors"):
-        meta = checkpoint.read_meta(source / name)
+        meta = checkpoint.read_metadata(source / name)
         if meta.get("card") != training_card(card).model_dump(mode="json"):
             raise UserError(f"{source / name} was trained with other settings than {card.method} needs; train it apart")
         meta["card"] = card.model_dump(mode="json")
-        sealed.save(out / name, load_file(source / name), meta)
+        checksummed.write(out / name, load_file(source / name), meta)
     with atomic_write(out / "history.csv") as temporary:
         shutil.copyfile(source / "history.csv", temporary)
     print(f"{card.method} shares the training in {source}", flush=True)

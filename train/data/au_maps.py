@@ -19,7 +19,7 @@ from au_guidance.raster import BACKGROUND, GRID, SUBCELLS
 from train.card.schema import Card, Heatmap
 from train.data.faces import Threads
 from train.data.prepared import Prepared, Rows
-from train.data.transforms import whole
+from train.data.transforms import precrop_size
 from train.hardware import free_memory
 
 LARGEST = 1000  # radius in pixels of the canvas; no face has a larger one, and it would cover the canvas all the same
@@ -37,15 +37,15 @@ class Renderer:
         for of_class, rows in zip(index, units, strict=True):
             for place in range(most if rows else 0):  # repeating an AU or an ellipse changes no maximum
                 of_class[place] = np.resize(rows[min(place, len(rows) - 1)], widest)
-        whole = np.isfinite(shapes).all((1, 2)) & np.array([bool(rows) for rows in units])[expressions]
-        shapes = np.where(whole[:, None, None], shapes, 0)
+        drawable = np.isfinite(shapes).all((1, 2)) & np.array([bool(rows) for rows in units])[expressions]
+        shapes = np.where(drawable[:, None, None], shapes, 0)
         self.published = table.drawing == "published"
         if self.published:
             shapes[..., 2:4] = np.minimum(shapes[..., 2:4], LARGEST)
             radii, pair = np.unique(np.rint(shapes[..., 2:4]).astype(int).reshape(-1, 2), axis=0, return_inverse=True)
             self.pair = torch.from_numpy(pair.reshape(shapes.shape[:2])).to(device)
             self.extents = torch.from_numpy(_extents(radii)).to(device)
-        put = {"index": index, "expressions": expressions, "whole": whole, "shapes": shapes.astype(np.float32)}
+        put = {"index": index, "expressions": expressions, "drawable": drawable, "shapes": shapes.astype(np.float32)}
         self.put = {name: torch.from_numpy(values).to(device) for name, values in put.items()}
 
     def __call__(self, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -63,7 +63,7 @@ class Renderer:
             larger = F.interpolate(blurred, (CANVAS, CANVAS), mode="bilinear")[:, 0]
             torch.maximum(drawn, larger, out=drawn)
         low, high = drawn.amin((1, 2), keepdim=True), drawn.amax((1, 2), keepdim=True)
-        valid = self.put["whole"][rows] & (high > low).flatten()
+        valid = self.put["drawable"][rows] & (high > low).flatten()
         stretched = (drawn - low) / torch.where(high > low, high - low, 1.0)
         return stretched.masked_fill(~valid[:, None, None], 0.0), valid
 
@@ -114,7 +114,7 @@ def _smooth(ellipses: Tensor) -> Tensor:
 KEPT = 0.1  # share of the free memory for drawn maps
 
 
-class Guides:
+class GuidanceMaps:
     """The maps that the AU term of a card aligns to, (b, s, s) on a device, and which faces have one.
 
     A GPU draws them for the batch. The CPU draws each once and keeps it in half precision (at most 100 kB, off by at
@@ -128,7 +128,7 @@ class Guides:
         if device.type == "cuda" and self.kind == "own":
             self.renderer = Renderer(prepared.shapes, prepared.expressions, card.heatmap, device)
         self.drawn: dict[int, Tensor | None] = {}
-        self.side = min(whole(card.model.image_size), CANVAS)
+        self.side = min(precrop_size(card.model.image_size), CANVAS)
         self.room = int(KEPT * free_memory(torch.device("cpu")) / (2 * self.side**2))
         if self.kind == "landmarks":
             _ = prepared.points  # read once, before there are threads
@@ -156,7 +156,7 @@ class Guides:
     def _draw(self, row: int) -> Tensor | None:
         if row in self.drawn:
             return self.drawn[row]
-        drawn = self.prepared.guide(row, self.kind)
+        drawn = self.prepared.guidance_map(row, self.kind)
         half = None if drawn is None else resize(torch.from_numpy(drawn)[None], self.side)[0].half()
         if len(self.drawn) < self.room:
             self.drawn[row] = half

@@ -11,14 +11,14 @@ from torch import Tensor
 
 from au_guidance.expressions import Expression
 from train.card.schema import Card
-from train.data.au_maps import Guides
-from train.data.faces import Faces, Threads, ahead
+from train.data.au_maps import GuidanceMaps
+from train.data.faces import FaceStore, Threads, prefetch
 from train.data.prepared import Prepared, Rows
-from train.data.transforms import AUGMENTATIONS, CHANCES, normalise, unit, whole
+from train.data.transforms import AUGMENTATIONS, N_UNIFORMS, precrop_size, standardise, to_unit_range
 from train.methods.base import Batch
 
 
-class Step(NamedTuple):
+class TrainingStep(NamedTuple):
     """What one training step needs: the batch on the device, and the rows of the dataset in it."""
 
     batch: Batch
@@ -31,38 +31,44 @@ class TrainingBatches:
     def __init__(self, prepared: Prepared, card: Card, rows: Rows, device: torch.device) -> None:
         self.prepared, self.card, self.rows, self.device = prepared, card, rows, device
         training, self.size = card.training, card.model.image_size
-        self.faces = Faces(prepared, rows, whole(self.size), device, place=training.faces, threads=training.workers)
-        self.guides = Guides(prepared, card, device) if card.guidance.weight > 0 else None
+        self.faces = FaceStore(
+            prepared, rows, precrop_size(self.size), device, place=training.faces, threads=training.workers
+        )
+        self.guidance_maps = GuidanceMaps(prepared, card, device) if card.guidance.weight > 0 else None
 
     def __len__(self) -> int:
         """Count the steps of an epoch."""
         return math.ceil(len(self.rows) / self.card.training.batch_size)
 
-    def epoch(self, epoch: int, first: int = 0) -> Iterator[Step]:
+    def epoch(self, epoch: int, first: int = 0) -> Iterator[TrainingStep]:
         """Yield the steps of an epoch but the `first` ones; the last partial batch is kept."""
-        chance = np.random.default_rng([self.card.seed % 2**32, epoch])
+        rng = np.random.default_rng([self.card.seed % 2**32, epoch])
         size = self.card.training.batch_size
-        order = np.array_split(chance.permutation(self.rows), range(size, len(self.rows), size))
-        chances = chance.random((len(self.prepared.ids), CHANCES), np.float32)
+        order = np.array_split(rng.permutation(self.rows), range(size, len(self.rows), size))
+        uniforms = rng.random((len(self.prepared.ids), N_UNIFORMS), np.float32)
         generator = torch.Generator(self.device)
         augment = AUGMENTATIONS[self.card.training.augmentation]
         threads = self.card.training.workers
         with Threads(threads) as pool:
 
             def gather(rows: Rows) -> tuple[Rows, Tensor | None, tuple[Tensor, Tensor] | None]:
-                return rows, self.faces.on_host(rows, pool), self.guides.on_host(rows, pool) if self.guides else None
+                return (
+                    rows,
+                    self.faces.on_host(rows, pool),
+                    self.guidance_maps.on_host(rows, pool) if self.guidance_maps else None,
+                )
 
-            prepared = ahead(gather, order[first:], threaded=threads > 0)
+            prepared = prefetch(gather, order[first:], threaded=threads > 0)
             for number, (rows, gathered, drawn) in enumerate(prepared, start=first + 1):
                 generator.manual_seed(step_seed(self.card, epoch, number))
                 faces = self.faces.on_device(rows, gathered)
-                maps, valid = self.guides.on_device(rows, drawn) if self.guides else (None, None)
-                images, moved = augment(faces, maps, chances[rows], self.size, generator)
-                yield Step(self._batch(images, rows, moved, valid), rows)
+                maps, valid = self.guidance_maps.on_device(rows, drawn) if self.guidance_maps else (None, None)
+                images, moved = augment(faces, maps, uniforms[rows], self.size, generator)
+                yield TrainingStep(self._batch(images, rows, moved, valid), rows)
 
     def _batch(self, images: Tensor, rows: Rows, maps: Tensor | None, valid: Tensor | None) -> Batch:
         classes = torch.from_numpy(self.prepared.expressions[rows]).to(self.device, non_blocking=True)
-        given = normalise(images, self.card.model.normalisation)
+        given = standardise(images, self.card.model.normalisation)
         if maps is None or valid is None:
             maps = images.new_zeros(len(rows), *images.shape[2:])
             valid = torch.zeros(len(rows), dtype=torch.bool, device=self.device)
@@ -80,7 +86,7 @@ class EvaluationBatches:
     def __init__(self, prepared: Prepared, card: Card, rows: Rows, device: torch.device) -> None:
         self.prepared, self.card, self.rows, self.device = prepared, card, rows, device
         training, size = card.training, card.model.image_size
-        self.faces = Faces(prepared, rows, size, device, place=training.faces, threads=training.workers)
+        self.faces = FaceStore(prepared, rows, size, device, place=training.faces, threads=training.workers)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images (b, 3, size, size) and class ids (b,) on the device."""
@@ -88,4 +94,4 @@ class EvaluationBatches:
         order = [self.rows[start : start + size] for start in range(0, len(self.rows), size)]
         for rows, faces in zip(order, self.faces.batches(order), strict=True):
             classes = torch.from_numpy(self.prepared.expressions[rows]).to(self.device, non_blocking=True)
-            yield normalise(unit(faces), self.card.model.normalisation), classes
+            yield standardise(to_unit_range(faces), self.card.model.normalisation), classes

@@ -26,7 +26,7 @@ SHUFFLED = {
 SIGMA = 8.0  # of a landmark's Gaussian, pixels of the canvas (ours)
 
 
-def control(kind: str, expression: Expression, shapes: NDArray, settings: Heatmap) -> Map:
+def draw_control(kind: str, expression: Expression, shapes: NDArray, settings: Heatmap) -> Map:
     """Draw a control for a face with an AU map, from its `shapes` (s, 5) on the canvas.
 
     shuffled: the AU map of another expression on this face, see SHUFFLED. agnostic: the mean of the AU maps of the six

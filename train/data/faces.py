@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from train.data.prepared import Prepared, Rows
-from train.data.transforms import resize
+from train.data.transforms import resize_face
 from train.hardware import free_memory
 
 SHARE = 0.4  # of what is free: the network, its activations and trainings beside this one need the rest
@@ -20,7 +20,7 @@ Given = TypeVar("Given")
 Made = TypeVar("Made")
 
 
-class Faces:
+class FaceStore:
     """The faces of some rows of a dataset, RGB at one side, asked for in batches of uint8 (b, side, side, 3).
 
     `place` is "device", "host" (decoded once, in memory), or "stream" (decoded whenever they are asked for); "auto"
@@ -32,7 +32,7 @@ class Faces:
     ) -> None:
         self.prepared, self.side, self.device, self.threads = prepared, side, device, threads
         self.bytes = len(rows) * side * side * 3
-        self.place = choose(place, self.bytes, device)
+        self.place = choose_place(place, self.bytes, device)
         self.number = np.zeros(len(prepared.ids), np.int64)
         self.number[rows] = np.arange(len(rows))
         if self.place != "stream":
@@ -62,7 +62,7 @@ class Faces:
     def batches(self, order: Iterable[Rows]) -> Iterator[Tensor]:
         """Yield the batches of faces on the device, prepared ahead by threads if there are any."""
         with Threads(self.threads) as pool:
-            for rows, gathered in ahead(
+            for rows, gathered in prefetch(
                 lambda rows: (rows, self.on_host(rows, pool)), order, threaded=self.threads > 0
             ):
                 yield self.on_device(rows, gathered)
@@ -73,7 +73,7 @@ class Faces:
         return f"{where[self.place]} at {self.side} px ({self.bytes / 1e6:,.0f} MB)"
 
     def _decode(self, batch: Tensor, number: int, row: int) -> None:
-        batch[number] = torch.from_numpy(resize(self.prepared.image(row), self.side))
+        batch[number] = torch.from_numpy(resize_face(self.prepared.image(row), self.side))
 
 
 class Threads:
@@ -96,26 +96,26 @@ class Threads:
         return list((self.pool.map if self.pool else map)(work, items))
 
 
-def ahead(work: Callable[[Given], Made], items: Iterable[Given], *, threaded: bool) -> Iterator[Made]:
+def prefetch(work: Callable[[Given], Made], items: Iterable[Given], *, threaded: bool) -> Iterator[Made]:
     """Yield work(item) in order; with `threaded` the next two are at work in another thread meanwhile."""
     if not threaded:
         yield from map(work, items)
         return
     with ThreadPoolExecutor(1) as pool:
-        waiting: deque[Future[Made]] = deque()
+        pending: deque[Future[Made]] = deque()
         try:
             for item in items:
-                waiting.append(pool.submit(work, item))
-                if len(waiting) > AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+                pending.append(pool.submit(work, item))
+                if len(pending) > AHEAD:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
         finally:
-            for future in waiting:
+            for future in pending:
                 future.cancel()
 
 
-def choose(place: str, size: int, device: torch.device) -> str:
+def choose_place(place: str, size: int, device: torch.device) -> str:
     """Decide where `size` bytes of pictures lie; a device without memory of its own is the host."""
     host = torch.device("cpu")
     if place == "auto":

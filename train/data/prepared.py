@@ -14,7 +14,7 @@ from pipeline.errors import UserError
 from pipeline.geometry import rescale
 from pipeline.storage import images, shards
 from train.card.schema import Card, Heatmap
-from train.data.controls import control, landmark_map
+from train.data.controls import draw_control, landmark_map
 
 Rows = NDArray[np.intp]
 
@@ -31,7 +31,7 @@ class Prepared:
 
     def __init__(self, folder: Path, heatmap: Heatmap) -> None:
         names = ("id", "expression", "split", "identity", "status")
-        cut, geometry = (described(folder / stage) for stage in ("faces", "heatmaps"))
+        cut, geometry = (stage_metadata(folder / stage) for stage in ("faces", "heatmaps"))
         faces = shards.read_all(folder / "faces", *names)
         drawn = shards.read_all(folder / "heatmaps", "id", "shapes")
         if not np.array_equal(faces["id"], drawn["id"]):
@@ -69,9 +69,9 @@ class Prepared:
         found = shards.read_all(folder, "id", "points")
         if not np.array_equal(found["id"], self.ids):
             raise UserError(f"{self.folder}: faces/ and landmarks/ list different images; run the workflow again")
-        return rescale(found["points"].astype(np.float64), int(described(folder)["size"]), CANVAS)
+        return rescale(found["points"].astype(np.float64), int(stage_metadata(folder)["size"]), CANVAS)
 
-    def guide(self, row: int, kind: str = "own") -> NDArray[np.float32] | None:
+    def guidance_map(self, row: int, kind: str = "own") -> NDArray[np.float32] | None:
         """Draw what the AU term aligns a face's attention to (224, 224), its AU map or a control in place of it.
 
         None for Neutral and without landmarks, whatever the control: all variants are guided on the same faces.
@@ -81,7 +81,7 @@ class Prepared:
             return own
         if kind == "landmarks":
             return landmark_map(self.points[row])
-        return control(kind, Expression(self.expressions[row]), self.shapes[row], self.heatmap_settings)
+        return draw_control(kind, Expression(self.expressions[row]), self.shapes[row], self.heatmap_settings)
 
     def rows(self, split: str) -> Rows:
         """List the readable rows of "train" or "test"."""
@@ -139,7 +139,7 @@ def held_out(expressions: NDArray[np.integer], identities: NDArray, *, fraction:
     return chosen[person]
 
 
-def described(folder: Path) -> dict[str, Any]:
+def stage_metadata(folder: Path) -> dict[str, Any]:
     """Read what the shards of a stage say about it, and their checksums as one under `sha256`.
 
     Raises UserError that names the first shard which says something else than the others.

@@ -1,9 +1,9 @@
 """What happens to faces between the shard and the network, a batch at a time and with the AU maps in the same geometry.
 
 Faces are uint8 RGB (b, w, w, 3), AU maps float (b, t, t) over the same square or None. An augmentation returns float32
-images (b, 3, size, size) in [0, 1] and maps (b, size, size) on the device of what it is given. Chances are drawn by the
-caller, CHANCES uniform numbers in [0, 1) for each face, so that neither the batch nor the device has a part in them;
-only the noise of erased rectangles comes from `generator`.
+images (b, 3, size, size) in [0, 1] and maps (b, size, size) on the device of what it is given. The
+caller draws N_UNIFORMS uniform numbers in [0, 1) for each face, so that the result depends neither on the batch nor on
+the device; only the noise of erased rectangles comes from `generator`.
 """
 
 from collections.abc import Callable
@@ -29,15 +29,15 @@ FLAT = 0.05  # added to an image's own deviation, so that a dark one's noise is 
 MARGIN = 256 / 224  # an image is made larger than the network's input by this before a window is cut from it
 LUMA = (0.299, 0.587, 0.114)
 TRIES = 10  # at a rectangle that fits into the image
-CHANCES = 19 + 2 * TRIES  # per face: the geometry takes 6, colours 10, erasing the others
+N_UNIFORMS = 19 + 2 * TRIES  # per face: the geometry takes 6, colours 10, erasing the others
 
 
-def whole(size: int) -> int:
+def precrop_size(size: int) -> int:
     """Return the side of the faces that an augmentation cuts windows of `size` from."""
     return round(size * MARGIN)
 
 
-def resize(picture: Image, size: int) -> Image:
+def resize_face(picture: Image, size: int) -> Image:
     """Resize a face (s, s, 3) to a side, antialiased when it shrinks."""
     if picture.shape[0] == size:
         return picture
@@ -45,12 +45,12 @@ def resize(picture: Image, size: int) -> Image:
     return np.asarray(cv2.resize(picture, (size, size), interpolation=way), np.uint8)
 
 
-def unit(faces: Tensor) -> Tensor:
+def to_unit_range(faces: Tensor) -> Tensor:
     """Turn faces (b, s, s, 3) of uint8 into images (b, 3, s, s) in [0, 1], channels last in memory."""
     return faces.permute(0, 3, 1, 2).float() / 255
 
 
-def normalise(images: Tensor, kind: str = "imagenet") -> Tensor:
+def standardise(images: Tensor, kind: str = "imagenet") -> Tensor:
     """Turn images (b, 3, s, s) in [0, 1] into the network's input, channels last in memory.
 
     "imagenet" takes off ImageNet's mean and deviation of each channel. "image" takes off the image's own mean of each
@@ -72,18 +72,18 @@ def normalise(images: Tensor, kind: str = "imagenet") -> Tensor:
     return torch.addcmul(offset, lines, factor).unflatten(2, (width, channels)).permute(0, 3, 1, 2)
 
 
-def evaluation(face: Image, size: int, kind: str = "imagenet") -> Tensor:
+def evaluation_input(face: Image, size: int, kind: str = "imagenet") -> Tensor:
     """Resize a whole face and normalise it: the input (3, size, size) at test time."""
-    return normalise(unit(torch.from_numpy(resize(face, size))[None]), kind)[0]
+    return standardise(to_unit_range(torch.from_numpy(resize_face(face, size))[None]), kind)[0]
 
 
-def paper(faces: Tensor, maps: Tensor | None, chances: Floats, size: int, generator: torch.Generator) -> Pair:
+def augment_paper(faces: Tensor, maps: Tensor | None, uniforms: Floats, size: int, generator: torch.Generator) -> Pair:
     """Cut a random window of `size` from faces of side size * 256 / 224; mirror every second one (paper, IV-A)."""
     del generator
     room = faces.shape[1] - size
-    top, left = (np.floor(chances[:, column] * (room + 1)).astype(np.int64) for column in (0, 1))
-    mirrored = chances[:, 2] < 0.5
-    images = unit(_windows(faces, top, left, mirrored, size))
+    top, left = (np.floor(uniforms[:, column] * (room + 1)).astype(np.int64) for column in (0, 1))
+    mirrored = uniforms[:, 2] < 0.5
+    images = to_unit_range(_windows(faces, top, left, mirrored, size))
     if maps is None:
         return images, None
     side = faces.shape[1]
@@ -115,25 +115,27 @@ def _by_pixels(pictures: Tensor, corners: NDArray, mirrored: NDArray, size: int)
     return pictures[of_face, down[:, :, None], right[:, None, :]]
 
 
-def published(faces: Tensor, maps: Tensor | None, chances: Floats, size: int, generator: torch.Generator) -> Pair:
+def augment_published(
+    faces: Tensor, maps: Tensor | None, uniforms: Floats, size: int, generator: torch.Generator
+) -> Pair:
     """Augment as the published code does (spec section 4); maps move by nearest neighbours.
 
     Turn by up to 6 degrees (every second face), cut a square of 80 to 100 % of the area and resize it, mirror, grey
     (one in five), change colours (four in five), erase a rectangle (every second face). Turn, window and mirror are one
     bicubic sampling here, where the published code samples twice.
     """
-    geometry, colours, rectangles = np.split(chances, (6, 16), axis=1)
+    geometry, colours, rectangles = np.split(uniforms, (6, 16), axis=1)
     share = np.sqrt(0.8 + 0.2 * geometry[:, 2])
     angle = np.where(geometry[:, 0] < 0.5, np.radians(12 * geometry[:, 1] - 6), 0.0)
     moved = _affine(share, geometry[:, 5] < 0.5, (1 - share)[:, None] * geometry[:, 3:5], angle)
-    images = _sample(unit(faces), moved, size, "bicubic").clamp(0, 1)
+    images = _sample(to_unit_range(faces), moved, size, "bicubic").clamp(0, 1)
     images = _erase(_colours(images, colours), rectangles, generator)
     return images, None if maps is None else _sample(maps, moved, size, "nearest")
 
 
 AUGMENTATIONS: dict[str, Callable[[Tensor, Tensor | None, Floats, int, torch.Generator], Pair]] = {
-    "paper": paper,
-    "published": published,
+    "paper": augment_paper,
+    "published": augment_published,
 }
 
 
@@ -161,16 +163,16 @@ def _sample(pictures: Tensor, moved: Floats, size: int, way: str) -> Tensor:
     return sampled if pictures.ndim == 4 else sampled[:, 0]
 
 
-def _colours(images: Tensor, chances: Floats) -> Tensor:
+def _colours(images: Tensor, uniforms: Floats) -> Tensor:
     """Grey with 0.2, then with 0.8 brightness, contrast, saturation (factor 0.6 to 1.4), hue (0.1 of the circle).
 
     Changes the images in place.
     """
-    grey = _index(chances[:, 0] < 0.2, images)
+    grey = _index(uniforms[:, 0] < 0.2, images)
     images.index_copy_(0, grey, _luma(images[grey]).expand(-1, 3, -1, -1))
-    changed = chances[:, 1] < 0.8
-    amounts = torch.from_numpy(0.6 + 0.8 * chances[:, 2:6]).to(images.device, non_blocking=True)[..., None, None, None]
-    order = chances[:, 6:10].argsort(1)
+    changed = uniforms[:, 1] < 0.8
+    amounts = torch.from_numpy(0.6 + 0.8 * uniforms[:, 2:6]).to(images.device, non_blocking=True)[..., None, None, None]
+    order = uniforms[:, 6:10].argsort(1)
     for turn in order.T:
         for number, change in enumerate((_brightness, _contrast, _saturation, _hue)):
             chosen = _index(changed & (turn == number), images)
@@ -218,15 +220,15 @@ def _hue(images: Tensor, amount: Tensor) -> Tensor:
     return value - span * torch.minimum(sector, 4 - sector).clamp(0, 1)
 
 
-def _erase(images: Tensor, chances: Floats, generator: torch.Generator) -> Tensor:
+def _erase(images: Tensor, uniforms: Floats, generator: torch.Generator) -> Tensor:
     """With 0.5, put normal noise on a rectangle of 2 to 33 % of the area and a ratio of 0.3 to 3.3."""
     size = images.shape[-1]
-    area = size * size * (0.02 + 0.31 * chances[:, 3 : 3 + TRIES])
-    ratio = np.exp(np.log(0.3) + np.log(3.3 / 0.3) * chances[:, 3 + TRIES : 3 + 2 * TRIES])
+    area = size * size * (0.02 + 0.31 * uniforms[:, 3 : 3 + TRIES])
+    ratio = np.exp(np.log(0.3) + np.log(3.3 / 0.3) * uniforms[:, 3 + TRIES : 3 + 2 * TRIES])
     heights, widths = np.rint(np.sqrt(area * ratio)).astype(int), np.rint(np.sqrt(area / ratio)).astype(int)
     fits = (heights < size) & (widths < size)
-    for face in np.flatnonzero((chances[:, 0] < 0.5) & fits.any(1)):
+    for face in np.flatnonzero((uniforms[:, 0] < 0.5) & fits.any(1)):
         height, width = heights[face, fits[face].argmax()], widths[face, fits[face].argmax()]
-        top, left = (chances[face, 1:3] * (size + 1 - np.array([height, width]))).astype(int)
+        top, left = (uniforms[face, 1:3] * (size + 1 - np.array([height, width]))).astype(int)
         images[face, :, top : top + height, left : left + width].normal_(generator=generator)
     return images

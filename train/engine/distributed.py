@@ -37,17 +37,17 @@ class Processes:
             dist.destroy_process_group()
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the process that writes files."""
         return self.rank == 0
 
     @contextmanager
-    def first_before_others(self) -> Iterator[None]:
-        """Let the first process do something before the others do it."""
-        if not self.first:
+    def main_process_first(self) -> Iterator[None]:
+        """Run the block in the main process before the others run it."""
+        if not self.is_main:
             self.wait()
         yield
-        if self.first:
+        if self.is_main:
             self.wait()
 
     def wait(self) -> None:
@@ -60,12 +60,12 @@ class Processes:
             dist.all_reduce(values)
         return values
 
-    def any(self, *said: bool) -> list[bool]:
-        """Say of each of several things whether it is so in any process."""
-        return list(said) if self.size == 1 else self.sum(torch.tensor(said).float()).bool().tolist()
+    def any_rank(self, *flags: bool) -> list[bool]:
+        """Return for each flag whether it is set in any process."""
+        return list(flags) if self.size == 1 else self.sum(torch.tensor(flags).float()).bool().tolist()
 
-    def told(self, value: Any) -> Any:
-        """Return what the first process gives."""
+    def broadcast(self, value: Any) -> Any:
+        """Return the main process's value in every process."""
         if self.size == 1:
             return value
         values = [value]

@@ -8,7 +8,7 @@ import torch
 from train.methods.base import Method
 
 
-class Average:
+class EMA:
     """mean <- d * mean + (1 - d) * weights after every step, with d = min(decay, (1 + step) / (10 + step)).
 
     The small d of the first steps forgets the start. Running means and variances of normalisation layers are averaged
@@ -20,7 +20,7 @@ class Average:
         self.method, self.decay, self.step = deepcopy(method).requires_grad_(False), decay, 0
 
     @torch.no_grad()
-    def follow(self, method: Method) -> None:
+    def update(self, method: Method) -> None:
         """Take in the weights after a step."""
         decay = min(self.decay, (1 + self.step) / (10 + self.step))
         self.step += 1

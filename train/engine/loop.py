@@ -15,15 +15,16 @@ from train.card.schema import Card
 from train.checkpoints import checkpoint
 from train.data.batches import EvaluationBatches, TrainingBatches, step_seed
 from train.data.prepared import Prepared, Rows, part_rows
-from train.engine import resume, temperature
+from train.engine import resume
 from train.engine.compiled import Compiled
 from train.engine.distributed import Processes
-from train.engine.ema import Average
-from train.engine.optimiser import make, set_rates
-from train.engine.progress import Progress, Row, write_history
+from train.engine.ema import EMA
+from train.engine.optimiser import build_optimiser, set_rates
+from train.engine.progress import EpochRow, Progress, write_history
 from train.engine.resume import Stop
+from train.engine.temperature import fit_temperature
 from train.hardware import autocast, claim_several, precision
-from train.methods.base import Batch, Method, build
+from train.methods.base import Batch, Method, build_method
 
 FORMAT = 2  # of the state
 SAVE_MINUTES = 10.0  # between two states within an epoch
@@ -40,18 +41,18 @@ def train(card: Card, out: Path, *, stop: Stop | None = None, save_minutes: floa
     processes = Processes()
     with ExitStack() as stack:
         stack.callback(processes.close)
-        waited = stack.enter_context(resume.hold(out)) if processes.first else False
-        devices = stack.enter_context(claim_several(processes.size)) if processes.first else []
-        device = processes.told(devices)[processes.rank]
+        waited = stack.enter_context(resume.hold(out)) if processes.is_main else False
+        devices = stack.enter_context(claim_several(processes.size)) if processes.is_main else []
+        device = processes.broadcast(devices)[processes.rank]
         prepared = Prepared(card.data.folder, card.heatmap)
-        if processes.told(waited and checkpoint.made_by(out / "checkpoint.safetensors", card, prepared)):
+        if processes.broadcast(waited and checkpoint.made_by(out / "checkpoint.safetensors", card, prepared)):
             print(f"the other process has finished this run: {out}", flush=True)
             return
         trainer = Trainer(card, prepared, device, out / "state", processes=processes, stop=stop or Stop())
         trainer.save_seconds = 60 * save_minutes
         with closing(trainer.progress(out)) as progress:
             trainer.run(progress)
-        if processes.first:
+        if processes.is_main:
             trainer.write(out)
         processes.wait()
 
@@ -83,14 +84,14 @@ class Trainer:
         )
         torch.manual_seed(card.seed)
         torch.backends.cudnn.benchmark = True
-        with self.processes.first_before_others():
+        with self.processes.main_process_first():
             saved = resume.load(folder, self._key())
-        self.method = build(card, initialise=saved is None).to(device).to(memory_format=torch.channels_last)
-        self.average = Average(self.method, card.training.averaging) if card.training.averaging else None
+        self.method = build_method(card, initialise=saved is None).to(device).to(memory_format=torch.channels_last)
+        self.ema = EMA(self.method, card.training.averaging) if card.training.averaging else None
         # torch's fused step does not skip what overflowed on a CPU
-        self.optimiser = make(self.method, card, fused=device.type == "cuda" or kind != torch.float16)
+        self.optimiser = build_optimiser(self.method, card, fused=device.type == "cuda" or kind != torch.float16)
         self.scaler = torch.amp.GradScaler(device.type, enabled=kind == torch.float16)
-        self.history: list[Row] = []
+        self.history: list[EpochRow] = []
         self.best: dict[str, Any] = {"accuracy": -1.0, "epoch": 0, "tensors": {}}
         # Of the running epoch: its steps so far, the sums over them, and its seconds in earlier processes.
         self.step, self.total, self.spent = 0, torch.zeros(4, dtype=torch.float64), 0.0
@@ -107,16 +108,16 @@ class Trainer:
 
     def progress(self, out: Path) -> Progress:
         """Make what shows this training to a person."""
-        steps, silent = len(self.train_batches), not self.processes.first
+        steps, silent = len(self.train_batches), not self.processes.is_main
         return Progress(self.card, steps, out, done=len(self.history), step=self.step, silent=silent)
 
     def run(self, progress: Progress) -> None:
         """Train the epochs that are left; save the state after each, and whenever it is time."""
-        training, self.stop.patient = self.card.training, True
+        training, self.stop.deferred = self.card.training, True
         for epoch in range(len(self.history), training.epochs):
             self.started = time.monotonic() - self.spent
             means = self._epoch(epoch, progress)
-            row = Row(epoch=epoch + 1, learning_rate=self.optimiser.param_groups[0]["lr"], **means)
+            row = EpochRow(epoch=epoch + 1, learning_rate=self.optimiser.param_groups[0]["lr"], **means)
             row.validation_accuracy = self.validate()
             row.seconds = time.monotonic() - self.started
             self.history.append(row)
@@ -128,7 +129,7 @@ class Trainer:
             self.total.zero_()
             self._save()
             progress.epoch(row, best=self.best["epoch"])
-        self.stop.patient = False
+        self.stop.deferred = False
 
     def write(self, out: Path) -> None:
         """Write what the training gave."""
@@ -152,7 +153,7 @@ class Trainer:
     @property
     def result(self) -> Method:
         """What the training is for: the running mean of the network, or the network itself."""
-        return self.average.method if self.average else self.method
+        return self.ema.method if self.ema else self.method
 
     @torch.inference_mode()
     def validate(self) -> float:
@@ -162,7 +163,7 @@ class Trainer:
         for images, classes in self.validation_batches:
             if self.stop.asked and self.processes.size == 1:  # several may have different numbers of batches here
                 self._save()
-                self.stop.leave()
+                self.stop.exit_for_requeue()
             with autocast(self.card.training.amp, self.device):
                 logits = result(images).logits
             correct += (logits.argmax(1) == classes).sum()
@@ -178,7 +179,7 @@ class Trainer:
             batches = EvaluationBatches(self.prepared, self.card, self.validation_rows, self.device)
         found = [(result(images).logits.float().cpu(), classes.cpu()) for images, classes in batches]
         logits, classes = (torch.cat(parts).numpy() for parts in zip(*found, strict=True))
-        return temperature.fit(logits, classes)
+        return fit_temperature(logits, classes)
 
     def _epoch(self, epoch: int, progress: Progress) -> dict[str, float]:
         """Train what is left of an epoch; return the means over its faces, of the two losses, their sum and accuracy.
@@ -186,26 +187,26 @@ class Trainer:
         The numbers of a step depend on the seed, the epoch and the step only, so that it can continue anywhere.
         """
         self.method.train()
-        waiting: list[tuple[Tensor, Rows]] = []
+        pending_losses: list[tuple[Tensor, Rows]] = []
         steps = len(self.train_batches)
         generator = torch.Generator()
         for number, (batch, rows) in enumerate(self.train_batches.epoch(epoch, self.step), start=self.step + 1):
             set_rates(self.optimiser, self.card.training, epoch + (number - 1) / steps)
             torch.manual_seed(generator.manual_seed(step_seed(self.card, epoch, number)).initial_seed())
-            waiting.append((self._step(batch, generator), rows))
+            pending_losses.append((self._step(batch, generator), rows))
             progress.step()
             late = time.monotonic() - self.saved_at >= self.save_seconds
-            asked, due = self.processes.any(self.stop.asked, late)
+            asked, due = self.processes.any_rank(self.stop.asked, late)
             if asked or due or number % CHECKED_EVERY == 0 or number == steps:
-                self.total += self._sums(waiting)
+                self.total += self._sums(pending_losses)
                 self._check_weights(rows)
                 self.step = number
-                waiting.clear()
+                pending_losses.clear()
                 progress.show(epoch + 1, self._means())
             if asked or due:
                 self._save()
             if asked:
-                self.stop.leave()
+                self.stop.exit_for_requeue()
         return self._means()
 
     def _step(self, batch: Batch, generator: torch.Generator) -> Tensor:
@@ -235,8 +236,8 @@ class Trainer:
             aligned = aligned * (own.valid.sum() / batch.valid.sum().clamp(min=1))
         # Gradients are averaged over the processes, the parts of a loss are to be added.
         self._descend(self.processes.size * (classification + guidance.weight * aligned))
-        if self.average:
-            self.average.follow(self.method)
+        if self.ema:
+            self.ema.update(self.method)
         correct = (output.logits.argmax(1) == truth[part]).sum()
         count = torch.full_like(classification, len(own.target))
         return torch.stack([classification.detach(), aligned.detach(), correct.to(classification), count])
@@ -278,12 +279,12 @@ class Trainer:
 
     def _save(self) -> None:
         self.saved_at = time.monotonic()
-        if not self.processes.first:
+        if not self.processes.is_main:
             return
         content = {
             "key": self._key(),
             "method": self.method.state_dict(),
-            "average": self.average.state_dict() if self.average else {},
+            "average": self.ema.state_dict() if self.ema else {},
             "optimiser": self.optimiser.state_dict(),
             "scaler": self.scaler.state_dict(),
             "history": [vars(row) for row in self.history],
@@ -297,11 +298,11 @@ class Trainer:
 
     def _restore(self, content: dict[str, Any]) -> None:
         self.method.load_state_dict(content["method"])
-        if self.average:
-            self.average.load_state_dict(content["average"])
+        if self.ema:
+            self.ema.load_state_dict(content["average"])
         self.optimiser.load_state_dict(content["optimiser"])
         self.scaler.load_state_dict(content["scaler"])
-        self.history = [Row(**row) for row in content["history"]]
+        self.history = [EpochRow(**row) for row in content["history"]]
         self.best, self.step, self.total = content["best"], content["step"], content["total"]
         self.spent = content["spent"]
         within = f", {self.step} steps into the next" if self.step else ""

@@ -31,7 +31,7 @@ def rate_factor(training: Training, epoch: float) -> float:
     return (1 + math.cos(math.pi * (share - WARM_UP) / (1 - WARM_UP))) / 2
 
 
-def make(method: Method, card: Card, *, fused: bool) -> torch.optim.SGD:
+def build_optimiser(method: Method, card: Card, *, fused: bool) -> torch.optim.SGD:
     """Make the optimiser of a card; head and last stage are a group with a rate of their own."""
     training = card.training
     head = method.head_parameters()

@@ -17,7 +17,7 @@ from train.card.schema import Card
 
 
 @dataclass
-class Row:
+class EpochRow:
     """One epoch: means over its training faces, accuracy on the validation faces, rate of the first group, wall time.
 
     `loss` is classification_loss + lambda * au_loss; `au_loss` is 0 in plain training, which does not compute it.
@@ -61,7 +61,7 @@ class Progress:
         short = {name.removesuffix("_loss").removeprefix("train_"): f"{value:.3f}" for name, value in means.items()}
         self.bar.set_postfix(short)
 
-    def epoch(self, row: Row, best: int) -> None:
+    def epoch(self, row: EpochRow, best: int) -> None:
         """Tell how an epoch ended."""
         if self.silent:
             return
@@ -81,10 +81,10 @@ class Progress:
                 self.board.add_scalar(name, value, row.epoch)
 
 
-def write_history(path: Path, rows: Iterable[Row]) -> None:
+def write_history(path: Path, rows: Iterable[EpochRow]) -> None:
     """Write one CSV line per epoch, whole or not at all."""
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
+        writer = csv.DictWriter(file, [field.name for field in fields(EpochRow)], lineterminator="\n")
         writer.writeheader()
         writer.writerows(vars(row) for row in rows)
 

@@ -18,34 +18,34 @@ from pipeline.storage.files import append_checksum, atomic_write, lock, set_asid
 
 LAST = "last.pt"
 PREVIOUS = "previous.pt"
-AGAIN = 75  # EX_TEMPFAIL of sysexits.h: not done, do it again
+EXIT_RETRY = 75  # EX_TEMPFAIL of sysexits.h: not done, do it again
 
 
 class Stop:
     """Whether somebody asked this training to end: SIGTERM (pre-emption, time limit), SIGUSR1, Ctrl-C.
 
-    While `patient`, the training itself ends as soon as it can continue later; else, or when asked twice, at once.
+    While `deferred`, the training itself ends as soon as it can continue later; else, or when asked twice, at once.
     """
 
     def __init__(self) -> None:
-        self.asked = self.patient = False
+        self.asked = self.deferred = False
 
     def listen(self) -> "Stop":
         """Heed the signals from now on."""
         for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
-            signal.signal(number, self._heed)
+            signal.signal(number, self._on_signal)
         return self
 
-    def leave(self) -> NoReturn:
+    def exit_for_requeue(self) -> NoReturn:
         """End the process with the code that says that the work is to be continued."""
         print("asked to stop: the same command continues this training", flush=True)
-        sys.exit(AGAIN)
+        sys.exit(EXIT_RETRY)
 
-    def _heed(self, number: int, frame: Any) -> None:
+    def _on_signal(self, number: int, frame: Any) -> None:
         del number, frame
         again, self.asked = self.asked, True
-        if again or not self.patient:
-            self.leave()
+        if again or not self.deferred:
+            self.exit_for_requeue()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ LOWEST, HIGHEST = math.log(0.05), math.log(20.0)
 STEPS = 60  # of a golden-section search: to 1e-12 of the range
 
 
-def fit(logits: ArrayLike, classes: ArrayLike) -> float:
+def fit_temperature(logits: ArrayLike, classes: ArrayLike) -> float:
     """Return the T in [0.05, 20] that minimises the mean of -ln softmax(logits / T)[class] over faces (n, k), (n,).
 
     The loss has one minimum in ln T. Fitted where the epoch was selected, so that nothing of the test set is in it

@@ -60,7 +60,7 @@ class Method(nn.Module):
     """
 
     needs_gradient = False
-    base: Backbone
+    backbone: Backbone
 
     def __init_subclass__(cls, **named: Any) -> None:
         """Let every method's `cam` take classes as its callers have them."""
@@ -82,7 +82,7 @@ class Method(nn.Module):
     def augment(self, batch: Batch, generator: torch.Generator | None = None) -> Batch:
         """Change a training batch; images, targets and heatmaps move together.
 
-        Every chance comes from `generator`, which the loop seeds for each epoch, or from torch's own.
+        All random numbers come from `generator`, which the loop seeds for each step, or from torch's own.
         """
         return batch
 
@@ -128,7 +128,7 @@ def start_head(head: nn.Module) -> None:
             nn.init.zeros_(cast(Tensor, layer.bias))
 
 
-def build(card: Card, *, initialise: bool = True) -> Method:
+def build_method(card: Card, *, initialise: bool = True) -> Method:
     """Build the network of a card: the one class of `train/methods/<method>.py` on the card's backbone.
 
     `initialise` puts the weights of `model.init` into the backbone and lets the method do its part. Raises UserError on

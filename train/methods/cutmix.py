@@ -28,12 +28,12 @@ class CutMix(Cam):
         Neutral partner, would teach that its action units are absent. An empty box changes nothing, and one over the
         whole image leaves the partner alone.
         """
-        chance = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
-        if chance.random() >= self.prob:
+        rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
+        if rng.random() >= self.prob:
             return batch
-        partner = torch.from_numpy(chance.permutation(len(batch.images))).to(batch.images.device)
+        partner = torch.from_numpy(rng.permutation(len(batch.images))).to(batch.images.device)
         size = tuple(batch.images.shape[2:])
-        box = _box(size, 1 - chance.beta(self.beta, self.beta), chance)
+        box = _box(size, 1 - rng.beta(self.beta, self.beta), rng)
         share = (box[1] - box[0]) * (box[3] - box[2]) / (size[0] * size[1])
         return Batch(
             images=_paste(batch.images, partner, box, size),
@@ -46,11 +46,11 @@ class CutMix(Cam):
 Box = tuple[int, int, int, int]
 
 
-def _box(size: tuple[int, ...], share: float, chance: np.random.Generator) -> Box:
+def _box(size: tuple[int, ...], share: float, rng: np.random.Generator) -> Box:
     """Draw top, bottom, left, right of a box: sides sqrt(share), a uniform centre, cut off at the border."""
     edges = []
     for length in size:
-        side, centre = int(length * share**0.5), int(chance.integers(length))
+        side, centre = int(length * share**0.5), int(rng.integers(length))
         edges += [max(centre - side // 2, 0), min(centre + side // 2, length)]
     return edges[0], edges[1], edges[2], edges[3]
 

@@ -36,7 +36,7 @@ class Weights(NamedTuple):
     name: str
 
 
-def find(need: str) -> Weights:
+def find_weights(need: str) -> Weights:
     """Look up a need; raise UserError that lists what is known."""
     known = known_weights()
     if need in known:
@@ -47,18 +47,18 @@ def find(need: str) -> Weights:
     raise UserError(f"there are no weights {need!r}{suggestion(need, [*known, 'backbone:timm/<name>'])}")
 
 
-def local(need: str, folder: Path) -> Path:
+def local_weights(need: str, folder: Path) -> Path:
     """Return the file of a need below `folder`; raise UserError that says how to get it if it is not there."""
-    weights = find(need)
+    weights = find_weights(need)
     path = folder / weights.name
     if not path.is_file():
         raise UserError(f"{path} is missing: run `snakemake weights`, or download {weights.url} to that place")
     return path
 
 
-def missing(needs: Iterable[str], folder: Path) -> list[Weights]:
+def missing_weights(needs: Iterable[str], folder: Path) -> list[Weights]:
     """List the files of the needs that are not below `folder`."""
-    return [weights for weights in map(find, needs) if not (folder / weights.name).is_file()]
+    return [weights for weights in map(find_weights, needs) if not (folder / weights.name).is_file()]
 
 
 def fetch(needs: Iterable[str], folder: Path) -> None:
@@ -69,11 +69,13 @@ def fetch(needs: Iterable[str], folder: Path) -> None:
     needs = list(dict.fromkeys(needs))
     folder.mkdir(parents=True, exist_ok=True)
     failed = [
-        f"{item.url} -> {folder / item.name} ({why})" for item in missing(needs, folder) if (why := _get(item, folder))
+        f"{item.url} -> {folder / item.name} ({why})"
+        for item in missing_weights(needs, folder)
+        if (why := _get(item, folder))
     ]
     if failed:
         raise UserError(f"weights could not be downloaded; put these files in place by hand: {'; '.join(failed)}")
-    rows = [(item.need, item.name, digest(folder / item.name), item.url) for item in map(find, needs)]
+    rows = [(item.need, item.name, digest(folder / item.name), item.url) for item in map(find_weights, needs)]
     for _, name, found, _ in rows:
         if not found.startswith(_stated(name)):
             raise UserError(f"{folder / name} is damaged: its SHA-256 begins with {found[:8]}; delete it and try again")
@@ -122,7 +124,7 @@ def _hub_sha256(url: str) -> str:
     """Ask the hub for the SHA-256 of a file; raise ValueError if it states none."""
     request = urllib.request.Request(url, method="HEAD")
     try:
-        with urllib.request.build_opener(_UpToTheHash).open(request, timeout=30) as answer:
+        with urllib.request.build_opener(_StopAtHashRedirect).open(request, timeout=30) as answer:
             headers = answer.headers
     except urllib.error.HTTPError as answer:
         if HASH not in answer.headers:
@@ -134,7 +136,7 @@ def _hub_sha256(url: str) -> str:
     return stated
 
 
-class _UpToTheHash(urllib.request.HTTPRedirectHandler):
+class _StopAtHashRedirect(urllib.request.HTTPRedirectHandler):
     """Follows redirects (of renamed networks) only until one states the hash; the file behind it does not."""
 
     def redirect_request(self, *answer: Any) -> Any:

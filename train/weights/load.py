@@ -21,7 +21,7 @@ def weights_file(init: str, need: str, folder: Path, *, key: str) -> Path | None
     if init == "none":
         return None
     if init == "imagenet":
-        return fetch.local(need, folder)
+        return fetch.local_weights(need, folder)
     if init == "ms1m" and not (folder / MS1M).is_file():
         raise UserError(f"{folder / MS1M} is missing: download that file from the model zoo of {ZOO} to that place")
     path = folder / MS1M if init == "ms1m" else Path(init)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from pipeline.errors import UserError
-from train.checkpoints import sealed
+from train.checkpoints import checksummed
 
 DAMAGED = (pickle.UnpicklingError, struct.error, LookupError, AssertionError)  # what torch raises on damaged pickles
 
@@ -39,8 +39,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 def _sealed_or_foreign(path: Path) -> dict[str, Tensor]:
     """Read a file of safetensors; one that this project wrote has a checksum, other people's need none."""
     with safe_open(path, "numpy") as file:
-        own = sealed.SEAL in (file.metadata() or {})
-    if own and not sealed.unbroken(path):
+        own = checksummed.KEY in (file.metadata() or {})
+    if own and not checksummed.checksum_matches(path):
         raise UserError(f"{path} is damaged (its checksum does not match); make it again")
     return load_file(path)
 

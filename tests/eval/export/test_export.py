@@ -29,7 +29,7 @@ from train.card.options import method_options
 from train.checkpoints import checkpoint
 from train.checkpoints.checkpoint import Loaded
 from train.data.prepared import Prepared, part_rows
-from train.methods.base import Method, Output, build
+from train.methods.base import Method, Output, build_method
 
 runtime = pytest.importorskip("onnxruntime")
 SIDE = 64
@@ -48,7 +48,7 @@ def trained(make_card, tmp_path):
             changes["model__options"] = {**changes.get("model__options", {}), "mode": mode}
         card = make_card(method=name, **changes)
         torch.manual_seed(1)
-        method = noisy(build(card, initialise=False))
+        method = noisy(build_method(card, initialise=False))
         path = tmp_path / "run" / "checkpoint.safetensors"
         checkpoint.save(path, method.state_dict(), card, Prepared(card.data.folder, card.heatmap), {"temperature": 1.5})
         return path

@@ -13,8 +13,8 @@ from pipeline.errors import UserError
 from tests.train.methods.test_contract import FAMILY, MODES, RUNS, noisy
 from train.checkpoints import checkpoint
 from train.data.prepared import Prepared
-from train.data.transforms import evaluation
-from train.methods.base import Method, Output, build
+from train.data.transforms import evaluation_input
+from train.methods.base import Method, Output, build_method
 
 CPU = torch.device("cpu")
 
@@ -51,7 +51,7 @@ def trained(make_card, tmp_path):
     def write(**changes):
         card = make_card(model__image_size=32, **changes)
         torch.manual_seed(11)
-        method = noisy(build(card)).eval()
+        method = noisy(build_method(card)).eval()
         checkpoint.save(
             tmp_path / "c.safetensors", method.state_dict(), card, Prepared(card.data.folder, card.heatmap), {}
         )
@@ -141,9 +141,9 @@ def test_faces_are_the_test_set_with_its_regions(make_card):
 def test_unchanged_faces_get_the_usual_answers_and_maps(kind, make_card):
     card = make_card(model__normalisation=kind)
     torch.manual_seed(0)
-    method = build(card).eval()
+    method = build_method(card).eval()
     faces, prepared = load(card, images=5, seed=0), Prepared(card.data.folder, card.heatmap)
-    given = torch.stack([evaluation(prepared.image(row), 64, kind) for row in faces.rows])
+    given = torch.stack([evaluation_input(prepared.image(row), 64, kind) for row in faces.rows])
     with torch.no_grad():
         output = method(given)
         asked = network(method, card)
@@ -157,7 +157,7 @@ def test_unchanged_faces_get_the_usual_answers_and_maps(kind, make_card):
 def test_the_precision_is_that_of_the_training(make_card, monkeypatch):
     monkeypatch.setattr("train.hardware._computes", lambda amp: True)
     torch.manual_seed(0)
-    method, faces = build(make_card()).eval(), load(make_card(), images=5, seed=0)
+    method, faces = build_method(make_card()).eval(), load(make_card(), images=5, seed=0)
     exact = network(method, make_card())(faces.images)
     rounded = network(method, make_card(training__amp="bf16"))(faces.images)
     assert not torch.equal(exact, rounded)
@@ -200,7 +200,7 @@ def test_maps_change_once_what_they_come_from_is_random(make_card):
     card = make_card()
     torch.manual_seed(11)
     faces = load(card, images=12, seed=0)
-    stages = randomisation(network(build(card).eval(), card), faces.batches(5, CPU), seed=0)
+    stages = randomisation(network(build_method(card).eval(), card), faces.batches(5, CPU), seed=0)
     assert [one["stage"] for one in stages] == ["fc", "layer4", "layer3", "layer2", "layer1", "conv1"]
     assert stages[0]["attention"] == pytest.approx(1)  # it comes from below the logits
     assert all(one["attention"] < 0.999 for one in stages[1:])
@@ -223,7 +223,7 @@ def test_every_method_can_be_measured(name, mode, trained, tmp_path):
 def test_data_may_lie_elsewhere(trained, tmp_path, prepared_folder):
     path = trained()
     here, _ = measured(path, tmp_path)
-    meta = checkpoint.read_meta(path)
+    meta = checkpoint.read_metadata(path)
     tensors = checkpoint.load(path).method.state_dict()
     card = checkpoint.load(path).card
     moved = card.model_copy(update={"data": card.data.model_copy(update={"folder": tmp_path / "gone"})})

@@ -5,7 +5,7 @@ from scipy.stats import spearmanr
 
 from eval.faithfulness.randomisation import cascade, rank_correlation, stages, untrained
 from tests.train.methods.test_contract import FAMILY
-from train.methods.base import build
+from train.methods.base import build_method
 
 RESNET = ["conv1", "layer1", "layer2", "layer3", "layer4"]
 TRANSFORMER = ["embeddings", "patch_embed", "blocks.0", "blocks.1", "blocks.2", "blocks.3"]
@@ -26,7 +26,7 @@ def state(method):
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_stages_run_from_the_input_to_the_logits(name, make_card):
-    assert list(stages(build(make_card(method=name, **FAMILY[name])))) == EXPECTED[name]
+    assert list(stages(build_method(make_card(method=name, **FAMILY[name])))) == EXPECTED[name]
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_stages_run_from_the_input_to_the_logits(name, make_card):
     ],
 )
 def test_stages_of_other_networks(name, first, last, make_card):
-    found = list(stages(build(make_card(model__backbone=f"timm/{name}"))))
+    found = list(stages(build_method(make_card(model__backbone=f"timm/{name}"))))
     assert found[:3] == first
     assert found[-2:] == last
 
@@ -48,7 +48,7 @@ def test_stages_of_other_networks(name, first, last, make_card):
 def test_every_tensor_is_in_one_stage_and_random_in_the_end(name, make_card):
     card = make_card(method=name, **FAMILY[name])
     torch.manual_seed(7)
-    method = build(card)
+    method = build_method(card)
     names = [one for members in stages(method).values() for one in members]
     assert sorted(names) == sorted(method.state_dict())
     for _ in cascade(method, card, seed=3):
@@ -60,7 +60,7 @@ def test_every_tensor_is_in_one_stage_and_random_in_the_end(name, make_card):
 def test_weights_are_replaced_from_the_logits_down(make_card):
     card = make_card()
     torch.manual_seed(7)
-    method = build(card)
+    method = build_method(card)
     before, replaced = state(method), []
     for stage in cascade(method, card, seed=3):
         now = method.state_dict()
@@ -74,7 +74,7 @@ def test_weights_are_replaced_from_the_logits_down(make_card):
 
 def test_statistics_of_normalisation_are_forgotten_too(make_card):
     card = make_card()
-    method = build(card)
+    method = build_method(card)
     method.backbone.bn1.running_mean.fill_(5)
     for stage in cascade(method, card, seed=0):
         assert method.backbone.bn1.running_mean.eq(0 if stage == "conv1" else 5).all()

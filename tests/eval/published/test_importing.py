@@ -27,7 +27,7 @@ from tests.support import formula
 from tests.support.paths import GOLDEN, ROOT
 from tests.support.released import published_shapes, write_config, write_model
 from train.checkpoints import checkpoint
-from train.data.transforms import normalise
+from train.data.transforms import standardise
 from train.methods.base import Batch
 
 
@@ -190,7 +190,7 @@ class TestCard:
     def test_the_first_weights_decide_how_pixels_are_scaled(self, weights, expected, tmp_path):
         kind = self.of(tmp_path, encoder_weights=weights).model.normalisation
         pixel = torch.tensor([51.0, 102.0, 255.0])[None, :, None, None] / 255
-        np.testing.assert_allclose(normalise(pixel, kind).flatten(), expected, atol=1e-4)
+        np.testing.assert_allclose(standardise(pixel, kind).flatten(), expected, atol=1e-4)
 
     @pytest.mark.parametrize(
         ("method", "changes", "said"),
@@ -331,7 +331,7 @@ def test_all_goes_past_what_is_broken(released, tmp_path):
     assert "the method is gradcam, in a folder of layercam" in report.loc[("rafdb", "layercam", "au"), "problem"]
     assert "model.pt is not a" in report.loc[("rafdb", "cutmix", "au"), "problem"]
     assert [path.relative_to(out) for path in out.rglob("*.safetensors")] == [places["rafdb", "cam", "au"].checkpoint]
-    assert checkpoint.read_meta(out / "rafdb/cam/au/checkpoint.safetensors")["card"]["method"] == "cam"
+    assert checkpoint.read_metadata(out / "rafdb/cam/au/checkpoint.safetensors")["card"]["method"] == "cam"
 
 
 def all_of(root, out, *more):

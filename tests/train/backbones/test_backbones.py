@@ -77,13 +77,13 @@ def test_parameters_of_the_last_stage(name, last):
 
 
 def test_parameters_of_resnet50_are_those_of_the_published_encoder():
-    count = sum(parameter.numel() for parameter in resnet.build("resnet50", None).parameters())
+    count = sum(parameter.numel() for parameter in resnet.build_network("resnet50", None).parameters())
     assert count + 2048 * 7 + 7 == 23_522_375  # spec of the methods, section 1
 
 
 def test_convolutions_start_with_the_variance_of_he():
     torch.manual_seed(0)
-    weight = resnet.build("resnet18", None).layer3[1].conv1.weight
+    weight = resnet.build_network("resnet18", None).layer3[1].conv1.weight
     assert weight.std().item() == pytest.approx((2 / (256 * 9)) ** 0.5, rel=0.02)
 
 

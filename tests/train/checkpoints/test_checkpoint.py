@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pipeline.errors import UserError
-from train.checkpoints import checkpoint, sealed
+from train.checkpoints import checkpoint, checksummed
 from train.data.prepared import Prepared
-from train.methods.base import build
+from train.methods.base import build_method
 from train.weights.load import load_weights
 
 
@@ -18,7 +18,7 @@ from train.weights.load import load_weights
 def saved(make_card, tmp_path):
     torch.manual_seed(0)
     card = make_card()
-    method = build(card).to(memory_format=torch.channels_last)
+    method = build_method(card).to(memory_format=torch.channels_last)
     method(torch.randn(4, 3, 64, 64))  # moves the batch statistics
     prepared = Prepared(card.data.folder, card.heatmap)
     path = tmp_path / "checkpoint.safetensors"
@@ -27,10 +27,10 @@ def saved(make_card, tmp_path):
 
 
 def rewrite(path, change):
-    meta = checkpoint.read_meta(path)
+    meta = checkpoint.read_metadata(path)
     tensors = load_file(path)
     change(meta, tensors)
-    sealed.save(path, tensors, meta)
+    checksummed.write(path, tensors, meta)
 
 
 def test_the_same_network_comes_back(saved):
@@ -137,18 +137,18 @@ def test_outside_a_repository_the_commit_is_unknown(tmp_path, monkeypatch):
 def test_every_flipped_byte_is_caught(tmp_path):
     """Of header, numbers and padding: a small file of the same kind, each byte in turn."""
     path = tmp_path / "small.safetensors"
-    sealed.save(path, {"w": torch.arange(5.0)}, {"card": {"a": 1}, "labels": ["x"]})
-    assert checkpoint.read_meta(path) == {"card": {"a": 1}, "labels": ["x"]}
+    checksummed.write(path, {"w": torch.arange(5.0)}, {"card": {"a": 1}, "labels": ["x"]})
+    assert checkpoint.read_metadata(path) == {"card": {"a": 1}, "labels": ["x"]}
     content = path.read_bytes()
     for place in range(len(content)):
         path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
         with pytest.raises(UserError, match=r"small\.safetensors is (damaged|not a checkpoint|no checkpoint)"):
-            checkpoint.read_meta(path)
+            checkpoint.read_metadata(path)
 
 
 def test_a_damaged_start_is_refused(saved):
     path = saved[0]
-    network = build(saved[1])
+    network = build_method(saved[1])
     load_weights(network.backbone, path)
     content = bytearray(path.read_bytes())
     content[-1] ^= 1

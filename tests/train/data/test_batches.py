@@ -10,9 +10,9 @@ from pipeline.errors import UserError
 from train.card.schema import Heatmap
 from train.data.au_maps import Renderer
 from train.data.batches import EvaluationBatches, TrainingBatches
-from train.data.faces import Faces, Threads, ahead, choose
+from train.data.faces import FaceStore, Threads, choose_place, prefetch
 from train.data.prepared import Prepared, part_rows
-from train.data.transforms import evaluation, resize
+from train.data.transforms import evaluation_input, resize_face
 
 CPU = torch.device("cpu")
 
@@ -41,8 +41,8 @@ def assert_equal(one, other):
 def test_a_device_gives_the_batches_of_the_host(steps, monkeypatch):
     """A CPU that is treated as a device with memory of its own: faces are gathered there, by nobody before."""
     here = steps(3)
-    monkeypatch.setattr("train.data.faces.choose", lambda place, size, device: "device")
-    monkeypatch.setattr("train.data.faces.Faces.on_host", lambda self, rows, pool: None)
+    monkeypatch.setattr("train.data.faces.choose_place", lambda place, size, device: "device")
+    monkeypatch.setattr("train.data.faces.FaceStore.on_host", lambda self, rows, pool: None)
     assert_equal(here, steps(3))
 
 
@@ -51,7 +51,7 @@ def test_a_device_draws_the_maps_of_the_host(prepared, make_card, size):
     card = make_card(model__image_size=size)
     rows = part_rows(prepared, card, "train")
     here, there = (TrainingBatches(prepared, card, rows, CPU) for _ in range(2))
-    there.guides.renderer = Renderer(prepared.shapes, prepared.expressions, card.heatmap, CPU)
+    there.guidance_maps.renderer = Renderer(prepared.shapes, prepared.expressions, card.heatmap, CPU)
     for (first, _), (second, _) in zip(here.epoch(0), there.epoch(0), strict=True):
         assert torch.equal(first.images, second.images)
         assert torch.equal(first.valid, second.valid)
@@ -87,7 +87,7 @@ def test_no_more_maps_are_kept_than_there_is_room_for(prepared, make_card, monke
     card = make_card()
     batches = TrainingBatches(prepared, card, part_rows(prepared, card, "train"), CPU)
     first = list(batches.epoch(0))
-    assert len(batches.guides.drawn) == 5
+    assert len(batches.guidance_maps.drawn) == 5
     assert_equal(first, list(batches.epoch(0)))
 
 
@@ -108,7 +108,7 @@ def test_an_epoch_shows_every_face_once(prepared, make_card):
 
 
 def test_plain_training_draws_no_heatmaps(steps, monkeypatch):
-    monkeypatch.setattr("train.data.prepared.Prepared.guide", lambda *_: pytest.fail("a map was drawn"))
+    monkeypatch.setattr("train.data.prepared.Prepared.guidance_map", lambda *_: pytest.fail("a map was drawn"))
     assert not any(step.batch.valid.any() for step in steps(guidance__weight=0.0))
 
 
@@ -118,33 +118,33 @@ def test_evaluation_goes_in_order(prepared, make_card):
     for _ in range(2):
         images, classes = (torch.cat(parts) for parts in zip(*batches, strict=True))
         np.testing.assert_array_equal(classes, prepared.expressions[rows])
-        expected = torch.stack([evaluation(prepared.image(row), 64) for row in rows])
+        expected = torch.stack([evaluation_input(prepared.image(row), 64) for row in rows])
         torch.testing.assert_close(images, expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("place", ["host", "stream"])
 def test_faces_are_those_of_their_rows(prepared, place):
     rows = prepared.rows("test")[::-1]
-    (batch,) = Faces(prepared, rows, 48, CPU, place=place, threads=2).batches([rows[3:7]])
+    (batch,) = FaceStore(prepared, rows, 48, CPU, place=place, threads=2).batches([rows[3:7]])
     for face, row in zip(batch, rows[3:7], strict=True):
-        np.testing.assert_array_equal(face, resize(prepared.image(row), 48))
+        np.testing.assert_array_equal(face, resize_face(prepared.image(row), 48))
 
 
 @pytest.mark.parametrize("place", ["host", "stream"])
 def test_a_face_that_cannot_be_decoded_is_named(prepared, place):
     broken = list(prepared.ids).index("train_010")
     with pytest.raises(UserError, match="the stored face of train_010 cannot be decoded"):
-        list(Faces(prepared, np.array([broken]), 48, CPU, place=place, threads=2).batches([np.array([broken])]))
+        list(FaceStore(prepared, np.array([broken]), 48, CPU, place=place, threads=2).batches([np.array([broken])]))
 
 
 def test_the_fastest_place_with_room_is_chosen(monkeypatch):
     free = {"cuda": 1000, "cpu": 3000}
     monkeypatch.setattr("train.data.faces.free_memory", lambda device: free[device.type])
     gpu = torch.device("cuda")
-    assert [choose("auto", size, gpu) for size in (400, 401, 1200, 1201)] == ["device", "host", "host", "stream"]
-    assert [choose("auto", size, CPU) for size in (1200, 1201)] == ["host", "stream"]
-    assert [choose(place, 10**6, gpu) for place in ("device", "host", "stream")] == ["device", "host", "stream"]
-    assert choose("device", 10**6, CPU) == "host"
+    assert [choose_place("auto", size, gpu) for size in (400, 401, 1200, 1201)] == ["device", "host", "host", "stream"]
+    assert [choose_place("auto", size, CPU) for size in (1200, 1201)] == ["host", "stream"]
+    assert [choose_place(place, 10**6, gpu) for place in ("device", "host", "stream")] == ["device", "host", "stream"]
+    assert choose_place("device", 10**6, CPU) == "host"
 
 
 @pytest.mark.parametrize("threaded", [False, True])
@@ -157,13 +157,13 @@ def test_work_ahead_keeps_its_order_and_its_errors(threaded):
         return number**2
 
     with pytest.raises(ValueError, match="six"):
-        seen.extend(ahead(work, range(10), threaded=threaded))
+        seen.extend(prefetch(work, range(10), threaded=threaded))
     assert seen == [0, 1, 4, 9, 16, 25]
-    assert list(ahead(work, range(6), threaded=threaded)) == seen
+    assert list(prefetch(work, range(6), threaded=threaded)) == seen
 
 
 def test_nobody_waits_for_batches_that_nobody_wants():
-    steps = ahead(lambda number: number, iter(range(100)), threaded=True)
+    steps = prefetch(lambda number: number, iter(range(100)), threaded=True)
     assert next(steps) == 0
     steps.close()
     assert threading.active_count() < 20

@@ -1,4 +1,4 @@
-"""Augmentation: image and heatmap stay together, chances and ranges are those of the specification."""
+"""Augmentation: image and heatmap stay together, probabilities and ranges are those of the specification."""
 
 import cv2
 import numpy as np
@@ -8,18 +8,18 @@ from torchvision.transforms.v2 import functional as torchvision
 
 from train.data.transforms import (
     AUGMENTATIONS,
-    CHANCES,
     IMAGENET,
+    N_UNIFORMS,
     _by_lines,
     _by_pixels,
     _colours,
     _erase,
     _hue,
-    evaluation,
-    normalise,
-    paper,
-    published,
-    whole,
+    augment_paper,
+    augment_published,
+    evaluation_input,
+    precrop_size,
+    standardise,
 )
 
 
@@ -28,8 +28,8 @@ def generator():
     return torch.Generator().manual_seed(0)
 
 
-def chances(count, seed=0):
-    return np.random.default_rng(seed).random((count, CHANCES), np.float32)
+def uniforms(count, seed=0):
+    return np.random.default_rng(seed).random((count, N_UNIFORMS), np.float32)
 
 
 def bright_spot(x, y, side, sigma=0.03):
@@ -53,8 +53,8 @@ def spots(places, side):
 
 
 def only_moved(monkeypatch):
-    monkeypatch.setattr("train.data.transforms._erase", lambda images, chances, generator: images)
-    monkeypatch.setattr("train.data.transforms._colours", lambda images, chances: images)
+    monkeypatch.setattr("train.data.transforms._erase", lambda images, uniforms, generator: images)
+    monkeypatch.setattr("train.data.transforms._colours", lambda images, uniforms: images)
 
 
 @pytest.mark.parametrize("name", sorted(AUGMENTATIONS))
@@ -63,7 +63,7 @@ def test_image_and_heatmap_stay_together(name, size, generator, monkeypatch):
     only_moved(monkeypatch)
     places = np.random.default_rng(0).uniform(0.3, 0.7, (60, 2))
     maps = torch.from_numpy(np.stack([bright_spot(x, y, 224) for x, y in places]))
-    moved, heatmaps = AUGMENTATIONS[name](spots(places, whole(size)), maps, chances(60), size, generator)
+    moved, heatmaps = AUGMENTATIONS[name](spots(places, precrop_size(size)), maps, uniforms(60), size, generator)
     assert moved.shape == (60, 3, size, size)
     assert heatmaps.shape == (60, size, size)
     assert moved.dtype == heatmaps.dtype == torch.float32
@@ -75,13 +75,13 @@ def test_image_and_heatmap_stay_together(name, size, generator, monkeypatch):
 
 def test_paper_is_an_exact_window_at_256_to_224(generator):
     faces = torch.from_numpy(np.random.default_rng(1).integers(0, 256, (200, 256, 256, 3), np.uint8))
-    drawn = chances(200)
-    moved, _ = paper(faces, None, drawn, 224, generator)
+    drawn = uniforms(200)
+    moved, _ = augment_paper(faces, None, drawn, 224, generator)
     seen = set()
-    for face, image, chance in zip(faces.numpy(), moved, drawn, strict=True):
-        top, left = (chance[:2] * 33).astype(int)
+    for face, image, row in zip(faces.numpy(), moved, drawn, strict=True):
+        top, left = (row[:2] * 33).astype(int)
         window = face[top : top + 224, left : left + 224]
-        window = window[:, ::-1] if chance[2] < 0.5 else window
+        window = window[:, ::-1] if row[2] < 0.5 else window
         np.testing.assert_array_equal(image.permute(1, 2, 0), (window / np.float32(255)))
         seen |= {("top", int(top)), ("left", int(left))}
     assert {("top", 0), ("top", 32), ("left", 0), ("left", 32)} <= seen
@@ -89,13 +89,13 @@ def test_paper_is_an_exact_window_at_256_to_224(generator):
 
 def test_the_window_of_the_heatmap_by_hand(generator):
     maps = torch.rand(40, 224, 224, generator=generator)
-    drawn = chances(40)
-    _, moved = paper(torch.zeros(40, 256, 256, 3, dtype=torch.uint8), maps, drawn, 224, generator)
-    for before, after, chance in zip(maps.numpy(), moved.numpy(), drawn, strict=True):
-        top, left = (chance[:2] * 33).astype(int)
+    drawn = uniforms(40)
+    _, moved = augment_paper(torch.zeros(40, 256, 256, 3, dtype=torch.uint8), maps, drawn, 224, generator)
+    for before, after, row in zip(maps.numpy(), moved.numpy(), drawn, strict=True):
+        top, left = (row[:2] * 33).astype(int)
         window = cv2.resize(before, (256, 256), interpolation=cv2.INTER_LINEAR)[top : top + 224, left : left + 224]
         inner = slice(8, -8)  # cv2 repeats the border, beyond it is 0 here
-        expected = (window[:, ::-1] if chance[2] < 0.5 else window)[inner, inner]
+        expected = (window[:, ::-1] if row[2] < 0.5 else window)[inner, inner]
         np.testing.assert_allclose(after[inner, inner], expected, atol=2e-3)
 
 
@@ -106,18 +106,18 @@ def test_published_geometry_by_hand(generator, monkeypatch):
     row, column = np.mgrid[:side, :side] / side
     smooth = np.stack([np.sin(5 * row + 2), np.cos(4 * column), np.sin(3 * (row + column))], 2)
     face = np.round(127 + 100 * smooth).astype(np.uint8)
-    drawn = chances(30)
-    moved, _ = published(torch.from_numpy(face)[None].expand(30, -1, -1, -1), None, drawn, size, generator)
-    for image, chance in zip(moved, drawn.astype(np.float64), strict=True):
-        angle = 12 * chance[1] - 6 if chance[0] < 0.5 else 0.0
+    drawn = uniforms(30)
+    moved, _ = augment_published(torch.from_numpy(face)[None].expand(30, -1, -1, -1), None, drawn, size, generator)
+    for image, row in zip(moved, drawn.astype(np.float64), strict=True):
+        angle = 12 * row[1] - 6 if row[0] < 0.5 else 0.0
         turn = cv2.getRotationMatrix2D(((side - 1) / 2, (side - 1) / 2), angle, 1.0)
         turned = cv2.warpAffine(face, turn, (side, side), flags=cv2.INTER_CUBIC)
-        cut = side * np.sqrt(0.8 + 0.2 * chance[2])
-        left, top = chance[3:5] * (side - cut)
+        cut = side * np.sqrt(0.8 + 0.2 * row[2])
+        left, top = row[3:5] * (side - cut)
         scale = size / cut
         resize = np.array([[scale, 0, -scale * left + (scale - 1) / 2], [0, scale, -scale * top + (scale - 1) / 2]])
         expected = cv2.warpAffine(turned, resize, (size, size), flags=cv2.INTER_LINEAR)
-        expected = expected[:, ::-1] if chance[5] < 0.5 else expected
+        expected = expected[:, ::-1] if row[5] < 0.5 else expected
         inner = slice(24, -24)  # a turned face has black corners
         np.testing.assert_allclose(255 * image.permute(1, 2, 0)[inner, inner], expected[inner, inner], atol=2.5)
 
@@ -125,7 +125,7 @@ def test_published_geometry_by_hand(generator, monkeypatch):
 @pytest.mark.parametrize("name", sorted(AUGMENTATIONS))
 def test_a_face_fares_alike_in_any_batch(name, generator):
     faces = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (12, 73, 73, 3), np.uint8))
-    maps, drawn = torch.rand(12, 224, 224), chances(12)
+    maps, drawn = torch.rand(12, 224, 224), uniforms(12)
     drawn[:, 16] = 0.9  # no rectangle: its noise is drawn for the batch
     together = AUGMENTATIONS[name](faces, maps, drawn, 64, generator)
     for face in range(12):
@@ -138,21 +138,21 @@ def test_a_face_fares_alike_in_any_batch(name, generator):
 def test_evaluation_sees_the_whole_image_without_aliasing():
     image = np.zeros((256, 256, 3), np.uint8)
     image[:, ::2] = 200  # stripes of one pixel, mean 100: sampling without a filter would give 0 or 200
-    back = evaluation(image, 64) * torch.tensor(IMAGENET["std"])[:, None, None]
+    back = evaluation_input(image, 64) * torch.tensor(IMAGENET["std"])[:, None, None]
     back += torch.tensor(IMAGENET["mean"])[:, None, None]
     torch.testing.assert_close(back, torch.full((3, 64, 64), 100 / 255), rtol=0, atol=1e-6)
 
 
 def test_evaluation_keeps_places():
     image = np.repeat((255 * bright_spot(0.8, 0.3, 256))[..., None], 3, 2).astype(np.uint8)
-    shown = evaluation(image, 112)[1].numpy()
+    shown = evaluation_input(image, 112)[1].numpy()
     np.testing.assert_allclose(centre(shown - shown.min()), [0.8, 0.3], atol=1e-3)
 
 
 def test_normalise_by_hand():
     image = torch.full((1, 3, 2, 2), 0.5)
     expected = [(0.5 - mean) / std for mean, std in zip((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), strict=True)]
-    torch.testing.assert_close(normalise(image)[0, :, 1, 0], torch.tensor(expected))
+    torch.testing.assert_close(standardise(image)[0, :, 1, 0], torch.tensor(expected))
 
 
 def test_published_window_and_turn(generator, monkeypatch):
@@ -164,7 +164,7 @@ def test_published_window_and_turn(generator, monkeypatch):
     areas, turns = [], []
     for start in range(8):
         faces = torch.from_numpy(image)[None].expand(50, -1, -1, -1)
-        moved, _ = published(faces, None, chances(50, start), 224, generator)
+        moved, _ = augment_published(faces, None, uniforms(50, start), 224, generator)
         for one in moved:
             way = centre(one[1]) - centre(one[0])
             areas.append((0.2 / np.hypot(*way)) ** 2)
@@ -205,10 +205,10 @@ def test_colours_are_those_of_torchvision():
         torchvision.adjust_saturation,
         lambda image, factor: torchvision.adjust_hue(image, (factor - 1) / 4),
     ]
-    for image, result, chance in zip(images, _colours(images.clone(), drawn), drawn, strict=True):
-        expected = torchvision.rgb_to_grayscale(image, 3) if chance[0] < 0.2 else image
-        for number in np.argsort(chance[6:10]) if chance[1] < 0.8 else ():
-            expected = changes[number](expected, float(0.6 + 0.8 * chance[2 + number]))
+    for image, result, row in zip(images, _colours(images.clone(), drawn), drawn, strict=True):
+        expected = torchvision.rgb_to_grayscale(image, 3) if row[0] < 0.2 else image
+        for number in np.argsort(row[6:10]) if row[1] < 0.8 else ():
+            expected = changes[number](expected, float(0.6 + 0.8 * row[2 + number]))
         torch.testing.assert_close(result, expected, rtol=0, atol=2e-3)  # torchvision's luma has four digits
 
 
@@ -220,7 +220,7 @@ def test_hue_moves_by_a_tenth_of_the_circle():
 
 
 def rectangles(count, generator, side=100, seed=0):
-    drawn = np.random.default_rng(seed).random((count, CHANCES - 16), np.float32)
+    drawn = np.random.default_rng(seed).random((count, N_UNIFORMS - 16), np.float32)
     return _erase(torch.full((count, 3, side, side), 0.5), drawn, generator)
 
 
@@ -246,19 +246,19 @@ def test_erasing_puts_normal_noise(generator):
 
 def test_own_normalisation_forgets_light_and_tint():
     image = torch.from_numpy(np.random.default_rng(0).uniform(0.2, 0.6, (1, 3, 8, 8)).astype(np.float32))
-    given = normalise(image, "image")
+    given = standardise(image, "image")
     np.testing.assert_allclose(given.mean((2, 3)), 0, atol=1e-6)
     spread = image.std(correction=0)
     expected = (image[0, 1, 2, 3] - image[0, 1].mean()) / (spread + 0.05)
     assert given[0, 1, 2, 3].item() == pytest.approx(expected.item(), abs=1e-6)
     tinted = image + torch.tensor([0.1, -0.05, 0.2])[:, None, None]
-    shifted = normalise(tinted, "image") * (tinted.std(correction=0) + 0.05)
+    shifted = standardise(tinted, "image") * (tinted.std(correction=0) + 0.05)
     torch.testing.assert_close(shifted, given * (spread + 0.05), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("shape", [(9, 20, 20, 3), (9, 20, 20)])
 def test_windows_by_lines_are_those_by_pixels(shape):
     """A CPU cuts them in one way and a GPU in the other."""
-    pictures, chance = torch.rand(shape), np.random.default_rng(0)
-    where = chance.integers(0, 5, (9, 2)), chance.random(9) < 0.5
+    pictures, rng = torch.rand(shape), np.random.default_rng(0)
+    where = rng.integers(0, 5, (9, 2)), rng.random(9) < 0.5
     assert torch.equal(_by_lines(pictures, *where, 16), _by_pixels(pictures, *where, 16))

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from train.engine.compiled import Compiled
-from train.methods.base import build
+from train.methods.base import build_method
 
 
 @pytest.fixture
 def method(make_card):
     torch.manual_seed(0)
-    return build(make_card()).eval()
+    return build_method(make_card()).eval()
 
 
 def test_a_compiled_method_gives_what_the_method_gives(method, monkeypatch):

@@ -48,7 +48,7 @@ loss = nn.functional.cross_entropy(logits, classes[part]) * len(classes[part]) /
 (processes.size * loss).backward()
 processes.wait()
 processes.close()
-if processes.first:
+if processes.is_main:
     print(json.dumps([value.tolist() for p in network.parameters() for value in (p.grad.flatten(),)]
                      + [value.double().flatten().tolist() for value in network.buffers()]))
 """

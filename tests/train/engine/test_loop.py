@@ -11,10 +11,11 @@ import yaml
 
 from au_guidance.loss import attention, cosine, resize
 from pipeline.errors import UserError
+from tests.support.paths import ROOT
 from tests.support.runs import ENVIRONMENT, assert_same_run, history, trainer_of
 from train.checkpoints import checkpoint
 from train.data.prepared import Prepared
-from train.data.transforms import evaluation
+from train.data.transforms import evaluation_input
 from train.engine.loop import train
 from train.engine.optimiser import set_rates
 from train.methods.base import Batch
@@ -28,7 +29,7 @@ def test_it_learns_and_guidance_turns_attention_to_the_heatmaps(make_card, tmp_p
         loaded = checkpoint.load(out / "checkpoint.safetensors")
         prepared = Prepared(loaded.card.data.folder, loaded.card.heatmap)
         rows = [row for row in prepared.rows("test") if prepared.heatmap(row) is not None]
-        images = torch.stack([evaluation(prepared.image(row), 64) for row in rows])
+        images = torch.stack([evaluation_input(prepared.image(row), 64) for row in rows])
         with torch.no_grad():
             maps = resize(attention(loaded.method(images).features[5]), 224)
         drawn = torch.stack([torch.from_numpy(prepared.heatmap(row)) for row in rows])

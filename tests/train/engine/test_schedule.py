@@ -5,10 +5,10 @@ import torch
 
 from tests.support.runs import assert_same_run, tensors
 from train.card.schema import Training
-from train.engine.ema import Average
+from train.engine.ema import EMA
 from train.engine.loop import Trainer, train
 from train.engine.optimiser import rate_factor
-from train.methods.base import build
+from train.methods.base import build_method
 
 
 def test_a_cosine_warms_up_and_falls_to_nothing():
@@ -18,13 +18,13 @@ def test_a_cosine_warms_up_and_falls_to_nothing():
 
 
 def test_the_running_mean_of_the_weights_by_hand(make_card):
-    method = build(make_card(), initialise=False)
+    method = build_method(make_card(), initialise=False)
     name, weight = next(iter(method.named_parameters()))
-    average, expected = Average(method, 0.15), weight.detach().clone()
+    average, expected = EMA(method, 0.15), weight.detach().clone()
     for decay in (0.1, 0.15, 0.15):  # (1 + 0) / (10 + 0), then 2 / 11 and 3 / 12 are above 0.15
         with torch.no_grad():
             weight += 1
-        average.follow(method)
+        average.update(method)
         expected = decay * expected + (1 - decay) * weight.detach()
         torch.testing.assert_close(average.method.get_parameter(name).data, expected)
     assert not average.method.get_parameter(name).requires_grad
@@ -56,7 +56,7 @@ def _dies_in_the_second_epoch(validate):
 def test_a_backbone_starts_from_a_checkpoint(make_card, tmp_path):
     train(make_card(training__epochs=1), tmp_path)
     path = tmp_path / "checkpoint.safetensors"
-    started = build(make_card(model__init=str(path))).backbone.state_dict()
+    started = build_method(make_card(model__init=str(path))).backbone.state_dict()
     stored = {name.removeprefix("backbone."): value for name, value in tensors(tmp_path).items() if "backbone" in name}
     assert started.keys() == stored.keys()
     assert all(torch.equal(started[name], stored[name]) for name in stored)

@@ -88,7 +88,7 @@ def test_published_adl_starts_with_shifted_blocks(small_resnet):
 
 def test_published_adl_loses_the_weights_that_the_published_code_loses():
     with torch.device("meta"):
-        network = resnet.build("resnet50", None)
+        network = resnet.build_network("resnet50", None)
     lost = [*network.layer3[-1].parameters(), *network.layer4[-1].parameters()]
     assert sum(value.numel() for value in lost) == 5_579_776  # spec of the methods, section 9
 

@@ -9,7 +9,7 @@ from pipeline.plugins import names
 from train.card.options import method_options
 from train.checkpoints import checkpoint
 from train.data.prepared import Prepared
-from train.methods.base import Batch, build
+from train.methods.base import Batch, build_method
 
 VIT = {"model__backbone": "deit_micro", "guidance__layers": (1,)}
 TOKENS = {"model__backbone": "ir50_micro", "guidance__layers": (1,)}
@@ -77,7 +77,7 @@ class TestContract:
     def test_gradients_reach_every_parameter(self, name, mode, run, batch):
         card = run(name, mode)
         torch.manual_seed(0)
-        method = noisy(build(card))
+        method = noisy(build_method(card))
         loss(method, batch, card).backward()
         silent = [name for name, value in method.named_parameters() if value.grad is None or not value.grad.any()]
         assert silent == []
@@ -85,7 +85,7 @@ class TestContract:
     def test_au_loss_falls_on_one_batch(self, name, mode, run, batch):
         card = run(name, mode)
         torch.manual_seed(0)
-        method = build(card)
+        method = build_method(card)
         optimiser = torch.optim.SGD(method.parameters(), lr=0.05, momentum=0.9)
         values = []
         for _ in range(12):
@@ -100,14 +100,14 @@ class TestContract:
 
     def test_augmentation_needs_no_generator_and_keeps_the_shapes(self, name, mode, run, batch):
         torch.manual_seed(0)
-        changed = build(run(name, mode)).augment(batch)
+        changed = build_method(run(name, mode)).augment(batch)
         for part in ("images", "target", "heatmaps", "valid"):
             assert getattr(changed, part).shape == getattr(batch, part).shape
         torch.testing.assert_close(changed.target.sum(1), torch.ones(4))
 
     def test_a_batch_equals_one_image_at_a_time(self, name, mode, run, batch):
         torch.manual_seed(0)
-        method = noisy(build(run(name, mode))).eval()
+        method = noisy(build_method(run(name, mode))).eval()
         together = method(batch.images)
         maps = method.cam(together, torch.tensor([3, 1, 6, 0]))
         for row, label in enumerate([3, 1, 6, 0]):
@@ -123,7 +123,7 @@ class TestContract:
 
     def test_maps_tell_classes_apart_and_are_not_flat(self, name, mode, run, batch):
         torch.manual_seed(0)
-        method = noisy(build(run(name, mode))).eval()
+        method = noisy(build_method(run(name, mode))).eval()
         output = method(batch.images)
         first, second = (method.cam(output, torch.full((4,), label)) for label in (1, 5))
         if first is not None:
@@ -134,7 +134,7 @@ class TestContract:
 
     def test_training_and_evaluation_agree_on_layers(self, name, mode, run, batch):
         card = run(name, mode)
-        method = build(card)
+        method = build_method(card)
         for training in (True, False):
             features = method.train(training)(batch.images, batch.target).features
             assert {layer: part.shape[1] for layer, part in features.items()} == method.backbone.channels
@@ -142,7 +142,7 @@ class TestContract:
 
     def test_bf16_is_finite(self, name, mode, run, batch):
         card = run(name, mode)
-        method = build(card)
+        method = build_method(card)
         with torch.autocast("cpu", torch.bfloat16):
             output = method(batch.images, batch.target)
             value = method.classification_loss(output, batch.target)
@@ -150,7 +150,7 @@ class TestContract:
         assert all(torch.isfinite(parameter.grad).all() for parameter in method.parameters())
 
     def test_head_is_a_part_without_repeats(self, name, mode, run):
-        method = build(run(name, mode))
+        method = build_method(run(name, mode))
         head = [id(parameter) for parameter in method.head_parameters()]
         assert len(head) == len(set(head))
         assert set(head) <= {id(parameter) for parameter in method.parameters()}
@@ -158,7 +158,7 @@ class TestContract:
     def test_checkpoint_round_trip(self, name, mode, run, batch, tmp_path):
         card = run(name, mode)
         torch.manual_seed(0)
-        method = noisy(build(card)).eval()
+        method = noisy(build_method(card)).eval()
         prepared = Prepared(card.data.folder, card.heatmap)
         checkpoint.save(tmp_path / "a.safetensors", method.state_dict(), card, prepared, {})
         loaded = checkpoint.load(tmp_path / "a.safetensors")
@@ -174,7 +174,7 @@ class TestContract:
 @pytest.mark.parametrize("name", ["acol", "cam", "prm", "wildcat"])
 def test_head_starts_xavier_uniform_with_zero_bias(name, run):
     torch.manual_seed(0)
-    method = build(run(name, "original"))
+    method = build_method(run(name, "original"))
     body = {id(part) for part in method.backbone.modules()}
     heads = [part for part in method.modules() if isinstance(part, nn.Linear | nn.Conv2d) and id(part) not in body]
     assert heads
@@ -188,7 +188,7 @@ def test_head_starts_xavier_uniform_with_zero_bias(name, run):
 @pytest.mark.parametrize("name", FAMILY)
 def test_can_be_compiled(name, run, batch):
     torch.manual_seed(0)
-    method = build(run(name, "original")).eval()
+    method = build_method(run(name, "original")).eval()
     torch._dynamo.reset()
     compiled = torch.compile(method, backend="eager", fullgraph=True)
     with torch.no_grad():

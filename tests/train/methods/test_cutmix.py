@@ -1,4 +1,4 @@
-"""CutMix: one box and one permutation for images, targets and heatmaps; every chance from the generator."""
+"""CutMix: one box and one permutation for images, targets and heatmaps; all randomness from the generator."""
 
 import numpy as np
 import pytest
@@ -94,7 +94,7 @@ def test_who_keeps_the_au_term(monkeypatch, box, valid):
 
 
 class Fixed:
-    """Chances without chance."""
+    """A random generator that is not random."""
 
     def __init__(self, order):
         self.order = order
@@ -109,7 +109,7 @@ class Fixed:
         return self.order
 
 
-def test_every_chance_comes_from_the_generator():
+def test_all_randomness_comes_from_the_generator():
     mixing = method()
     state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].tolist()
     first, again, other = (mixing.augment(numbered(), seeded(seed)) for seed in (5, 5, 6))

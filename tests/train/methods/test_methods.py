@@ -15,7 +15,7 @@ from train.backbones.base import Backbone
 from train.card import checks, options
 from train.card.checks import check_model, needed_weights
 from train.card.options import method_options
-from train.methods.base import Batch, Output, build
+from train.methods.base import Batch, Output, build_method
 from train.methods.cam import Cam
 
 
@@ -55,7 +55,7 @@ def test_cam_by_hand():
 
 def test_mean_of_the_cam_is_the_logit_without_bias(make_card, batch):
     torch.manual_seed(0)
-    method = build(make_card()).eval()
+    method = build_method(make_card()).eval()
     output = method(batch.images)
     for label in range(7):
         means = method.cam(output, torch.full((4,), label)).mean((1, 2))
@@ -64,7 +64,7 @@ def test_mean_of_the_cam_is_the_logit_without_bias(make_card, batch):
 
 def test_classes_may_be_given_in_any_form(make_card, batch):
     torch.manual_seed(0)
-    method = build(make_card()).eval()
+    method = build_method(make_card()).eval()
     output = method(batch.images)
     labels = [Expression.FEAR, Expression.ANGER, Expression.NEUTRAL, Expression.SADNESS]
     expected = method.cam(output, torch.tensor([int(label) for label in labels]))
@@ -78,7 +78,7 @@ def test_classes_may_be_given_in_any_form(make_card, batch):
 
 
 def test_classification_loss_takes_probabilities(make_card):
-    method = build(make_card())
+    method = build_method(make_card())
     logits, target = torch.tensor([[0.0, 1.0, 0, 0, 0, 0, 0]]), torch.tensor([[0.25, 0.75, 0, 0, 0, 0, 0]])
     logs = torch.log_softmax(logits, 1)[0]
     expected = -(0.25 * logs[0] + 0.75 * logs[1])
@@ -216,7 +216,7 @@ def test_a_card_that_cannot_be_read_is_one_line(make_card, tmp_path):
 
 def test_a_layer_that_the_backbone_lacks_is_refused(make_card):
     with pytest.raises(UserError, match=r"guidance.layers: timm/convnext_atto has no layer 1; it has 2, 3, 4, 5"):
-        build(make_card(model__backbone="timm/convnext_atto", guidance__layers=(1, 5)))
+        build_method(make_card(model__backbone="timm/convnext_atto", guidance__layers=(1, 5)))
 
 
 def test_options_are_read_from_the_constructor_without_importing_it(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from train.backbones.build import build_backbone
 from train.backbones.vit import VisionTransformer
 from train.card.checks import check_model, method_backbones, needed_weights
 from train.card.schema import Model
-from train.methods.base import Output, build
+from train.methods.base import Output, build_method
 from train.methods.tscam import TsCam
 
 
@@ -80,7 +80,7 @@ def test_logits_of_tscam_are_means_of_a_convolution_over_the_patches():
 def test_tscam_runs_on_timms_transformers(make_card):
     card = make_card(method="tscam", model__backbone="timm/vit_tiny_patch16_224", guidance__layers=(1,))
     torch.manual_seed(0)
-    method = build(card).eval()
+    method = build_method(card).eval()
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         output = method(images)
@@ -95,13 +95,13 @@ def test_backbones_without_a_class_token_are_refused(make_card):
         check_model(make_card(method="tscam", model__backbone="resnet18"))
     for name in ("timm/convnext_atto", "timm/mixer_s32_224"):
         with pytest.raises(UserError, match=r"model\.backbone: this method needs the attention of a class token"):
-            build(make_card(method="tscam", model__backbone=name, guidance__layers=(5,)))
+            build_method(make_card(method="tscam", model__backbone=name, guidance__layers=(5,)))
     with pytest.raises(UserError, match=r"cam runs on resnet18, .*timm/<name>, not on ir50"):
         check_model(make_card(model__backbone="ir50"))
     with pytest.raises(UserError, match=r"guidance\.layers: deit_micro has no layer 5; it has 1, 2"):
         check_model(make_card(method="tscam", model__backbone="deit_micro"))
     with pytest.raises(UserError, match=r"guidance\.layers: timm/vit_tiny_patch16_224 has no layer 5; it has 1, 2"):
-        build(make_card(method="tscam", model__backbone="timm/vit_tiny_patch16_224"))
+        build_method(make_card(method="tscam", model__backbone="timm/vit_tiny_patch16_224"))
     assert method_backbones("apvit") == ["ir50", "ir50_micro"]
 
 
@@ -110,8 +110,8 @@ def test_attention_that_the_au_term_aligns_is_not_zero_at_a_start_from_nothing(m
     torch.manual_seed(0)
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
-        assert build(card, initialise=False)(images).features[1].mean(1).abs().max() < 1e-6
-        assert build(card)(images).features[1].mean(1).std() > 1e-3
+        assert build_method(card, initialise=False)(images).features[1].mean(1).abs().max() < 1e-6
+        assert build_method(card)(images).features[1].mean(1).std() > 1e-3
 
 
 def test_the_card_names_the_file_that_is_fetched(make_card):

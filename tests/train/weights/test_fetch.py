@@ -8,7 +8,7 @@ import pytest
 
 import train.weights.fetch
 from pipeline.errors import UserError
-from train.weights.fetch import fetch, local, missing
+from train.weights.fetch import fetch, local_weights, missing_weights
 
 
 @pytest.fixture
@@ -33,10 +33,10 @@ def published(tmp_path, monkeypatch):
 
 def test_fetch_checks_and_lists_what_it_brings(published, tmp_path):
     folder = tmp_path / "weights"
-    assert [item.need for item in missing(["backbone:good"], folder)] == ["backbone:good"]
+    assert [item.need for item in missing_weights(["backbone:good"], folder)] == ["backbone:good"]
     fetch(["backbone:good", "backbone:good"], folder)
-    assert missing(["backbone:good"], folder) == []
-    assert local("backbone:good", folder).read_bytes() == b"weights"
+    assert missing_weights(["backbone:good"], folder) == []
+    assert local_weights("backbone:good", folder).read_bytes() == b"weights"
     lines = (folder / "manifest.csv").read_text().splitlines()
     assert lines[0] == "need,file,sha256,url"
     assert lines[1].startswith(f"backbone:good,good-{published[:8]}.pth,{published},file://")
@@ -66,7 +66,7 @@ def test_what_torch_hub_has_is_copied_if_it_is_whole(published, tmp_path, conten
     if content == b"weights":
         (tmp_path / "server" / name).unlink()
     fetch(["backbone:good"], tmp_path / "weights")
-    assert local("backbone:good", tmp_path / "weights").read_bytes() == b"weights"
+    assert local_weights("backbone:good", tmp_path / "weights").read_bytes() == b"weights"
     assert sorted(path.name for path in (tmp_path / "weights").iterdir()) == [name, "manifest.csv"]
 
 
@@ -130,7 +130,7 @@ def test_nothing_needed_is_fine(tmp_path):
 
 
 def test_timm_weights_have_their_address():
-    found = train.weights.fetch.find("backbone:timm/resnet10t.c3_in1k")
+    found = train.weights.fetch.find_weights("backbone:timm/resnet10t.c3_in1k")
     assert found.url == "https://huggingface.co/timm/resnet10t.c3_in1k/resolve/main/model.safetensors"
     assert found.name == "timm/resnet10t.c3_in1k.safetensors"
 
@@ -138,4 +138,4 @@ def test_timm_weights_have_their_address():
 def test_weights_that_timm_does_not_publish_are_refused():
     for name in ("resnet10t.nope", "resnet19"):
         with pytest.raises(UserError, match=rf"model\.backbone: timm publishes no weights of '{name}'"):
-            train.weights.fetch.find(f"backbone:timm/{name}")
+            train.weights.fetch.find_weights(f"backbone:timm/{name}")

@@ -17,24 +17,24 @@ from torch import Tensor
 
 from pipeline.storage.files import atomic_write
 
-SEAL = "sha256"
+KEY = "sha256"
 ZEROS = "0" * 64
 PLACE = re.compile(rb'"sha256":"([0-9a-f]{64})"')
 
 
-def save(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+def write(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
     """Write tensors and metadata whole or not at all, with their checksum."""
     stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     texts = {name: json.dumps(value, sort_keys=True) for name, value in meta.items()}
     with atomic_write(path) as temporary:
-        save_file(stored, temporary, {**texts, SEAL: ZEROS})
+        save_file(stored, temporary, {**texts, KEY: ZEROS})
         start, digest = _checksum(temporary)
         with temporary.open("rb+") as file:
             file.seek(start)
             file.write(digest.encode())
 
 
-def unbroken(path: Path) -> bool:
+def checksum_matches(path: Path) -> bool:
     """Say whether a file with a checksum is as it was written."""
     start, digest = _checksum(path)
     with path.open("rb") as file:
