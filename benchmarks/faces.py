@@ -35,8 +35,10 @@ def prepare(folder: Path, people: int) -> Prepared:
     """Draw the faces of some people, half of them to test on, and run the stages once."""
     made = Prepared(folder)
     generate(made.root, identities_train=people // 2, identities_test=people - people // 2, size=SIDE, seed=1)
-    index.build("synthetic", made.root, 1, made.index)
-    align.build(made.index, made.root, 0, made.stage("faces"), detector="dlib", size=256, quality=95, mode="corrected")
-    landmarks.build(made.stage("faces"), made.stage("landmarks"), "dlib")
-    heatmaps.build(made.stage("landmarks"), made.stage("heatmaps"), "published")
+    index.build_index("synthetic", made.root, 1, made.index)
+    align.align_shard(
+        made.index, made.root, 0, made.stage("faces"), detector="dlib", size=256, quality=95, mode="corrected"
+    )
+    landmarks.extract_landmarks(made.stage("faces"), made.stage("landmarks"), "dlib")
+    heatmaps.build_heatmaps(made.stage("landmarks"), made.stage("heatmaps"), "published")
     return made

@@ -30,8 +30,8 @@ def measure(made: Prepared, repeats: int = 3) -> Iterator[Row]:
     works = {
         "align, detector dlib": lambda: _align(made, out, "dlib"),
         "align, five points given": lambda: _align(made, out, "dataset"),
-        "landmarks, dlib": lambda: landmarks.build(made.stage("faces"), out / "points.h5", "dlib"),
-        "AU shapes": lambda: heatmaps.build(made.stage("landmarks"), out / "shapes.h5", "published"),
+        "landmarks, dlib": lambda: landmarks.extract_landmarks(made.stage("faces"), out / "points.h5", "dlib"),
+        "AU shapes": lambda: heatmaps.build_heatmaps(made.stage("landmarks"), out / "shapes.h5", "published"),
     }
     spent = interleaved(works, repeats, CPU)
     for name, seconds in spent.items():
@@ -46,13 +46,15 @@ def measure(made: Prepared, repeats: int = 3) -> Iterator[Row]:
 
 
 def _align(made: Prepared, out: Path, detector: str) -> None:
-    align.build(made.index, made.root, 0, out / "faces.h5", detector=detector, size=256, quality=95, mode="corrected")
+    align.align_shard(
+        made.index, made.root, 0, out / "faces.h5", detector=detector, size=256, quality=95, mode="corrected"
+    )
 
 
 def _whole(made: Prepared, number: int) -> None:
     out = made.folder / f"process{number}"
     _align(made, out, "dlib")
-    landmarks.build(out / "faces.h5", out / "points.h5", "dlib")
+    landmarks.extract_landmarks(out / "faces.h5", out / "points.h5", "dlib")
 
 
 def _two_processes(made: Prepared, repeats: int) -> Row:

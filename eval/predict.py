@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -86,7 +85,7 @@ def _write(out: Path, method: Method, card: Card, *, batch_size: int, of: Path, 
         "id": prepared.ids[rows],
         "expression": prepared.expressions[rows].astype(np.int8),
         "identity": prepared.identities[rows],
-        **{name: values[rows] for name, values in _attributes(card.data.folder / "faces").items()},
+        **{name: values[rows] for name, values in prepared.attributes.items()},
         "valid": np.array([prepared.heatmap(row) is not None for row in rows]),
     }
     with claim() as device:
@@ -100,15 +99,6 @@ def _finite(block: dict[str, NDArray[Any]], of: Path) -> dict[str, NDArray[Any]]
     if broken:
         raise UserError(f"{of} gives {broken[0]} that are not finite; train it again")
     return block
-
-
-def _attributes(folder: Path) -> shards.Columns:
-    """Read only these few columns of the shards, which `Prepared` has just verified."""
-    parts = []
-    for path in shards.paths(folder):
-        with h5py.File(path, "r") as file:
-            parts.append({name: file[name].asstr()[()] for name in file if name.startswith("attribute_")})
-    return shards.concatenate(parts)
 
 
 def _forward(

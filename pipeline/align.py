@@ -40,7 +40,7 @@ from pipeline.geometry import (
     transform_box,
     warp,
 )
-from pipeline.index import FIRST, LAST, samples, shard_count
+from pipeline.index import FIRST, LAST, read_samples, shard_count
 from pipeline.storage import images, shards
 from pipeline.types import Detection, Detector, Sample
 
@@ -61,7 +61,7 @@ class Crop:
     step: str = ""
 
 
-def build(
+def align_shard(
     index: Path,
     root: Path,
     shard: int,
@@ -83,7 +83,7 @@ def build(
     _check(root, shard, count, size=size, quality=quality, mode=mode)
     cv2.setNumThreads(1)  # shards are what runs in parallel
     plugin = plugins.load("pipeline.detectors", detector)
-    rows = samples(index, shard)
+    rows = read_samples(index, shard)
     limit = int(max_megapixels * 1e6)
     crops = [
         _pack(_read_and_align(root, sample, plugin, limit, size=size, mode=mode), quality)
@@ -95,11 +95,20 @@ def build(
 
 
 def align(image: Image, sample: Sample, detector: Detector, *, size: int, mode: str) -> Crop:
-    """Find the face of an image (h, w, 3) and cut it out; `mode` is one of MODES."""
-    found = detector.detect(image, sample)
-    if found is not None:
-        return _on_template(image, found, size, mode)
-    box = None if sample.box is None else _usable(sample.box, image)
+    """Find the face of a dataset's image (h, w, 3) and cut it out, see `crop_face`."""
+    return crop_face(image, detector.detect(image, sample), sample.box, size=size, mode=mode)
+
+
+def crop_face(
+    image: Image, detection: Detection | None, box: Points | None = None, *, size: int, mode: str = "corrected"
+) -> Crop:
+    """Turn the detected face of an image (h, w, 3) upright and cut it out to (size, size, 3); `mode` is one of MODES.
+
+    Without a detection the crop shows the `box` x0, y0, x1, y1, without a box inside the image the whole image.
+    """
+    if detection is not None:
+        return _on_template(image, detection, size, mode)
+    box = None if box is None else _usable(box, image)
     if mode == "published":
         return _stretched(image, box, size)
     return _squared(image, box, size)
@@ -232,7 +241,7 @@ def main() -> None:
     parser.add_argument("--mode", choices=MODES, default="corrected", help="rules of the crop")
     arguments = vars(parser.parse_args())
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    counts = build(arguments.pop("index"), arguments.pop("root"), arguments.pop("shard"), **arguments)
+    counts = align_shard(arguments.pop("index"), arguments.pop("root"), arguments.pop("shard"), **arguments)
     print(", ".join(f"{count} {status}" for status, count in counts.most_common()) or "no images in this shard")
 
 

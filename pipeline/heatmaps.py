@@ -9,20 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-from au_guidance.heatmap import CANVAS, shapes
+from au_guidance.heatmap import shapes
 from pipeline.errors import run
-from pipeline.geometry import rescale
 from pipeline.storage import shards
+from pipeline.storage.landmarks import read_landmarks
 
 
-def build(landmarks: Path, out: Path, geometry: str) -> None:
+def build_heatmaps(landmarks: Path, out: Path, geometry: str) -> None:
     """Write the heatmap shard that belongs to a landmark shard."""
-    columns = shards.read(landmarks, "id", "points")
-    size = int(shards.attributes(landmarks)["size"])
-    stored = shapes(rescale(columns["points"].astype(np.float64), size, CANVAS), geometry)
-    shards.write(
-        out, {"id": columns["id"], "shapes": stored.astype(np.float32)}, of=shards.count(landmarks), geometry=geometry
-    )
+    stored = shards.Shard(landmarks)
+    drawn = shapes(read_landmarks(stored), geometry).astype(np.float32)
+    shards.write(out, {**stored.columns("id"), "shapes": drawn}, of=stored.count, geometry=geometry)
 
 
 def main() -> None:
@@ -32,7 +29,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="heatmap shard to write, heatmaps/<k>.h5")
     parser.add_argument("--geometry", default="published", help="a file in au_guidance/geometries")
     arguments = parser.parse_args()
-    build(arguments.landmarks, arguments.out, arguments.geometry)
+    build_heatmaps(arguments.landmarks, arguments.out, arguments.geometry)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ Floats = NDArray[np.float64]
 log = logging.getLogger(__name__)
 
 
-def build(source: str, root: Path, shards: int, out: Path, dataset: str | None = None) -> list[Count]:
+def build_index(source: str, root: Path, shards: int, out: Path, dataset: str | None = None) -> list[Count]:
     """Write the index of the dataset at `root` to `out`, whole or not at all; return the counts per split and class.
 
     `dataset` is the dataset's name in the config, for messages. Raises UserError if the root is missing, the source
@@ -58,10 +58,10 @@ def build(source: str, root: Path, shards: int, out: Path, dataset: str | None =
         if not any(split == part for part, _ in found):
             raise UserError(f"{root} holds no images of the split {split!r} that the source {source!r} can use")
     _write(out, rows)
-    return counts(found, plugin.EXPECTED)
+    return compare_counts(found, plugin.EXPECTED)
 
 
-def samples(path: Path, shard: int | None = None) -> list[Sample]:
+def read_samples(path: Path, shard: int | None = None) -> list[Sample]:
     """Read the samples of an index in its order, all or those of one shard.
 
     Coordinates have eight significant digits. Raises UserError if the file is missing, was not written by this stage
@@ -71,7 +71,7 @@ def samples(path: Path, shard: int | None = None) -> list[Sample]:
 
 
 def shard_count(path: Path) -> int:
-    """Read into how many shards an index divides the dataset, empty ones included; raise UserError as `samples`."""
+    """Read into how many shards an index divides the dataset, empty ones too; raise UserError as `read_samples`."""
     count = next((row["shards"] for row in _rows(path)), "no row")
     if not count.isdecimal():
         raise UserError(f"{path}: the number of shards is {count!r}; build it again with `python -m pipeline.index`")
@@ -93,7 +93,9 @@ def missing_root_message(dataset: str, source: str, root: Path) -> str:
     )
 
 
-def counts(found: Mapping[tuple[str, Expression], int], expected: Mapping[tuple[str, Expression], int]) -> list[Count]:
+def compare_counts(
+    found: Mapping[tuple[str, Expression], int], expected: Mapping[tuple[str, Expression], int]
+) -> list[Count]:
     """Pair the found counts with the expected ones, for every split and class."""
     return [
         Count(split, expression, found.get((split, expression), 0), expected.get((split, expression)))
@@ -102,7 +104,7 @@ def counts(found: Mapping[tuple[str, Expression], int], expected: Mapping[tuple[
     ]
 
 
-def table(counts: Sequence[Count]) -> str:
+def counts_table(counts: Sequence[Count]) -> str:
     """Write the counts as plain text: a line per split and class, and a total per split."""
     lines = [f"{'split':<6} {'expression':<10} {'found':>8} {'expected':>8}"]
     for split in SPLITS:
@@ -114,7 +116,7 @@ def table(counts: Sequence[Count]) -> str:
     return "\n".join(lines)
 
 
-def differences(counts: Sequence[Count]) -> str | None:
+def describe_differences(counts: Sequence[Count]) -> str | None:
     """Say in one line that the counts are not those of the official release; None if they are or there are none."""
     wrong = [count for count in counts if count.expected is not None and count.found != count.expected]
     if not wrong:
@@ -137,9 +139,9 @@ def main() -> None:
     parser.add_argument("--dataset", help="name of the dataset in the config, for messages")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    counts = build(arguments.source, arguments.root, arguments.shards, arguments.out, arguments.dataset)
-    print(table(counts))
-    warning = differences(counts)
+    counts = build_index(arguments.source, arguments.root, arguments.shards, arguments.out, arguments.dataset)
+    print(counts_table(counts))
+    warning = describe_differences(counts)
     if warning:
         print(warning)
 

@@ -17,18 +17,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import plugins
+from pipeline.align import Crop
 from pipeline.errors import UserError, run
-from pipeline.geometry import complete
+from pipeline.geometry import Points, complete
 from pipeline.storage import images, shards
 from pipeline.types import AlignedFaces, Landmarks
 
 MOSTLY = 0.5  # share of the points that must lie in the crop
 
 
-def build(faces: Path, out: Path, extractor: str, options: Mapping[str, str] | None = None) -> Counter[str]:
+def extract_landmarks(faces: Path, out: Path, extractor: str, options: Mapping[str, str] | None = None) -> Counter[str]:
     """Write the landmark shard that belongs to a face shard; return how many faces have each status."""
     cv2.setNumThreads(1)  # shards are what runs in parallel
-    shown = _faces(faces)
+    shard = shards.Shard(faces)
+    shown = _aligned_faces(shard)
     plugin = plugins.load("pipeline.extractors", extractor)
     _check_options(extractor, inspect.signature(plugin.extract), options or {})
     found: Landmarks = plugin.extract(shown, **(options or {}))
@@ -41,8 +43,24 @@ def build(faces: Path, out: Path, extractor: str, options: Mapping[str, str] | N
         "status": np.array(status, object),
         "quality": np.where(whole, found.quality, np.nan).astype(np.float32),
     }
-    shards.write(out, columns, of=shards.count(faces), extractor=extractor, size=shown.size)
+    shards.write(out, columns, of=shard.count, extractor=extractor, size=shown.size)
     return Counter(status)
+
+
+def place_landmarks(crop: Crop, extractor: str = "dlib", **options: str) -> Points | None:
+    """Place landmarks (68, 2) on one readable aligned face, in pixels of the crop; None if the extractor finds none."""
+    assert crop.image is not None
+    image = crop.image
+    face = AlignedFaces(
+        ids=[""],
+        status=[crop.status],
+        boxes=np.full((1, 4), np.nan, np.float32),
+        source_landmarks=np.full((1, 68, 2), np.nan, np.float32),
+        size=len(image),
+        image=lambda row: image,
+    )
+    landmarks: Landmarks = plugins.load("pipeline.extractors", extractor).extract(face, **options)
+    return landmarks.points[0].astype(np.float64) if complete(landmarks.points[0]) else None
 
 
 def parse_options(texts: Sequence[str]) -> dict[str, str]:
@@ -54,16 +72,20 @@ def parse_options(texts: Sequence[str]) -> dict[str, str]:
     return {key: value for key, _, value in parts}
 
 
-def _faces(path: Path) -> AlignedFaces:
-    columns = shards.read(path, "id", "status", "box", "source_landmarks", "jpeg", "offset")
+def _aligned_faces(shard: shards.Shard) -> AlignedFaces:
+    columns = shard.columns("id", "status", "box", "source_landmarks", "jpeg", "offset")
     offset = columns["offset"]
 
     def image(row: int) -> NDArray[np.uint8]:
         return images.decode(columns["jpeg"][offset[row] : offset[row + 1]])
 
-    size = int(shards.attributes(path)["size"])
     return AlignedFaces(
-        list(columns["id"]), list(columns["status"]), columns["box"], columns["source_landmarks"], size, image
+        ids=list(columns["id"]),
+        status=list(columns["status"]),
+        boxes=columns["box"],
+        source_landmarks=columns["source_landmarks"],
+        size=int(shard.attributes["size"]),
+        image=image,
     )
 
 
@@ -91,7 +113,7 @@ def main() -> None:
     parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="option of the extractor")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    counts = build(arguments.faces, arguments.out, arguments.extractor, parse_options(arguments.option))
+    counts = extract_landmarks(arguments.faces, arguments.out, arguments.extractor, parse_options(arguments.option))
     print(", ".join(f"{count} {status}" for status, count in counts.most_common()) or "no faces in this shard")
 
 

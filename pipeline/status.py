@@ -18,9 +18,9 @@ from au_guidance.expressions import Expression
 from pipeline import plugins
 from pipeline.errors import UserError, run
 from pipeline.geometry import complete
-from pipeline.index import SPLITS, counts, differences
-from pipeline.storage import shards
+from pipeline.index import SPLITS, compare_counts, describe_differences
 from pipeline.storage.files import write_text
+from pipeline.storage.shards import read_all
 
 FACES = ("ok", "several", "box_fallback", "whole_image", "unreadable")  # in the table's order, others after
 LANDMARKS = ("ok", "redetected", "from_box", "outside", "no_face", "no_points", "not_listed", "unreadable")
@@ -29,7 +29,7 @@ WORDS = ("split", "expression")  # columns of words; all others hold numbers
 LISTED = 50  # unreadable files that are named
 
 
-def build(folder: Path, out: Path, source: str | None = None) -> pandas.DataFrame:
+def write_status(folder: Path, out: Path, source: str | None = None) -> pandas.DataFrame:
     """Count the rows of a prepared dataset's shards by split and class; write `<out>.csv` and `<out>.md`.
 
     `source` is the plug-in that knows the official counts. Raises UserError if there is none of that name, and if the
@@ -61,12 +61,12 @@ def summary(rows: pandas.DataFrame) -> pandas.DataFrame:
 def beside_official(rows: pandas.DataFrame, source: str) -> tuple[pandas.DataFrame, str | None]:
     """Put the counts of a source's official release beside those of the rows (split, expression).
 
-    Returns a table, empty if the source knows no counts, and what `pipeline.index.differences` says.
+    Returns a table, empty if the source knows no counts, and what `pipeline.index.describe_differences` says.
     """
     found = Counter((split, Expression(value)) for split, value in zip(rows["split"], rows["expression"], strict=True))
-    official = counts(found, plugins.load("pipeline.sources", source).EXPECTED)
+    official = compare_counts(found, plugins.load("pipeline.sources", source).EXPECTED)
     lines = [(one.split, one.expression.label, one.found, one.expected) for one in official if one.expected is not None]
-    return pandas.DataFrame(lines, columns=["split", "expression", "found", "official"]), differences(official)
+    return pandas.DataFrame(lines, columns=["split", "expression", "found", "official"]), describe_differences(official)
 
 
 def steps(rows: pandas.DataFrame) -> pandas.DataFrame:
@@ -100,8 +100,8 @@ def markdown(table: pandas.DataFrame) -> str:
 
 
 def _rows(folder: Path) -> pandas.DataFrame:
-    faces = shards.read_all(folder / "faces", "id", "split", "expression", "status", "step")
-    found = shards.read_all(folder / "landmarks", "id", "status", "points", "quality")
+    faces = read_all(folder / "faces", "id", "split", "expression", "status", "step")
+    found = read_all(folder / "landmarks", "id", "status", "points", "quality")
     if not np.array_equal(faces["id"], found["id"]):
         raise UserError(f"{folder}: faces/ and landmarks/ hold different images; run the workflow again")
     return pandas.DataFrame(
@@ -165,7 +165,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="what to write, without .csv and .md")
     parser.add_argument("--source", help="the dataset's source, whose official counts are put beside the found ones")
     arguments = parser.parse_args()
-    build(arguments.folder, arguments.out, arguments.source)
+    write_status(arguments.folder, arguments.out, arguments.source)
     print(arguments.out.with_name(arguments.out.name + ".md").read_text(encoding="utf-8"), end="")
 
 

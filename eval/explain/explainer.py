@@ -23,10 +23,11 @@ from eval.explain.reading import Reading
 from eval.figures.faces import on_canvas
 from eval.metrics import classification
 from pipeline import plugins
-from pipeline.align import Crop, align
+from pipeline.align import Crop, crop_face
 from pipeline.errors import UserError
-from pipeline.geometry import complete, rescale
-from pipeline.types import AlignedFaces, Detection, Sample
+from pipeline.landmarks import place_landmarks
+from pipeline.storage.landmarks import to_canvas
+from pipeline.types import Detection
 from train.checkpoints import checkpoint
 from train.checkpoints.checkpoint import LABELS
 from train.data.transforms import resize_face, standardise, to_unit_range
@@ -124,11 +125,10 @@ class Explainer:
         if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
             raise ValueError(f"a picture is RGB (h, w, 3) of uint8, not {picture.shape} of {picture.dtype}")
         size, mode = int(self.alignment["size"]), str(self.alignment["mode"])
-        nobody = Sample("", "", Expression.NEUTRAL, "test")
         detections: Sequence[Detection | None] = [None]
         if self.alignment["detector"] != "none":
             detections = plugins.load("pipeline.detectors", "dlib").detect_all(picture)
-        crops = [align(picture, nobody, _Given(one), size=size, mode=mode) for one in detections]
+        crops = [crop_face(picture, detection, size=size, mode=mode) for detection in detections]
         height, width = picture.shape[:2]
         boxes = [np.array([0.0, 0.0, width, height]) - 0.5 if one is None else one.box for one in detections]
         return [Found(box, crop, _landmarks(crop, size)) for box, crop in zip(boxes, crops, strict=True)]
@@ -214,24 +214,10 @@ class Explainer:
         )
 
 
-class _Given:
-    """A detector that has found its face already."""
-
-    def __init__(self, found: Detection | None) -> None:
-        self.found = found
-
-    def detect(self, image: Picture, sample: Sample) -> Detection | None:
-        del image, sample
-        return self.found
-
-
 def _landmarks(crop: Crop, size: int) -> NDArray[np.float64] | None:
     """Place landmarks on a crop as the extractor dlib does, and bring them to the canvas."""
-    assert crop.image is not None
-    image, unknown = crop.image, np.full((1, 4), np.nan, np.float32)
-    faces = AlignedFaces([""], [crop.status], unknown, np.full((1, 68, 2), np.nan, np.float32), size, lambda row: image)
-    points = plugins.load("pipeline.extractors", "dlib").extract(faces).points[0].astype(np.float64)
-    return rescale(points, size, CANVAS) if complete(points) else None
+    points = place_landmarks(crop, "dlib")
+    return None if points is None else to_canvas(points, size)
 
 
 def _warnings(

@@ -17,7 +17,7 @@ from au_guidance.loss import cosine
 from eval.metrics import classification
 from eval.records.predictions import Predictions, read
 from pipeline.errors import UserError
-from pipeline.storage import shards
+from pipeline.storage.shards import ShardFolder
 
 Image = NDArray[np.uint8]
 Map = NDArray[np.float32]
@@ -116,8 +116,8 @@ def aligned(predictions: Predictions, rows: Sequence[int]) -> list[Image]:
     wanted = {predictions.ids[row] for row in rows}
     images: dict[str, Image] = {}
     folder = predictions.card.data.folder / "faces"
-    for path in shards.paths(folder):
-        stored = shards.read(path, "id", "jpeg", "offset")
+    for shard in ShardFolder(folder).shards:
+        stored = shard.columns("id", "jpeg", "offset")
         for number in np.flatnonzero(np.isin(stored["id"], list(wanted))):
             start, end = stored["offset"][number : number + 2]
             image = cv2.imdecode(stored["jpeg"][start:end], cv2.IMREAD_COLOR) if end > start else None

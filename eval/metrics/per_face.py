@@ -102,7 +102,7 @@ def _check(predictions: Predictions, means: Means | None, untrained: Predictions
     if predictions.layer not in predictions.attention:
         raise UserError(f"{predictions.path} has no attention of layer {predictions.layer}; run eval.predict again")
     if means is not None:
-        means.check(card.data.folder, card.heatmap)
+        means.check(predictions.heatmap_shards, card.heatmap)
     if untrained is None:
         return
     other = untrained.card

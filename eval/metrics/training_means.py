@@ -25,12 +25,11 @@ from au_guidance.expressions import Expression
 from au_guidance.heatmap import CANVAS, draw
 from eval.records.predictions import ORDERED
 from pipeline.errors import UserError, run
-from pipeline.geometry import rescale
-from pipeline.storage import shards
 from pipeline.storage.files import atomic_write
+from pipeline.storage.landmarks import read_landmarks
+from pipeline.storage.shards import Columns, ShardFolder
 from train.card.schema import Heatmap
 from train.data.controls import landmark_map
-from train.data.prepared import stage_metadata
 
 MOST = 1_000  # training faces per expression
 FIELDS = ("class_mean", "class_agnostic", "landmarks", "face_gaussian")
@@ -47,20 +46,18 @@ class Means:
     face_gaussian: NDArray[np.float64]
     about: dict[str, Any]
 
-    def check(self, folder: Path, heatmap: Heatmap) -> None:
-        """Raise UserError if these are no means of the data in a folder, drawn as `heatmap` asks."""
-        wanted = {"codebook": heatmap.codebook, "geometry": heatmap.geometry, "data": fingerprint(folder)}
+    def check(self, heatmaps: ShardFolder, heatmap: Heatmap) -> None:
+        """Raise UserError if these are no means of the data in a folder of heatmap shards, drawn as `heatmap` asks."""
+        wanted = {"codebook": heatmap.codebook, "geometry": heatmap.geometry, "data": fingerprint(heatmaps)}
         for key, value in wanted.items():
             if self.about[key] != value:
-                raise UserError(
-                    f"{self.path} is of other {key} ({self.about[key]}) than {folder} ({value}); "
-                    "run eval.metrics.training_means again"
-                )
+                found = f"is of other {key} ({self.about[key]}) than {heatmaps.folder.parent} ({value})"
+                raise UserError(f"{self.path} {found}; run eval.metrics.training_means again")
 
 
-def fingerprint(folder: Path) -> str:
+def fingerprint(heatmaps: ShardFolder) -> str:
     """Return what changes when the heatmap shards of a dataset do."""
-    return hashlib.sha256(stage_metadata(folder / "heatmaps")["sha256"].encode()).hexdigest()[:12]
+    return hashlib.sha256(heatmaps.checksums.encode()).hexdigest()[:12]
 
 
 def average(folder: Path, heatmap: Heatmap, *, most: int = MOST, seed: int = 0) -> dict[str, Any]:
@@ -70,7 +67,8 @@ def average(folder: Path, heatmap: Heatmap, *, most: int = MOST, seed: int = 0) 
     without faces has a map of zeros and is left out there. Raises UserError if no training face has landmarks, or the
     shards are of another geometry.
     """
-    stored = _training_faces(folder, heatmap.geometry)
+    heatmaps = ShardFolder(folder / "heatmaps")
+    stored = _training_faces(folder, heatmaps, heatmap.geometry)
     generator = np.random.default_rng(seed)
     parts = []
     for expression in ORDERED:
@@ -88,7 +86,7 @@ def average(folder: Path, heatmap: Heatmap, *, most: int = MOST, seed: int = 0) 
         "about": {
             "codebook": heatmap.codebook,
             "geometry": heatmap.geometry,
-            "data": fingerprint(folder),
+            "data": fingerprint(heatmaps),
             "seed": seed,
             "faces": {expression.label: len(part.points) for expression, part in zip(ORDERED, parts, strict=True)},
         },
@@ -104,7 +102,7 @@ class _Part:
     points: list[NDArray[np.float64]]
 
 
-def _of_class(stored: shards.Columns, rows: NDArray[np.intp], expression: Expression, heatmap: Heatmap) -> _Part:
+def _of_class(stored: Columns, rows: NDArray[np.intp], expression: Expression, heatmap: Heatmap) -> _Part:
     drawn, landmarks, points = np.zeros((CANVAS, CANVAS)), np.zeros((CANVAS, CANVAS)), []
     for row in rows:
         found = draw(stored["shapes"][row], expression, codebook=heatmap.codebook, geometry=heatmap.geometry)
@@ -116,22 +114,21 @@ def _of_class(stored: shards.Columns, rows: NDArray[np.intp], expression: Expres
     return _Part((drawn / count).astype(np.float32), (landmarks / count).astype(np.float32), points)
 
 
-def _training_faces(folder: Path, geometry: str) -> shards.Columns:
+def _training_faces(folder: Path, heatmaps: ShardFolder, geometry: str) -> Columns:
     """Read classes, shapes and landmarks of the training faces that have any; no images."""
-    found = stage_metadata(folder / "heatmaps")["geometry"]
+    found = heatmaps.attributes["geometry"]
     if found != geometry:
         raise UserError(f"{folder}/heatmaps holds the geometry {found!r}, not {geometry!r}; name that one")
-    faces = shards.read_all(folder / "faces", "id", "expression", "split")
-    shapes = shards.read_all(folder / "heatmaps", "id", "shapes")
-    points = shards.read_all(folder / "landmarks", "id", "points")
-    if not np.array_equal(faces["id"], shapes["id"]) or not np.array_equal(faces["id"], points["id"]):
+    faces = ShardFolder(folder / "faces").columns("id", "expression", "split")
+    landmarks = ShardFolder(folder / "landmarks")
+    shapes = heatmaps.columns("id", "shapes")
+    if not all(np.array_equal(faces["id"], ids) for ids in (shapes["id"], landmarks.columns("id")["id"])):
         raise UserError(f"{folder}: its shards list different images; run the workflow again")
     kept = (faces["split"] == "train") & np.isfinite(shapes["shapes"]).all(axis=(1, 2))
-    size = int(stage_metadata(folder / "landmarks")["size"])
     return {
         "expression": faces["expression"][kept],
         "shapes": shapes["shapes"][kept],
-        "points": rescale(points["points"][kept].astype(np.float64), size, CANVAS),
+        "points": read_landmarks(landmarks)[kept],
     }
 
 

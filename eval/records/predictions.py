@@ -13,15 +13,14 @@ from pydantic import ValidationError
 from au_guidance.expressions import SIX, Expression
 from au_guidance.heatmap import CANVAS, Heatmap, draw, draw_units
 from pipeline.errors import UserError
-from pipeline.storage import shards
+from pipeline.storage.shards import Shard, ShardFolder
 from pipeline.types import ACTIVE_AUS
 from train.card.checks import explain
 from train.card.schema import Card
-from train.data.prepared import stage_metadata
+from train.data.prepared import ATTRIBUTE
 
 # Every score needs these, also of a network without a class activation map.
 REQUIRED = ("id", "expression", "valid", "logits")
-ATTRIBUTE = "attribute_"  # begins the columns of attributes
 ORDERED = tuple(sorted(SIX))  # the six expressions in the order of their class ids; axes of six run along it
 
 
@@ -57,12 +56,17 @@ class Predictions:
         return self.logits.argmax(axis=1)
 
     @cached_property
+    def heatmap_shards(self) -> ShardFolder:
+        """The heatmap shards of the dataset, verified once."""
+        return ShardFolder(self.card.data.folder / "heatmaps")
+
+    @cached_property
     def shapes(self) -> NDArray[np.float32]:
         """The AU shapes (n, s, 5) of the faces, NaN without landmarks; UserError if the data is no longer the same."""
-        folder = self.card.data.folder / "heatmaps"
-        stored = shards.read_all(folder, "id", "shapes")
+        stored = self.heatmap_shards.columns("id", "shapes")
         places = {name: place for place, name in enumerate(stored["id"])}
-        if stage_metadata(folder)["geometry"] != self.card.heatmap.geometry or not places.keys() >= set(self.ids):
+        other = self.heatmap_shards.attributes["geometry"] != self.card.heatmap.geometry
+        if other or not places.keys() >= set(self.ids):
             raise self._changed()
         return stored["shapes"][[places[name] for name in self.ids]]
 
@@ -120,11 +124,11 @@ class Predictions:
 
 def read(path: Path) -> Predictions:
     """Read a file of `eval.predict`; raise UserError if it is missing, damaged or something else."""
-    columns = shards.read(path)
+    shard = Shard(path)
+    columns, stored = shard.columns(), shard.attributes
     missing = [name for name in REQUIRED if name not in columns]
     if missing:
         raise UserError(f"{path} is no predictions file (it has no {missing[0]}); make one with python -m eval.predict")
-    stored = shards.attributes(path)
     try:
         card, checkpoint, commit = Card.model_validate_json(stored["card"]), stored["checkpoint"], stored["commit"]
     except KeyError as error:

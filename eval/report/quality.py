@@ -13,7 +13,7 @@ from eval.report.numbers import number
 from eval.report.words import heading
 from pipeline import plugins
 from pipeline.errors import UserError
-from pipeline.index import counts, differences
+from pipeline.index import compare_counts, describe_differences
 
 ALL = "all"
 
@@ -92,7 +92,7 @@ def _official(rows: Sequence[Row], source: str) -> tuple[Block | None, str]:
         for row in rows
         if ALL not in (row["split"], row["expression"]) and _known(row["expression"])
     }
-    pairs = [pair for pair in counts(counted, expected) if pair.expected is not None]
+    pairs = [pair for pair in compare_counts(counted, expected) if pair.expected is not None]
     if not pairs:
         return None, "There is no official release of this dataset to compare with."
     columns = [Column("split", numeric=False), Column("expression", numeric=False)]
@@ -103,7 +103,7 @@ def _official(rows: Sequence[Row], source: str) -> tuple[Block | None, str]:
         numbers = [Cell(str(pair.found), pair.found), Cell(str(pair.expected), pair.expected)]
         change = Cell(f"{more:+d}".replace("-", "−") if more else "0", more)
         body.append([*of_texts(pair.split, pair.expression.label), *numbers, change])
-    warning = differences(pairs)
+    warning = describe_differences(pairs)
     verdict = (warning or "All counts are those of the official release.").removeprefix("warning: ")
     return Block("Images, beside the official release", columns, body), f"{verdict[0].upper()}{verdict[1:]}"
 

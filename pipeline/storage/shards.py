@@ -6,6 +6,7 @@ reads it, because broken metadata can make HDF5 hang.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
@@ -56,77 +57,112 @@ def write(
         append_checksum(temporary)
 
 
-def read(path: Path, *names: str) -> Columns:
-    """Read the named columns, or all; raise UserError if the shard is missing, cut short, damaged or without a column.
+class Shard:
+    """A shard on disk, verified once, when the object is made; no file stays open, so that a process may fork.
 
-    A damaged `.h5` file is moved aside, so that the next run of the workflow rebuilds that shard and no other. A file
-    of another name cannot be a shard: it is refused and left alone.
+    `path`; `sha256` of its content, hex; `names` of its columns; `attributes`, which were written beside the columns;
+    `count`, the number of shards that belong together, None for a file that stands alone. Raises UserError if the file
+    is missing, cut short or damaged. A damaged `.h5` file is moved aside, so that the next run of the workflow rebuilds
+    that shard and no other. A file of another name cannot be a shard: it is refused and left alone.
     """
-    _verify(path)
-    with h5py.File(path, "r") as file:
-        absent = [name for name in names if name not in file]
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.sha256 = path, _verify(path)
+        with h5py.File(path, "r") as file:
+            self.names = tuple(file)
+            stored = {
+                name: value.item() if isinstance(value, np.generic) else value for name, value in file.attrs.items()
+            }
+        self.count: int | None = stored.pop(N_SHARDS, None)
+        self.attributes: dict[str, Any] = stored
+
+    def columns(self, *names: str) -> Columns:
+        """Read the named columns, or all; numbers are mapped from the disk. Raises UserError on an unknown name."""
+        absent = [name for name in names if name not in self.names]
         if absent:
             raise UserError(
-                f"{path} has no column {absent[0]}, only {', '.join(file)}; is it the file of another stage?"
+                f"{self.path} has no column {absent[0]}, only {', '.join(self.names)}; is it the file of another stage?"
             )
-        return {name: _loaded(path, file[name]) for name in names or file}
+        with h5py.File(self.path, "r") as file:
+            return {name: _loaded(self.path, file[name]) for name in names or self.names}
+
+    def stored_files(self) -> list[NDArray[np.uint8]]:
+        """List the files that the columns `jpeg` and `offset` hold, mapped from the disk: no copy.
+
+        HDF5 stores a contiguous dataset as it is, so its bytes can be read by any number of threads without HDF5.
+        """
+        with h5py.File(self.path, "r") as file:
+            start, offset = file["jpeg"].id.get_offset(), file["offset"][()]
+        if start is None:  # an empty dataset has no place
+            return [np.zeros(0, np.uint8) for _ in offset[1:]]
+        content = np.memmap(self.path, np.uint8, "r", offset=start, shape=(int(offset[-1]),))
+        return [content[first:last] for first, last in pairwise(offset.tolist())]
 
 
-def attributes(path: Path) -> dict[str, Any]:
-    """Read what was written beside the columns, and the file's `sha256`; raise UserError as `read` does."""
-    checksum = _verify(path)
-    with h5py.File(path, "r") as file:
-        return {**{name: value for name, value in file.attrs.items() if name != N_SHARDS}, "sha256": checksum}
+class ShardFolder:
+    """The shards of a folder that belong together, `0.h5`, `1.h5` and on, as many as the first one says.
 
-
-def count(path: Path) -> int | None:
-    """Read how many shards belong together with this one; None if it stands alone. Raises UserError as `read` does."""
-    _verify(path)
-    with h5py.File(path, "r") as file:
-        return int(file.attrs[N_SHARDS]) if N_SHARDS in file.attrs else None
-
-
-def paths(folder: Path) -> list[Path]:
-    """List the shards of a folder that belong together, `0.h5`, `1.h5` and on: as many as the first one says.
-
-    Others are left over from an earlier division into more shards. Raises UserError that names a missing one.
+    Each is verified once, when the object is made. Others are left over from an earlier division into more shards.
+    Raises UserError as `Shard` does, and if one is missing.
     """
-    there = {path.name for path in folder.glob("[0-9]*.h5")}
-    if not there:
-        raise UserError(f"{folder} holds no shards; build them with the workflow first")
-    number = count(folder / "0.h5")
-    if number is None:
-        raise UserError(f"{folder}/0.h5 does not say how many shards belong to it; run the workflow again")
-    found = [folder / f"{shard}.h5" for shard in range(number)]
-    for path in found:
-        if path.name not in there:
-            raise _missing(path)
-    return found
+
+    def __init__(self, folder: Path) -> None:
+        present = {path.name for path in folder.glob("[0-9]*.h5")}
+        if not present:
+            raise UserError(f"{folder} holds no shards; build them with the workflow first")
+        first = Shard(folder / "0.h5")
+        if first.count is None:
+            raise UserError(f"{folder}/0.h5 does not say how many shards belong to it; run the workflow again")
+        paths = [folder / f"{number}.h5" for number in range(first.count)]
+        for path in paths:
+            if path.name not in present:
+                raise _missing(path)
+        self.folder = folder
+        self.shards = [first, *(Shard(path) for path in paths[1:])]
+
+    @property
+    def checksums(self) -> str:
+        """The checksums of all shards in order, joined: another text if any shard changes."""
+        return "".join(shard.sha256 for shard in self.shards)
+
+    @cached_property
+    def attributes(self) -> dict[str, Any]:
+        """What all shards say about themselves; UserError names the first that says something else than the others."""
+        first = self.shards[0].attributes
+        for shard in self.shards:
+            if shard.attributes != first:
+                raise UserError(
+                    f"{shard.path} says {shard.attributes}, the shards before it {first}; "
+                    "delete it and run the workflow again"
+                )
+        return first
+
+    def columns(self, *names: str) -> Columns:
+        """Join columns of the shards in order; byte columns and their offsets are joined as one.
+
+        Raises UserError as `Shard.columns` does, and if an id occurs twice.
+        """
+        joined = concatenate([shard.columns(*names) for shard in self.shards])
+        ids, times = np.unique(joined.get("id", []), return_counts=True)
+        if (times > 1).any():
+            raise UserError(
+                f"{self.folder}: {ids[times > 1][0]} occurs twice; delete this folder and run the workflow again"
+            )
+        return joined
+
+    def stored_files(self) -> list[NDArray[np.uint8]]:
+        """List the files that the shards hold, in order, see `Shard.stored_files`."""
+        return [file for shard in self.shards for file in shard.stored_files()]
 
 
-def stored_files(path: Path) -> list[NDArray[np.uint8]]:
-    """List the files that the columns `jpeg` and `offset` of a verified shard hold, mapped from the disk: no copy.
-
-    HDF5 stores a contiguous dataset as it is, so its bytes can be read by any number of threads without HDF5.
-    """
-    with h5py.File(path, "r") as file:
-        start, offset = file["jpeg"].id.get_offset(), file["offset"][()]
-    if start is None:  # an empty dataset has no place
-        return [np.zeros(0, np.uint8) for _ in offset[1:]]
-    content = np.memmap(path, np.uint8, "r", offset=start, shape=(int(offset[-1]),))
-    return [content[first:last] for first, last in pairwise(offset.tolist())]
+def read(path: Path, *names: str) -> Columns:
+    """Read columns of one shard and nothing else of it, see `Shard.columns`."""
+    return Shard(path).columns(*names)
 
 
 def read_all(folder: Path, *names: str) -> Columns:
-    """Join the shards of a folder in order (see `paths`); byte columns and their offsets are joined as one.
-
-    Raises UserError as `paths` and `read` do, and if an id occurs twice.
-    """
-    joined = concatenate([read(path, *names) for path in paths(folder)])
-    ids, times = np.unique(joined.get("id", []), return_counts=True)
-    if (times > 1).any():
-        raise UserError(f"{folder}: {ids[times > 1][0]} occurs twice; delete this folder and run the workflow again")
-    return joined
+    """Read columns of all shards of a folder and nothing else of them, see `ShardFolder.columns`."""
+    return ShardFolder(folder).columns(*names)
 
 
 def concatenate(parts: Sequence[Columns]) -> Columns:
@@ -165,7 +201,7 @@ def _loaded(path: Path, dataset: h5py.Dataset) -> NDArray[Any]:
         return np.asarray(dataset.asstr()[()], dtype=object)
     start = dataset.id.get_offset()
     if start is None:  # an empty column has no place
-        return dataset[()]
+        return np.asarray(dataset[()])
     return np.asarray(np.memmap(path, dataset.dtype, "c", offset=start, shape=dataset.shape))
 
 

@@ -108,7 +108,7 @@ def test_real_checkpoint_goes_all_the_way(make_card: MakeCard, prepared_folder: 
 
 def test_predict_says_where_it_comes_from(checkpoint: SimpleNamespace, tmp_path: Path) -> None:
     predict(checkpoint.path, tmp_path / "p.h5")
-    stored = shards.attributes(tmp_path / "p.h5")
+    stored = shards.Shard(tmp_path / "p.h5").attributes
     assert stored["checkpoint"] == hashlib.sha256(b"weights").hexdigest()
     assert stored["commit"] == "abc123"
     assert read(tmp_path / "p.h5").card == checkpoint.loaded.card
@@ -179,7 +179,7 @@ def test_read_refuses_other_files(prepared_folder: Path, tmp_path: Path) -> None
 def test_predictions_of_another_version_are_one_line(make_card: MakeCard, tmp_path: Path) -> None:
     made = Constructed(make_card())
     path = made.write(tmp_path / "p.h5", attention_5=made.heatmaps)
-    columns, stored = shards.read(path), shards.attributes(path)
+    columns, stored = shards.read(path), shards.Shard(path).attributes
     card = json.loads(stored["card"])
     card["training"]["old_key"] = 1
     shards.write(path, columns, card=json.dumps(card), checkpoint="c0ffee", commit="abc123")

@@ -155,7 +155,7 @@ def test_shard_holds_every_image_of_the_index(tmp_path: Path, caplog: pytest.Log
     (tmp_path / "broken.png").write_bytes(b"")
     index = write_index(tmp_path / "index.csv", rows)
     options = {"detector": "dataset", "size": 128, "quality": 95, "mode": "corrected"}
-    counts = align.build(index, tmp_path, 0, tmp_path / "0.h5", **options)
+    counts = align.align_shard(index, tmp_path, 0, tmp_path / "0.h5", **options)
     assert counts == {"ok": 1, "box_fallback": 1, "whole_image": 1, "unreadable": 2}
     assert "unreadable: broken.png: empty file" in caplog.text
     assert "absent.png" in caplog.text
@@ -176,11 +176,11 @@ def test_shard_holds_every_image_of_the_index(tmp_path: Path, caplog: pytest.Log
     crop = images.decode(stored["jpeg"][: stored["offset"][1]])
     for place in transform(stored["matrix"][0], POINTS5):
         assert np.allclose(dot_near(crop, place, 7), place, atol=0.3)
-    kept = shards.attributes(tmp_path / "0.h5")
+    kept = shards.Shard(tmp_path / "0.h5").attributes
     assert (kept["size"], kept["detector"], kept["mode"]) == (128, "dataset", "corrected")
-    assert shards.count(tmp_path / "0.h5") == 8
+    assert shards.Shard(tmp_path / "0.h5").count == 8
 
-    empty = align.build(index, tmp_path, 7, tmp_path / "7.h5", **options)
+    empty = align.align_shard(index, tmp_path, 7, tmp_path / "7.h5", **options)
     assert not empty
     assert shards.read(tmp_path / "7.h5")["source_landmarks"].shape == (0, 68, 2)
     joined = shards.concatenate([shards.read(tmp_path / name) for name in ("0.h5", "7.h5")])
@@ -199,7 +199,7 @@ def test_no_detector_uses_images_as_they_are(tmp_path: Path) -> None:
 def test_missing_root_is_one_message(tmp_path: Path) -> None:
     index = write_index(tmp_path / "index.csv", [sample()])
     with pytest.raises(UserError, match="--root"):
-        align.build(
+        align.align_shard(
             index, tmp_path / "no", 0, tmp_path / "0.h5", detector="none", size=64, quality=95, mode="corrected"
         )
 
@@ -220,7 +220,7 @@ def test_wrong_values_are_one_message(tmp_path: Path, changes: dict, message: st
     index = write_index(tmp_path / "index.csv", [sample()])
     values = {"shard": 0, "detector": "none", "size": 64, "quality": 95, "mode": "corrected", **changes}
     with pytest.raises(UserError, match=message) as caught:
-        align.build(index, tmp_path, out=tmp_path / "0.h5", **values)
+        align.align_shard(index, tmp_path, out=tmp_path / "0.h5", **values)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "0.h5").exists()
 
@@ -229,7 +229,7 @@ def test_a_wrong_label_in_the_index_is_one_message(tmp_path: Path) -> None:
     index = write_index(tmp_path / "index.csv", [sample()])
     index.write_text(index.read_text().replace("fear", "joy"))
     with pytest.raises(UserError, match=r"index\.csv, image a: unknown expression 'joy'"):
-        align.build(index, tmp_path, 0, tmp_path / "0.h5", detector="none", size=64, quality=95, mode="corrected")
+        align.align_shard(index, tmp_path, 0, tmp_path / "0.h5", detector="none", size=64, quality=95, mode="corrected")
 
 
 # --- dlib on real faces

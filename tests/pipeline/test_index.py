@@ -59,7 +59,7 @@ def given_source(monkeypatch):
 
 
 def test_each_image_is_listed_once_with_its_shard(own, tmp_path):
-    counts = index.build("folder", own, 3, tmp_path / "index.csv")
+    counts = index.build_index("folder", own, 3, tmp_path / "index.csv")
     table = columns(tmp_path / "index.csv")
     assert list(table.columns) == [
         "id", "path", "expression", "split", "shard", "shards", "identity", "box", "points5", "landmarks",
@@ -81,9 +81,9 @@ def test_each_image_is_listed_once_with_its_shard(own, tmp_path):
 
 def test_shards_share_out_the_samples_in_order(own, tmp_path):
     path = tmp_path / "index.csv"
-    index.build("folder", own, 3, path)
-    whole = [sample.id for sample in index.samples(path)]
-    parts = [[sample.id for sample in index.samples(path, shard)] for shard in range(3)]
+    index.build_index("folder", own, 3, path)
+    whole = [sample.id for sample in index.read_samples(path)]
+    parts = [[sample.id for sample in index.read_samples(path, shard)] for shard in range(3)]
     assert sorted(name for part in parts for name in part) == sorted(whole)
     assert all(part == [name for name in whole if name in part] for part in parts)
 
@@ -108,8 +108,8 @@ def test_samples_come_back_as_the_source_gave_them(given_source, tmp_path):
     )
     bare = Sample(id="null", path="b.jpg", expression=FEAR, split="test", attributes={"age": "70+"})
     given_source([full, bare])
-    index.build("given", tmp_path, 2, tmp_path / "index.csv")
-    first, second = index.samples(tmp_path / "index.csv")
+    index.build_index("given", tmp_path, 2, tmp_path / "index.csv")
+    first, second = index.read_samples(tmp_path / "index.csv")
     assert [getattr(first, name) for name in ("id", "path", "expression", "split", "identity", "attributes")] == [
         full.id, full.path, ANGER, "train", "NA", {"gender": "female"},
     ]  # fmt: skip
@@ -128,20 +128,20 @@ def test_counts_are_compared_with_the_official_ones(given_source, tmp_path):
     samples.append(Sample("3", "3.jpg", Expression.NEUTRAL, "test"))
     expected = {("train", ANGER): 3, ("train", FEAR): 2, ("test", ANGER): 1}
     given_source(samples, expected)
-    counts = index.build("given", tmp_path, 1, tmp_path / "index.csv")
+    counts = index.build_index("given", tmp_path, 1, tmp_path / "index.csv")
     assert Count("train", ANGER, 3, 3) in counts
     assert Count("train", FEAR, 0, 2) in counts
     assert Count("test", FEAR, 0, None) in counts
-    lines = index.table(counts).splitlines()
+    lines = index.counts_table(counts).splitlines()
     assert lines[0].split() == ["split", "expression", "found", "expected"]
     assert ["train", "anger", "3", "3"] in [line.split() for line in lines]
     assert ["train", "all", "3", "5"] in [line.split() for line in lines]
     assert ["test", "fear", "0", "-"] in [line.split() for line in lines]
     assert len({len(line) for line in lines}) == 1
-    warning = index.differences(counts)
+    warning = index.describe_differences(counts)
     assert warning is not None
     assert "2 of 14 counts differ from the official release (train/test 3/1, official 5/1)" in warning
-    assert index.differences([Count("train", ANGER, 3, 3), Count("test", ANGER, 9, None)]) is None
+    assert index.describe_differences([Count("train", ANGER, 3, 3), Count("test", ANGER, 9, None)]) is None
 
 
 @pytest.mark.parametrize(
@@ -156,14 +156,14 @@ def test_counts_are_compared_with_the_official_ones(given_source, tmp_path):
 def test_a_wrong_sample_is_refused_and_nothing_is_written(given_source, tmp_path, second, message):
     given_source([Sample("a", "a.jpg", ANGER, "train"), second])
     with pytest.raises(UserError, match=message):
-        index.build("given", tmp_path, 1, tmp_path / "out" / "index.csv")
+        index.build_index("given", tmp_path, 1, tmp_path / "out" / "index.csv")
     assert not (tmp_path / "out").exists()
 
 
 def test_an_empty_dataset_is_refused(given_source, tmp_path):
     given_source([])
     with pytest.raises(UserError, match="holds no images"):
-        index.build("given", tmp_path, 1, tmp_path / "index.csv")
+        index.build_index("given", tmp_path, 1, tmp_path / "index.csv")
     assert not (tmp_path / "index.csv").exists()
 
 
@@ -171,13 +171,13 @@ def test_an_empty_dataset_is_refused(given_source, tmp_path):
 def test_an_empty_split_is_refused(given_source, tmp_path, split, empty):
     given_source([Sample("a", "a.jpg", ANGER, split)])
     with pytest.raises(UserError, match=f"^{tmp_path} holds no images of the split '{empty}' that the source 'given'"):
-        index.build("given", tmp_path, 1, tmp_path / "index.csv")
+        index.build_index("given", tmp_path, 1, tmp_path / "index.csv")
     assert not (tmp_path / "index.csv").exists()
 
 
 def test_an_old_index_stays_whole_when_writing_fails(own, tmp_path, monkeypatch):
     path = tmp_path / "index.csv"
-    index.build("folder", own, 1, path)
+    index.build_index("folder", own, 1, path)
     before = path.read_bytes()
 
     def full_disk(descriptor: int) -> None:
@@ -185,17 +185,17 @@ def test_an_old_index_stays_whole_when_writing_fails(own, tmp_path, monkeypatch)
 
     monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(OSError, match="no space"):
-        index.build("folder", own, 2, path)
+        index.build_index("folder", own, 2, path)
     assert path.read_bytes() == before
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["index.csv", "own"]
 
 
 def test_a_missing_or_foreign_index_is_named(tmp_path):
     with pytest.raises(UserError, match=r"index\.csv does not exist; build it"):
-        index.samples(tmp_path / "index.csv")
+        index.read_samples(tmp_path / "index.csv")
     (tmp_path / "index.csv").write_text("id,path\n1,2\n")
     with pytest.raises(UserError, match="the column expression is missing"):
-        index.samples(tmp_path / "index.csv")
+        index.read_samples(tmp_path / "index.csv")
 
 
 @pytest.mark.parametrize(
@@ -211,15 +211,15 @@ def test_a_missing_or_foreign_index_is_named(tmp_path):
 )
 def test_a_damaged_row_is_named(own, tmp_path, before, after, message):
     path = tmp_path / "index.csv"
-    index.build("folder", own, 1, path)
+    index.build_index("folder", own, 1, path)
     path.write_text(path.read_text().replace(before, after, 1))
     with pytest.raises(UserError, match=message):
-        index.samples(path)
+        index.read_samples(path)
 
 
 def test_an_empty_shard_counts(given_source, tmp_path):
     given_source([Sample("a", "a.jpg", ANGER, "train"), Sample("b", "b.jpg", ANGER, "test")])
-    index.build("given", tmp_path, 5, tmp_path / "index.csv")
+    index.build_index("given", tmp_path, 5, tmp_path / "index.csv")
     assert index.shard_count(tmp_path / "index.csv") == 5
     (tmp_path / "index.csv").write_text((tmp_path / "index.csv").read_text().replace(",5,", ",five,"))
     with pytest.raises(UserError, match="number of shards is 'five'"):
@@ -233,7 +233,7 @@ def test_the_message_for_a_missing_dataset_says_all_that_helps(source, address, 
     for part in ("'mine'", source, str(tmp_path / "absent"), address, layout, "datasets.mine.root", "make demo"):
         assert part in message
     with pytest.raises(UserError) as caught:
-        index.build(source, tmp_path / "absent", 1, tmp_path / "index.csv", "mine")
+        index.build_index(source, tmp_path / "absent", 1, tmp_path / "index.csv", "mine")
     assert str(caught.value) == message
 
 
@@ -255,7 +255,7 @@ def test_the_command_prints_notes_and_counts(own, tmp_path):
     lines = done.stdout.splitlines()
     assert lines[0] == "left out: 1 files in train/happy/ that are no images: notes.txt"
     assert ["train", "all", "8", "-"] in [line.split() for line in lines]
-    assert len(index.samples(out)) == 12
+    assert len(index.read_samples(out)) == 12
 
 
 def test_the_command_ends_with_one_message_on_a_mistake(tmp_path):
@@ -275,14 +275,14 @@ def test_real_faces(shared, tmp_path):
     if not root.is_dir():
         pytest.skip("the real faces are not beside the repository")
     path = tmp_path / "index.csv"
-    counts = index.build("rafdb", root, 4, path)
+    counts = index.build_index("rafdb", root, 4, path)
     found = {(count.split, count.expression): (count.found, count.expected) for count in counts}
     train = {label: found["train", RAFDB[label]] for label in range(1, 8)}
     assert train == {
         1: (153, 1290), 2: (14, 281), 3: (85, 717), 4: (324, 4772), 5: (112, 1982), 6: (61, 705), 7: (299, 2524),
     }  # fmt: skip
     assert columns(path).shard.value_counts().min() > 300
-    sample = next(sample for sample in index.samples(path) if sample.id == "train_00223")
+    sample = next(sample for sample in index.read_samples(path) if sample.id == "train_00223")
     assert sample.box is not None
     assert sample.points5 is not None
     assert sample.box.tolist() == [50, 50, 308, 308]

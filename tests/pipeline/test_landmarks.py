@@ -11,7 +11,7 @@ from pipeline import align, landmarks
 from pipeline.errors import UserError
 from pipeline.extractors import face_alignment as fan
 from pipeline.geometry import five_points, rescale, template
-from pipeline.index import build as build_index
+from pipeline.index import build_index
 from pipeline.storage import images, shards
 from tests.conftest import face_picture, mean_face
 
@@ -41,7 +41,7 @@ def write_faces(
 
 def extract(faces: Path, extractor: str, **options: str) -> dict[str, np.ndarray]:
     out = faces.parent / "out.h5"
-    landmarks.build(faces, out, extractor, options)
+    landmarks.extract_landmarks(faces, out, extractor, options)
     return shards.read(out)
 
 
@@ -56,7 +56,7 @@ def test_dataset_landmarks_are_carried_along(tmp_path: Path) -> None:
     assert np.allclose(found["points"][1], mean_face() + np.array([180, 0]), atol=1e-4)  # kept all the same
     assert np.isnan(found["points"][2:]).all()
     assert np.isnan(found["quality"]).all()
-    kept = shards.attributes(tmp_path / "out.h5")
+    kept = shards.Shard(tmp_path / "out.h5").attributes
     assert (kept["extractor"], kept["size"]) == ("dataset", SIZE)
 
 
@@ -131,8 +131,8 @@ def prepared(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, root = tmp_path_factory.mktemp("real"), shared / "faces" / "RAF-DB"
     build_index("rafdb", root, 36, folder / "index.csv")
     options = {"detector": "dlib", "size": SIZE, "quality": 95, "mode": "corrected"}
-    align.build(folder / "index.csv", root, 0, folder / "faces" / "0.h5", **options)
-    landmarks.build(folder / "faces" / "0.h5", folder / "landmarks" / "0.h5", "dlib")
+    align.align_shard(folder / "index.csv", root, 0, folder / "faces" / "0.h5", **options)
+    landmarks.extract_landmarks(folder / "faces" / "0.h5", folder / "landmarks" / "0.h5", "dlib")
     return folder
 
 
@@ -161,7 +161,7 @@ def test_dlib_leaves_faces_that_nobody_saw(tmp_path: Path, prepared: Path) -> No
 def test_dlib_looks_again_into_crops_that_no_detector_has_seen(tmp_path: Path, prepared: Path, shared: Path) -> None:
     root = shared / "faces" / "RAF-DB"
     options = {"detector": "none", "size": SIZE, "quality": 95, "mode": "published"}
-    align.build(prepared / "index.csv", root, 0, tmp_path / "0.h5", **options)
+    align.align_shard(prepared / "index.csv", root, 0, tmp_path / "0.h5", **options)
     found = extract(tmp_path / "0.h5", "dlib")
     seen = found["status"] == "redetected"
     assert set(found["status"]) <= {"redetected", "no_face"}

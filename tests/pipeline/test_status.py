@@ -47,7 +47,7 @@ def cells(text: str, section: str) -> list[list[str]]:
 def test_faces_and_landmarks_by_split_and_class(tmp_path: Path) -> None:
     faces = ["ok"] * 6 + ["box_fallback", "unreadable"]
     prepare(tmp_path, faces, ["ok"] * 3 + ["no_points"] * 4 + ["unreadable"])
-    table = status.build(tmp_path, tmp_path / "status").set_index(["split", "expression"])
+    table = status.write_status(tmp_path, tmp_path / "status").set_index(["split", "expression"])
     test_neutral = table.loc[("test", "neutral"), ["images", "face:ok", "landmarks:ok", "percent"]]
     assert test_neutral.tolist() == [1, 1, 1, "100.0"]
     assert table.loc[("train", "neutral"), ["images", "face:unreadable", "percent"]].tolist() == [1, 1, "0.0"]
@@ -67,7 +67,7 @@ def test_faces_and_landmarks_by_split_and_class(tmp_path: Path) -> None:
 
 def test_counts_stand_beside_the_official_ones(tmp_path: Path) -> None:
     prepare(tmp_path, ["ok"] * 9, ["ok"] * 9)
-    status.build(tmp_path, tmp_path / "status", "rafdb")
+    status.write_status(tmp_path, tmp_path / "status", "rafdb")
     text = (tmp_path / "status.md").read_text()
     shown = cells(text, "Images, beside the official release")
     assert shown[0] == ["split", "expression", "found", "official"]
@@ -81,7 +81,7 @@ def test_counts_stand_beside_the_official_ones(tmp_path: Path) -> None:
 @pytest.mark.parametrize("source", [None, "folder"])
 def test_no_official_counts_no_section(tmp_path: Path, source: str | None) -> None:
     prepare(tmp_path, ["ok"], ["ok"])
-    status.build(tmp_path, tmp_path / "status", source)
+    status.write_status(tmp_path, tmp_path / "status", source)
     assert "official" not in (tmp_path / "status.md").read_text()
 
 
@@ -90,7 +90,7 @@ def test_steps_and_quality_by_class(tmp_path: Path) -> None:
     step = ["padded", *["plain"] * 5, "upsampled", "", "padded"]
     quality = [0.5, 0.25, np.nan, 0.75, np.nan, np.nan, np.nan, 0.75, 0.75]
     prepare(tmp_path, faces, ["ok"] * 9, step=step, quality=quality)
-    status.build(tmp_path, tmp_path / "status")
+    status.write_status(tmp_path, tmp_path / "status")
     shown = cells((tmp_path / "status.md").read_text(), "Which step of the detector found the face")
     assert shown[0] == ["expression", "plain", "padded", "upsampled", "none", "quality"]
     assert shown[1] == ["neutral", "0", "1", "0", "1", "0.625"]  # rows 0 and 7
@@ -101,7 +101,7 @@ def test_steps_and_quality_by_class(tmp_path: Path) -> None:
 
 def test_unknown_quality_is_left_out(tmp_path: Path) -> None:
     prepare(tmp_path, ["ok"], ["ok"])
-    status.build(tmp_path, tmp_path / "status")
+    status.write_status(tmp_path, tmp_path / "status")
     assert cells((tmp_path / "status.md").read_text(), "Which step of the detector found the face")[0][-1] == "none"
 
 
@@ -109,7 +109,7 @@ def test_unknown_quality_is_left_out(tmp_path: Path) -> None:
 def test_unreadable_files_are_named(tmp_path: Path, unreadable: int, named: int, more: int | None) -> None:
     states = ["unreadable"] * unreadable + ["ok"] * 2
     prepare(tmp_path, states, states)
-    status.build(tmp_path, tmp_path / "status")
+    status.write_status(tmp_path, tmp_path / "status")
     text = (tmp_path / "status.md").read_text().split(f"# Unreadable files: {unreadable}\n")[1]
     expected = [f"- `face_{row}`" for row in range(named)] + ([f"- and {more} more"] if more else [])
     assert text.split("\n") == (["", *expected, ""] if expected else [""])
@@ -121,7 +121,7 @@ def test_shards_of_different_images_are_refused(tmp_path: Path) -> None:
     (other / "landmarks").rename(tmp_path / "gone")
     (tmp_path / "one" / "landmarks").rename(other / "landmarks")
     with pytest.raises(UserError, match="different images"):
-        status.build(other, tmp_path / "status")
+        status.write_status(other, tmp_path / "status")
 
 
 def test_the_command_prints_what_it_writes(tmp_path: Path, prepared_folder: Path) -> None:

@@ -78,8 +78,8 @@ with (folder / "labels.csv").open("w", newline="") as file:
     csv.writer(file).writerows(lines)
 
 # the source, through the index
-counts = index.build("listed", folder, 1, folder / "index.csv")
-found = index.samples(folder / "index.csv")
+counts = index.build_index("listed", folder, 1, folder / "index.csv")
+found = index.read_samples(folder / "index.csv")
 assert [one.path for one in found] == [line[0] for line in lines[1:]]
 assert [one.expression.label for one in found] == [row["expression"] for row in drawn]
 assert [one.identity for one in found] == [row["identity"] for row in drawn]
@@ -89,21 +89,21 @@ for wrong, says in (("../a.png,fear,train,x", "leads out"), ("a.png,bored,train,
                     ("a.png,fear,train,", "there is no person"), ("a.png,fear,exam,x", "'exam' is not one of")):
     (folder / "labels.csv").write_text(f"{good}{wrong}\\n")
     try:
-        index.build("listed", folder, 1, folder / "other.csv")
+        index.build_index("listed", folder, 1, folder / "other.csv")
         raise SystemExit(f"{wrong} was not refused")
     except UserError as error:
         assert says in str(error) and "\\n" not in str(error), error
 (folder / "labels.csv").write_text(good)
 
 # the detector, on dark pictures
-done = align.build(folder / "index.csv", folder, 0, folder / "0.h5", detector="evened", size=224, quality=95,
+done = align.align_shard(folder / "index.csv", folder, 0, folder / "0.h5", detector="evened", size=224, quality=95,
                    mode="corrected")
 assert done["ok"] + done["several"] == len(drawn), done
 assert all(step.startswith("evened_") for step in shards.read(folder / "0.h5", "step")["step"])
 
 # the extractor, beside the truth
 matrices = dict(zip(*shards.read(folder / "0.h5", "id", "matrix").values()))
-done = landmarks.build(folder / "0.h5", folder / "points.h5", "mirrored", {"tolerance": "0.08"})
+done = landmarks.extract_landmarks(folder / "0.h5", folder / "points.h5", "mirrored", {"tolerance": "0.08"})
 assert done["ok"] == len(drawn), done
 placed = shards.read(folder / "points.h5")
 assert ((placed["quality"] > 0.2) & (placed["quality"] <= 1)).all(), placed["quality"]
@@ -115,7 +115,7 @@ for name, points in zip(placed["id"], placed["points"]):
     away.append(np.linalg.norm(points - (true @ matrix[:, :2].T + matrix[:, 2]), axis=1).mean())
 assert np.mean(away) < 12, away  # of 224 px
 try:
-    landmarks.build(folder / "0.h5", folder / "no.h5", "mirrored", {"tolerance": "wide"})
+    landmarks.extract_landmarks(folder / "0.h5", folder / "no.h5", "mirrored", {"tolerance": "wide"})
     raise SystemExit("tolerance 'wide' was not refused")
 except UserError as error:
     assert "option tolerance" in str(error)

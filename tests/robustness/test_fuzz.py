@@ -19,7 +19,7 @@ from eval.metrics.training_means import read_means
 from eval.published.names import Arguments, card
 from pipeline.errors import UserError
 from pipeline.extractors import published
-from pipeline.index import samples
+from pipeline.index import read_samples
 from pipeline.sources import _affectnet_cropped, _affectnet_csv, rafdb
 from pipeline.storage import images, shards
 from pipeline.types import AlignedFaces
@@ -99,7 +99,7 @@ TARGETS = {
     "config_model.yaml": (ARGUMENTS, lambda path: card(Arguments(path), Path("d")), "config_model.yaml"),
     "config.yaml": (yaml.safe_dump(CONFIG), read, "config.yaml"),
     "run.yaml": (yaml.safe_dump(run_card()), read_card, "run.yaml"),
-    "index.csv": (f"{INDEX}a,b/a.jpg,fear,train,0,1,x,old,1;2;3;4,,\n", samples, "index.csv"),
+    "index.csv": (f"{INDEX}a,b/a.jpg,fear,train,0,1,x,old,1;2;3;4,,\n", read_samples, "index.csv"),
     "checkpoint": (small_checkpoint(), checkpoint.load, "checkpoint.safetensors"),
     "weights of torch": (saved(lambda file: torch.save({"w": torch.arange(4.0)}, file)), read_tensors, "w.pth"),
     "weights in safetensors": (small_checkpoint(), read_tensors, "w.safetensors"),

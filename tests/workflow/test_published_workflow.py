@@ -93,7 +93,7 @@ def test_the_authors_networks_are_evaluated_on_the_users_faces(config, tmp_path)
     assert len(predictions.ids) == 7
     assert predictions.valid.sum() == 5  # no Neutral, and one without landmarks
     prepared = predictions.card.data.folder.name
-    faces = shards.attributes(tmp_path / "out" / "data" / prepared / "faces" / "0.h5")
+    faces = shards.Shard(tmp_path / "out" / "data" / prepared / "faces" / "0.h5").attributes
     assert (prepared, faces["size"], faces["mode"]) == ("rafdb.published", 224, "published")
     landmarks = shards.read_all(tmp_path / "out" / "data" / prepared / "landmarks", "id", "points")
     np.testing.assert_allclose(landmarks["points"][list(landmarks["id"]).index("train_0003")], mean_face(), atol=1e-3)

@@ -147,7 +147,7 @@ class TestFinished:
         assert planned(finished, "landmarks")["landmarks_shard"] == 1
         assert snakemake(finished, "landmarks").returncode == 0
         assert path.read_bytes() == before
-        assert shards.attributes(path)["extractor"] == "dlib"
+        assert shards.Shard(path).attributes["extractor"] == "dlib"
 
     def test_other_pictures_retrain_nothing(self, finished):
         config = json.loads(json.dumps(CONFIG)) | {"evaluation": {"faithfulness_images": 7, "gallery_faces": 2}}

@@ -3,20 +3,21 @@
 import hashlib
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from au_guidance.expressions import Expression
-from au_guidance.heatmap import CANVAS, draw
+from au_guidance.heatmap import draw
 from pipeline.errors import UserError
-from pipeline.geometry import rescale
-from pipeline.storage import images, shards
+from pipeline.storage import images
+from pipeline.storage.landmarks import read_landmarks
+from pipeline.storage.shards import ShardFolder
 from train.card.schema import Card, Heatmap
 from train.data.controls import draw_control, landmark_map
 
 Rows = NDArray[np.intp]
+ATTRIBUTE = "attribute_"  # begins the columns of attributes
 
 
 class Prepared:
@@ -31,22 +32,21 @@ class Prepared:
 
     def __init__(self, folder: Path, heatmap: Heatmap) -> None:
         names = ("id", "expression", "split", "identity", "status")
-        cut, geometry = (stage_metadata(folder / stage) for stage in ("faces", "heatmaps"))
-        faces = shards.read_all(folder / "faces", *names)
-        drawn = shards.read_all(folder / "heatmaps", "id", "shapes")
+        stored, heatmaps = (ShardFolder(folder / stage) for stage in ("faces", "heatmaps"))
+        self.alignment, geometry = stored.attributes, heatmaps.attributes["geometry"]
+        faces, drawn = stored.columns(*names), heatmaps.columns("id", "shapes")
         if not np.array_equal(faces["id"], drawn["id"]):
             raise UserError(f"{folder}: faces/ and heatmaps/ list different images; run the workflow again")
-        self.digest = hashlib.sha256(f"{cut.pop('sha256')}{geometry.pop('sha256')}".encode()).hexdigest()
-        self.alignment = cut
-        if geometry["geometry"] != heatmap.geometry:
+        self.digest = hashlib.sha256(f"{stored.checksums}{heatmaps.checksums}".encode()).hexdigest()
+        if geometry != heatmap.geometry:
             asked = f"heatmap.geometry asks for {heatmap.geometry!r}"
-            raise UserError(f"{folder}/heatmaps holds the geometry {geometry['geometry']!r}, {asked}")
+            raise UserError(f"{folder}/heatmaps holds the geometry {geometry!r}, {asked}")
         self.folder, self.heatmap_settings = folder, heatmap
         self.ids, self.splits, self.identities = faces["id"], faces["split"], faces["identity"]
         self.expressions = faces["expression"].astype(np.int64)
         self.readable = faces["status"] != "unreadable"
         self.shapes = drawn["shapes"]
-        self._files = [file for path in shards.paths(folder / "faces") for file in shards.stored_files(path)]
+        self._stored, self._files = stored, stored.stored_files()
 
     def image(self, row: int) -> NDArray[np.uint8]:
         """Decode an aligned face to RGB (size, size, 3)."""
@@ -65,11 +65,16 @@ class Prepared:
     @cached_property
     def points(self) -> NDArray[np.float64]:
         """Landmarks (n, 68, 2) of all rows in pixels of the 224-px canvas, NaN where there are none."""
-        folder = self.folder / "landmarks"
-        found = shards.read_all(folder, "id", "points")
-        if not np.array_equal(found["id"], self.ids):
+        landmarks = ShardFolder(self.folder / "landmarks")
+        if not np.array_equal(landmarks.columns("id")["id"], self.ids):
             raise UserError(f"{self.folder}: faces/ and landmarks/ list different images; run the workflow again")
-        return rescale(found["points"].astype(np.float64), int(stage_metadata(folder)["size"]), CANVAS)
+        return read_landmarks(landmarks)
+
+    @cached_property
+    def attributes(self) -> dict[str, NDArray[np.object_]]:
+        """The columns `attribute_<name>` (n,) that the dataset knows about its faces: words, "" where unknown."""
+        names = [name for name in self._stored.shards[0].names if name.startswith(ATTRIBUTE)]
+        return self._stored.columns(*names) if names else {}
 
     def guidance_map(self, row: int, kind: str = "own") -> NDArray[np.float32] | None:
         """Draw what the AU term aligns a face's attention to (224, 224), its AU map or a control in place of it.
@@ -137,19 +142,3 @@ def held_out(expressions: NDArray[np.integer], identities: NDArray, *, fraction:
             if leaves_some and (nearer or taken[expression] == 0):
                 taken, chosen[candidate] = after, True
     return chosen[person]
-
-
-def stage_metadata(folder: Path) -> dict[str, Any]:
-    """Read what the shards of a stage say about it, and their checksums as one under `sha256`.
-
-    Raises UserError that names the first shard which says something else than the others.
-    """
-    checksums, said = "", dict[str, Any]()
-    for path in shards.paths(folder):
-        stored = shards.attributes(path)
-        checksums += stored.pop("sha256")
-        plain = {key: value.item() if isinstance(value, np.generic) else value for key, value in stored.items()}
-        said = said or plain
-        if plain != said:
-            raise UserError(f"{path} says {plain}, the shards before it {said}; delete it and run the workflow again")
-    return {**said, "sha256": checksums}

@@ -15,6 +15,7 @@ from eval.metrics.training_means import average, fingerprint, read_means, write_
 from eval.records.predictions import ORDERED
 from pipeline.errors import UserError
 from pipeline.storage import shards
+from pipeline.storage.shards import ShardFolder
 from tests.support.constructed import Constructed
 from train.card.schema import Card, Heatmap
 from train.data.controls import landmark_map
@@ -73,16 +74,18 @@ def test_as_many_faces_as_asked_for_by_seed(prepared_folder: Path) -> None:
 def test_means_file_is_the_same_every_time_and_refuses_other_data(means, prepared_folder: Path, tmp_path: Path) -> None:
     write_means(prepared_folder, Heatmap(), tmp_path / "again.npz")
     assert (tmp_path / "again.npz").read_bytes() == means.path.read_bytes()
-    means.check(prepared_folder, Heatmap())
+    means.check(ShardFolder(prepared_folder / "heatmaps"), Heatmap())
     with pytest.raises(UserError, match=r"other codebook \(paper_code\).*run eval\.metrics\.training_means again"):
-        means.check(prepared_folder, Heatmap(codebook="emfacs"))
+        means.check(ShardFolder(prepared_folder / "heatmaps"), Heatmap(codebook="emfacs"))
     changed = tmp_path / "data" / "heatmaps"
-    for path in shards.paths(prepared_folder / "heatmaps"):
-        columns = shards.read(path)
-        shards.write(changed / path.name, {**columns, "shapes": columns["shapes"] + 1}, of=2, geometry="published")
-    assert fingerprint(changed.parent) != fingerprint(prepared_folder)
+    for shard in ShardFolder(prepared_folder / "heatmaps").shards:
+        columns = shard.columns()
+        shards.write(
+            changed / shard.path.name, {**columns, "shapes": columns["shapes"] + 1}, of=2, geometry="published"
+        )
+    assert fingerprint(ShardFolder(changed)) != fingerprint(ShardFolder(prepared_folder / "heatmaps"))
     with pytest.raises(UserError, match="other data"):
-        means.check(changed.parent, Heatmap())
+        means.check(ShardFolder(changed), Heatmap())
 
 
 def test_means_of_nothing_are_refused(prepared_folder: Path, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def test_round_trip(tmp_path, columns):
     assert found["id"].tolist() == ["a", "ü b", ""]
     np.testing.assert_array_equal(found["points"], columns["points"])
     assert list(shards.read(path, "jpeg")) == ["jpeg"]
-    assert shards.attributes(path)["size"] == 256
+    assert shards.Shard(path).attributes["size"] == 256
     assert [file.name for file in path.parent.iterdir()] == ["0.h5"]
 
 
@@ -120,9 +120,11 @@ def divided(tmp_path):
 
 def test_only_the_shards_that_belong_together_are_joined(divided):
     assert shards.read_all(divided)["id"].tolist() == [f"face {shard}" for shard in range(11)]
-    assert shards.paths(divided) == [divided / f"{shard}.h5" for shard in range(11)]
-    assert shards.count(divided / "3.h5") == 11
-    assert set(shards.attributes(divided / "3.h5")) == {"size", "sha256"}
+    assert [shard.path for shard in shards.ShardFolder(divided).shards] == [
+        divided / f"{shard}.h5" for shard in range(11)
+    ]
+    assert shards.Shard(divided / "3.h5").count == 11
+    assert shards.Shard(divided / "3.h5").attributes == {"size": 64}
 
 
 @pytest.mark.parametrize("shard", [0, 4, 10])
@@ -134,7 +136,7 @@ def test_a_missing_shard_of_a_folder_is_named(divided, shard):
 
 def test_a_file_that_stands_alone_is_no_folder_of_shards(tmp_path):
     shards.write(tmp_path / "0.h5", {"id": ["a"]})
-    assert shards.count(tmp_path / "0.h5") is None
+    assert shards.Shard(tmp_path / "0.h5").count is None
     with pytest.raises(UserError, match=r"0\.h5 does not say how many shards belong to it"):
         shards.read_all(tmp_path)
 
@@ -156,8 +158,8 @@ def test_heatmap_shards_are_small_and_exact(tmp_path):
     columns = {"id": np.array(list("abcd")), "points": points}
     shards.write(tmp_path / "l.h5", columns, of=7, size=256, extractor="dlib")
     for geometry in ("published", "symmetric"):
-        heatmaps.build(tmp_path / "l.h5", tmp_path / "h.h5", geometry)
-        assert shards.count(tmp_path / "h.h5") == 7
+        heatmaps.build_heatmaps(tmp_path / "l.h5", tmp_path / "h.h5", geometry)
+        assert shards.Shard(tmp_path / "h.h5").count == 7
         rows = shards.read(tmp_path / "h.h5")["shapes"]
         assert rows[0].nbytes <= 2000
         for face, stored in zip(points, rows, strict=True):
@@ -194,7 +196,7 @@ def test_blocks_are_written_as_they_come(tmp_path):
     np.testing.assert_array_equal(found["maps"], maps)
     assert found["maps"].dtype == np.float16
     np.testing.assert_array_equal(found["score"], range(7))
-    assert shards.attributes(tmp_path / "p.h5")["card"] == "x"
+    assert shards.Shard(tmp_path / "p.h5").attributes["card"] == "x"
 
 
 def test_a_changed_column_changes_no_file(tmp_path):
@@ -211,7 +213,7 @@ def test_stored_files_are_those_that_were_written(tmp_path):
     files = [np.frombuffer(text, np.uint8) for text in (b"one", b"", b"three")]
     offset = np.cumsum([0, *map(len, files)])
     shards.write(tmp_path / "0.h5", {"id": ["a", "b", "c"], "jpeg": np.concatenate(files), "offset": offset}, of=1)
-    assert [file.tobytes() for file in shards.stored_files(tmp_path / "0.h5")] == [b"one", b"", b"three"]
+    assert [file.tobytes() for file in shards.Shard(tmp_path / "0.h5").stored_files()] == [b"one", b"", b"three"]
     nothing = {"id": ["a"], "jpeg": np.zeros(0, np.uint8), "offset": np.array([0, 0])}
     shards.write(tmp_path / "1.h5", nothing, of=1)
-    assert [file.tobytes() for file in shards.stored_files(tmp_path / "1.h5")] == [b""]
+    assert [file.tobytes() for file in shards.Shard(tmp_path / "1.h5").stored_files()] == [b""]

@@ -103,12 +103,11 @@ def test_the_same_faces_are_guided_in_all(prepared):
 def test_shards_of_different_images_are_refused(prepared_folder, tmp_path):
     for stage in ("faces", "heatmaps", "landmarks"):
         for path in (prepared_folder / stage).glob("*.h5"):
-            columns = shards.read(path)
+            shard = shards.Shard(path)
+            columns = shard.columns()
             if stage == "landmarks":
                 columns["id"] = columns["id"][::-1]
-            stored = shards.attributes(path)
-            stored.pop("sha256")
-            shards.write(tmp_path / stage / path.name, columns, of=2, **stored)
+            shards.write(tmp_path / stage / path.name, columns, of=2, **shard.attributes)
     prepared = Prepared(tmp_path, Heatmap())
     with pytest.raises(UserError, match="faces/ and landmarks/ list different images"):
         prepared.guidance_map(int(np.flatnonzero(prepared.expressions == Expression.FEAR)[0]), "landmarks")

@@ -98,11 +98,10 @@ def test_a_shard_made_under_other_settings_is_named(copied, stage, changes):
 def test_a_face_that_is_there_twice_is_named(copied):
     for stage in ("faces", "heatmaps"):
         for path in (copied / stage).glob("*.h5"):
-            columns = shards.read(path)
+            shard = shards.Shard(path)
+            columns = shard.columns()
             columns["id"][columns["id"] == "train_003"] = "train_007"
-            stored = shards.attributes(path)
-            stored.pop("sha256")
-            shards.write(path, columns, of=2, **stored)
+            shards.write(path, columns, of=2, **shard.attributes)
     with pytest.raises(UserError, match="train_007 occurs twice"):
         Prepared(copied, Heatmap())
 
