@@ -92,7 +92,7 @@ def test_it_needs_four_packages(wheel):
 def test_the_five_lines_work_beside_a_train_and_an_eval_of_the_users_own(python, tmp_path):
     import numpy as np
 
-    from tests.conftest import mean_face
+    from tests.support.faces import mean_face
 
     for name in ("train", "eval", "pipeline", "workflow"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong module was imported')")

@@ -14,7 +14,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 from au_guidance import Expression, attention, au_loss, cosine, render, render_batch, resize
 from eval.api import load
 from pipeline.storage import images
-from tests.conftest import mean_face
+from tests.support.faces import mean_face
 from tests.support.paths import ROOT
 
 NAMES = ["happiness", "neutral", "fear"]

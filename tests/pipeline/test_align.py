@@ -1,6 +1,5 @@
 """Drawn pictures with dots at known places must give crops with dots where the matrix and the template say."""
 
-import csv
 from pathlib import Path
 
 import cv2
@@ -11,12 +10,17 @@ from au_guidance.expressions import Expression
 from pipeline import align, plugins
 from pipeline.detectors import dataset as dataset_detector
 from pipeline.errors import UserError
-from pipeline.geometry import TEMPLATE_112, face_box, five_points, overlap, rescale, similarity, template, transform
+from pipeline.geometry import TEMPLATE_112, face_box, five_points, rescale, similarity, template, transform
 from pipeline.storage import images, shards
 from pipeline.types import Sample
+from tests.support.samples import sample, write_index
 
 SIZE = 256
+
+
 POINTS5 = np.array([[150.2, 118.9], [231.7, 101.3], [199.4, 160.8], [176.1, 207.6], [246.0, 190.2]])
+
+
 BOX = np.array([120.0, 80.0, 270.0, 240.0])
 
 
@@ -34,26 +38,6 @@ def dot_near(image: np.ndarray, place: np.ndarray, radius: int = 14) -> np.ndarr
     part[part < 12] = 0  # JPEG's ripples
     row, column = np.mgrid[: part.shape[0], : part.shape[1]]
     return np.array([(part * column).sum(), (part * row).sum()]) / part.sum() + (max(x - radius, 0), max(y - radius, 0))
-
-
-def sample(name: str = "a", **known: np.ndarray) -> Sample:
-    return Sample(id=name, path=f"{name}.png", expression=Expression.FEAR, split="train", **known)
-
-
-def write_index(path: Path, samples: list[Sample]) -> Path:
-    """Write what `pipeline.index` writes, without a source: all images are in the first of eight shards."""
-    fields = ("box", "points5", "landmarks")
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["id", "path", "expression", "split", "shard", "shards", "identity", "gender", *fields])
-        for one in samples:
-            numbers = [getattr(one, field) for field in fields]
-            texts = ["" if known is None else ";".join(map(str, known.ravel())) for known in numbers]
-            gender = one.attributes.get("gender", "")
-            writer.writerow(
-                [one.id, one.path, one.expression.label, one.split, 0, 8, one.identity or "", gender, *texts]
-            )
-    return path
 
 
 def test_five_points_land_on_the_template() -> None:
@@ -230,81 +214,3 @@ def test_a_wrong_label_in_the_index_is_one_message(tmp_path: Path) -> None:
     index.write_text(index.read_text().replace("fear", "joy"))
     with pytest.raises(UserError, match=r"index\.csv, image a: unknown expression 'joy'"):
         align.align_shard(index, tmp_path, 0, tmp_path / "0.h5", detector="none", size=64, quality=95, mode="corrected")
-
-
-# --- dlib on real faces
-
-
-@pytest.fixture(scope="module")
-def faces(shared: Path) -> Path:
-    pytest.importorskip("dlib")
-    return shared / "faces" / "RAF-DB" / "basic" / "Image" / "original"
-
-
-def known_box(faces: Path, name: str) -> np.ndarray:
-    text = (faces.parents[1] / "Annotation" / "boundingbox" / f"{name}_boundingbox.txt").read_text()
-    return np.array([float(word) for word in text.split()[:4]])
-
-
-def test_overlap_by_hand() -> None:
-    # Inclusive pixels: 10 x 10 and 10 x 10 with 5 x 5 in common.
-    assert overlap(np.array([0, 0, 9, 9]), np.array([5, 5, 14, 14])) == pytest.approx(25 / 175)
-    assert overlap(np.array([0, 0, 9, 9]), np.array([20, 0, 29, 9])) == 0
-    assert overlap(BOX, BOX) == 1
-
-
-@pytest.mark.parametrize(
-    ("name", "step"),
-    [
-        ("train_00001", "small"),
-        ("train_00130", "plain"),
-        ("train_00046", "padded"),
-        ("train_00537", "upsampled"),
-        ("train_00054", "low_threshold"),
-    ],
-)
-def test_dlib_records_the_step_that_found_the_face(faces: Path, name: str, step: str) -> None:
-    detector = plugins.load("pipeline.detectors", "dlib")
-    found = detector.detect(images.read(faces / f"{name}.jpg"), sample(box=known_box(faces, name)))
-    assert (found.step, found.status) == (step, "ok")
-
-
-def test_dlib_takes_the_face_that_the_dataset_means(faces: Path) -> None:
-    detector = plugins.load("pipeline.detectors", "dlib")
-    left, right = (images.read(faces / f"train_0000{number}.jpg") for number in (1, 2))
-    both = np.hstack([left, right])
-    for shift in (0, left.shape[1]):
-        box = known_box(faces, "train_00001") + np.array([shift, 0, shift, 0])
-        found = detector.detect(both, sample(box=box))
-        assert found.status == "several"
-        assert shift < found.points5[:, 0].mean() < shift + left.shape[1]
-    beside = np.array([0.0, 0.0, 20.0, 20.0])
-    assert detector.detect(left, sample(box=beside)) is None
-
-
-def test_dlib_sees_the_same_points_at_every_image_size(faces: Path) -> None:
-    detector = plugins.load("pipeline.detectors", "dlib")
-    image = images.read(faces / "train_00001.jpg")
-    base = detector.detect(image, sample()).points5
-    for side in (150, 700, 1400):
-        resized = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA if side < 350 else cv2.INTER_CUBIC)
-        found = rescale(detector.detect(resized, sample()).points5, side, image.shape[0])
-        assert np.abs(found - base).max() < 0.05 * np.hypot(*(base[1] - base[0]))
-
-
-def test_dlib_finds_most_of_a_fixed_sample(faces: Path) -> None:
-    """Every 36th face: 40 faces, of which at least nine in ten are found and lie upright on the template."""
-    detector = plugins.load("pipeline.detectors", "dlib")
-    names = sorted(path.stem for path in faces.iterdir())[::36]
-    crops = [
-        align.align(
-            images.read(faces / f"{n}.jpg"), sample(box=known_box(faces, n)), detector, size=SIZE, mode="corrected"
-        )
-        for n in names
-    ]
-    found = [crop for crop in crops if crop.status in ("ok", "several")]
-    assert len(names) == 40
-    assert len(found) >= 37
-    assert {crop.status for crop in crops} <= {"ok", "several", "box_fallback"}
-    boxes = np.array([crop.box for crop in found])
-    assert np.abs(np.median(boxes, 0) - face_box(SIZE)).max() < 0.04 * SIZE

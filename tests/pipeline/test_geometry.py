@@ -11,6 +11,7 @@ from pipeline.geometry import (
     TEMPLATE_112,
     five_points,
     invert,
+    overlap,
     rescale,
     scale_of,
     similarity,
@@ -19,7 +20,7 @@ from pipeline.geometry import (
     transform_box,
     warp,
 )
-from tests.conftest import mean_face
+from tests.support.faces import mean_face
 
 
 def turned(angle: float, scale: float, shift: tuple[float, float]) -> np.ndarray:
@@ -159,6 +160,8 @@ def test_warp_without_reduction_is_opencvs() -> None:
 
 
 NUMBERS = st.floats(-500, 500, allow_nan=False, width=32)
+
+
 TURNS = st.tuples(st.floats(0.2, 5), st.floats(-3.1, 3.1), NUMBERS, NUMBERS)
 
 
@@ -180,3 +183,11 @@ def test_any_similarity_is_found_again_and_undone(turn, points):
 def test_rescaling_there_and_back_changes_nothing(points, sizes):
     there = rescale(np.array(points, float), *sizes)
     np.testing.assert_allclose(rescale(there, *reversed(sizes)), points, rtol=1e-6, atol=1e-3)
+
+
+def test_overlap_by_hand() -> None:
+    # Inclusive pixels: 10 x 10 and 10 x 10 with 5 x 5 in common.
+    assert overlap(np.array([0, 0, 9, 9]), np.array([5, 5, 14, 14])) == pytest.approx(25 / 175)
+    assert overlap(np.array([0, 0, 9, 9]), np.array([20, 0, 29, 9])) == 0
+    box = np.array([120.0, 80.0, 270.0, 240.0])
+    assert overlap(box, box) == 1

@@ -13,7 +13,7 @@ from pipeline.extractors import face_alignment as fan
 from pipeline.geometry import five_points, rescale, template
 from pipeline.index import build_index
 from pipeline.storage import images, shards
-from tests.conftest import face_picture, mean_face
+from tests.support.faces import face_picture, mean_face
 
 SIZE = 224
 

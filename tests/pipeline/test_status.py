@@ -11,7 +11,7 @@ import pytest
 from pipeline import status
 from pipeline.errors import UserError
 from pipeline.storage import shards
-from tests.conftest import mean_face
+from tests.support.faces import mean_face
 from tests.support.paths import ROOT
 
 

@@ -16,7 +16,7 @@ from benchmarks.published_way import PublishedWay, full_size_map
 from benchmarks.timing import interleaved, row
 from pipeline.errors import UserError
 from pipeline.storage import images
-from tests.conftest import mean_face
+from tests.support.faces import mean_face
 from workflow.config import parse
 from workflow.cost import estimate
 

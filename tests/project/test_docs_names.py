@@ -12,7 +12,7 @@ import yaml
 
 import au_guidance
 from au_guidance import Expression, au_loss, render
-from tests.conftest import mean_face
+from tests.support.faces import mean_face
 from tests.support.pages import PAGES, blocks, page
 from tests.support.paths import ROOT
 from workflow.config import parse

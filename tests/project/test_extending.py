@@ -17,14 +17,14 @@ def project(tmp_path_factory):
     """Copy the project's code, with the files of the page on extending in it."""
     copy = tmp_path_factory.mktemp("project")
     skipped = shutil.ignore_patterns("__pycache__", "golden", "slurm")
-    for package in ("pipeline", "train", "eval", "workflow", "tests"):
+    for package in ("au_guidance", "pipeline", "train", "eval", "workflow", "tests"):
         shutil.copytree(ROOT / package, copy / package, ignore=skipped)
     shutil.copy(ROOT / "pyproject.toml", copy)
     for place, text in blocks("extend").items():
         if place == FAMILY:
-            contract = copy / "tests" / "test_contract.py"
+            family = copy / "tests" / "support" / "family.py"
             entry = text.partition("\n")[2]
-            contract.write_text(contract.read_text().replace("FAMILY = {\n", f"FAMILY = {{\n{entry}", 1))
+            family.write_text(family.read_text().replace("FAMILY = {\n", f"FAMILY = {{\n{entry}", 1))
         else:
             assert not (copy / place).exists(), f"{place} is there already"
             (copy / place).write_text(text, encoding="utf-8")
@@ -47,7 +47,7 @@ def test_the_examples_are_one_of_each(project):
         "au_guidance/codebooks",
         "train/methods",
     }
-    assert families == {*plugins, "tests"}
+    assert families == {*plugins, "tests/support"}
 
 
 def test_the_examples_are_in_the_style_of_the_project(project):

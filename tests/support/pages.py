@@ -7,7 +7,7 @@ from tests.support.paths import ROOT
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-FAMILY = "tests/train/methods/test_contract.py, in FAMILY"
+FAMILY = "tests/support/family.py, in FAMILY"
 
 
 def page(name):

@@ -1,7 +1,13 @@
 """Where the repository, its golden files and the reference material beside it lie."""
 
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "golden"
 SHARED = ROOT.parent / "shared"
+
+
+def private_paths(tmp_path, prepared_folder):
+    """Return places on this machine, as bytes, that no file made for others may name."""
+    return [str(path).encode() for path in (ROOT, tmp_path.parent, prepared_folder, Path.home(), sys.prefix)]

@@ -15,9 +15,17 @@ from tests.support import scored
 from train.checkpoints import checksummed
 
 EVIL = "<script>alert(1)</script>"  # a name that must stay a name
+
+
 LABELS = [one.label for one in Expression]
+
+
 PER_CLASS = 8
+
+
 PLAIN, AU, SHUFFLED = ("plain", 0.0, "own"), ("au-w5-l5", 5.0, "own"), ("au-w5-l5-shuffled", 5.0, "shuffled")
+
+
 ATTENTION = {"plain": 0.55, "au-w5-l5": 0.88, "au-w5-l5-shuffled": 0.7}
 
 
@@ -183,3 +191,13 @@ def _status(path: Path) -> None:
         for lost, percent in [(10, "75.0") if label == "disgust" else (0, "100.0")]
     ]
     pd.DataFrame(rows).to_csv(path, index=False)
+
+
+def run_folder(folder, variant="au-w5-l5"):
+    """Return the folder of a run of CAM."""
+    return folder / "runs" / "heldout" / "faces" / "cam" / variant / "seed0"
+
+
+def change(path, **values):
+    """Change values of a JSON file."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))

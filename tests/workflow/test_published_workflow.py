@@ -13,8 +13,8 @@ from eval.records.predictions import read
 from pipeline.sources import rafdb
 from pipeline.sources.rafdb import EXPRESSIONS as RAFDB
 from pipeline.storage import shards
-from tests.conftest import face_picture, mean_face
 from tests.support.datasets import write
+from tests.support.faces import face_picture, mean_face
 from tests.support.released import write_config, write_model
 from tests.support.tiny import CONFIG, snakemake
 

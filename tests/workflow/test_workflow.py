@@ -22,8 +22,6 @@ from tests.support.paths import ROOT
 from tests.support.tiny import CONFIG, begin, planned, snakemake
 from train.checkpoints import checkpoint
 from train.checkpoints.share import share
-from workflow.config import RESERVED, parse
-from workflow.results import PICTURES, Results
 
 
 @pytest.fixture(scope="module")
@@ -203,6 +201,8 @@ class TestKilled:
 
 
 READINGS = json.loads(json.dumps(CONFIG))
+
+
 READINGS["experiments"] = {
     "table1": {"datasets": ["faces"], "methods": ["gradcam", "gradcampp", "layercam"], "variants": ["au"]}
 }
@@ -283,58 +283,3 @@ class TestSharing:
             with pytest.raises(UserError, match=r"checkpoint\.safetensors was trained with other settings"):
                 share(card.model_copy(update=changes), source, tmp_path)
         assert not list(tmp_path.iterdir())
-
-
-@pytest.fixture
-def real():
-    """A config whose dataset is not there."""
-    config = json.loads(json.dumps(CONFIG))
-    config["datasets"] = {"rafdb": {"source": "rafdb", "root": "nowhere/RAF-DB", "extractor": "dlib"}}
-    config["experiments"] = {"table1": {"datasets": ["rafdb"], "methods": ["cam"]}}
-    return config
-
-
-def test_a_missing_dataset_stops_before_any_job(tmp_path, real):
-    done = snakemake(tmp_path, config=real)
-    text = done.stdout + done.stderr
-    assert done.returncode != 0
-    for part in ("rafdb", "nowhere/RAF-DB", "datasets.rafdb.root", "whdeng.cn", "list_patition_label.txt", "make demo"):
-        assert part in text
-    assert "Traceback" not in text
-    assert not (tmp_path / "out").exists()
-
-
-def test_targets_that_need_no_data_work_without_it(tmp_path, real):
-    done = snakemake(tmp_path, "--dry-run", "weights", config=real)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_missing_weights_stop_before_any_job(tmp_path):
-    apvit = {"model": {"backbone": "ir50", "init": "ms1m", "options": {"vit_weights": "mine.pth"}}}
-    config = CONFIG | {"methods": {"apvit": apvit | {"guidance": {"layers": [1]}}}}
-    config["experiments"] = {"table1": {"datasets": ["faces"], "methods": ["apvit"]}}
-    done = snakemake(tmp_path, config=config)
-    assert done.returncode != 0
-    for file in ("weights/backbone_ir50_ms1m_epoch120.pth", "mine.pth"):
-        assert file in done.stdout + done.stderr
-    assert not (tmp_path / "out").exists()
-    (tmp_path / "weights").mkdir()
-    for file in ("weights/backbone_ir50_ms1m_epoch120.pth", "mine.pth"):
-        (tmp_path / file).touch()
-    assert planned(tmp_path, "train", config=config)["train_run"] == 2
-
-
-def test_a_misspelt_config_is_one_line(tmp_path, real):
-    real["trainig"] = {}
-    done = snakemake(tmp_path, "--dry-run", config=real)
-    lines = [line for line in (done.stdout + done.stderr).splitlines() if "trainig" in line]
-    assert done.returncode != 0
-    assert len(lines) == 1
-    assert "did you mean 'training'?" in lines[0]
-    assert "Traceback" not in done.stdout + done.stderr
-
-
-def test_reserved_names_are_the_rules(tmp_path):
-    done = snakemake(tmp_path, "--list-rules")
-    listed = {line.split()[0] for line in done.stdout.splitlines() if line and not line.startswith((" ", "\t"))}
-    assert listed - set(Results(parse(CONFIG)).targets()) | set(PICTURES) == RESERVED

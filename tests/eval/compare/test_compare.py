@@ -15,18 +15,13 @@ from eval.compare import compare
 from eval.compare.pairs import judge, pairs
 from eval.records.runs import gather
 from pipeline.errors import UserError, run
-from tests.eval.tables.test_tables import rows_of
 from tests.support.scored import grid, images, maps, scores
+from tests.support.tables import rows_of
 
 FACES = [one.label for one in Expression for _ in range(3)]  # 21; three of every class
+
+
 SIXES = np.array([Expression.parse(name) in SIX for name in FACES])
-
-
-@pytest.fixture
-def runs(tmp_path: Path) -> Path:
-    folder = tmp_path / "runs"
-    folder.mkdir()
-    return folder
 
 
 def made(

@@ -7,7 +7,7 @@ from au_guidance.expressions import AU_NAMES, Expression, codebook
 from au_guidance.heatmap import CANVAS, draw, draw_units, shapes
 from eval.explain.reading import au_table, ellipses, face_mask, read
 from pipeline.plugins import names
-from tests.conftest import mean_face
+from tests.support.faces import mean_face
 from train.card.schema import Heatmap
 
 HEATMAP = Heatmap(codebook="paper_code", geometry="symmetric")

@@ -10,7 +10,7 @@ from eval.faithfulness import measure as module
 from eval.faithfulness.measure import Network, faithfulness, map_curves, map_scores, randomisation, region_scores
 from eval.faithfulness.sampled import load, sample
 from pipeline.errors import UserError
-from tests.train.methods.test_contract import FAMILY, MODES, RUNS, noisy
+from tests.support.family import FAMILY, MODES, RUNS, noisy
 from train.checkpoints import checkpoint
 from train.data.prepared import Prepared
 from train.data.transforms import evaluation_input

@@ -4,7 +4,7 @@ import torch
 from scipy.stats import spearmanr
 
 from eval.faithfulness.randomisation import cascade, rank_correlation, stages, untrained
-from tests.train.methods.test_contract import FAMILY
+from tests.support.family import FAMILY
 from train.methods.base import build_method
 
 RESNET = ["conv1", "layer1", "layer2", "layer3", "layer4"]

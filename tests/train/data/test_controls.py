@@ -8,7 +8,7 @@ from au_guidance.expressions import SIX, Expression
 from au_guidance.heatmap import render
 from pipeline.errors import UserError
 from pipeline.storage import shards
-from tests.conftest import CROP, mean_face
+from tests.support.faces import CROP, mean_face
 from train.card.schema import Card, Guidance, Heatmap
 from train.data.batches import TrainingBatches
 from train.data.controls import SHUFFLED, draw_control, landmark_map

@@ -7,7 +7,7 @@ from au_guidance.expressions import Expression
 from au_guidance.heatmap import render
 from pipeline.errors import UserError
 from pipeline.storage import shards
-from tests.conftest import CROP
+from tests.support.faces import CROP
 from train.card.schema import Heatmap
 from train.data.prepared import Prepared, held_out, part_rows
 

@@ -1,4 +1,4 @@
-"""What every method of the family must do, in each of its modes; a new method is one line in FAMILY."""
+"""What every method of the family must do, in each of its modes."""
 
 import pytest
 import torch
@@ -6,28 +6,11 @@ from torch import nn
 
 from au_guidance.loss import attention, au_loss
 from pipeline.plugins import names
+from tests.support.family import FAMILY, RUNS, noisy
 from train.card.options import method_options
 from train.checkpoints import checkpoint
 from train.data.prepared import Prepared
 from train.methods.base import Batch, build_method
-
-VIT = {"model__backbone": "deit_micro", "guidance__layers": (1,)}
-TOKENS = {"model__backbone": "ir50_micro", "guidance__layers": (1,)}
-FAMILY = {
-    "acol": {"model__options": {"width": 32}},
-    "adl": {"model__options": {"drop_rate": 0.0}},  # at random weights its drop mask can leave nothing
-    "apvit": {**TOKENS, "model__options": {"dim": 48, "depth": 4, "heads": 4, "keep": 40}},
-    "cam": {},
-    "cutmix": {},
-    "gradcam": {},
-    "gradcampp": {},
-    "layercam": {},
-    "prm": {},
-    "tscam": VIT,
-    "wildcat": {"model__options": {"maps": 3}},
-}
-MODES = ("original", "published")
-RUNS = [(name, mode) for name in FAMILY for mode in MODES if mode == MODES[0] or "mode" in method_options(name)]
 
 
 @pytest.fixture
@@ -54,15 +37,6 @@ def run(make_card):
 
 def test_the_family_is_complete():
     assert names("train.methods") == sorted(FAMILY)
-
-
-def noisy(method):
-    """Give every parameter that starts at zero a value, so that it passes gradients on."""
-    with torch.no_grad():
-        for parameter in method.parameters():
-            if not parameter.any():
-                parameter.normal_(0, 0.05)
-    return method
 
 
 def loss(method, batch, card):

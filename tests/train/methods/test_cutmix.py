@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from au_guidance.loss import au_loss
-from tests.train.methods.test_heads import GivenFeatures
+from tests.support.given_features import GivenFeatures
 from train.methods import cutmix
 from train.methods.base import Batch
 from train.methods.cutmix import CutMix

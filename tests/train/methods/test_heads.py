@@ -8,7 +8,7 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import nn
 
 from pipeline.errors import UserError
-from train.backbones.base import Backbone
+from tests.support.given_features import GivenFeatures
 from train.backbones.build import build_backbone
 from train.card.schema import Model
 from train.methods import gradcam, gradcampp, layercam
@@ -20,20 +20,6 @@ from train.methods.gradcam import GradCam
 from train.methods.gradcampp import GradCamPlusPlus
 from train.methods.layercam import LayerCam
 from train.methods.wildcat import Wildcat, count
-
-
-class GivenFeatures(Backbone):
-    """The images are the features of layer 5."""
-
-    def __init__(self, channels=2):
-        super().__init__()
-        self.channels = {5: channels}
-
-    def forward(self, images):
-        return {5: images}
-
-    def last_stage_parameters(self):
-        return []
 
 
 @pytest.fixture

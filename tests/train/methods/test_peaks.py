@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from pipeline.errors import UserError
-from tests.train.methods.test_heads import GivenFeatures
+from tests.support.given_features import GivenFeatures
 from train.backbones.build import build_backbone
 from train.card.schema import Model
 from train.methods._peaks import RandomWalk, find_peaks, propagate

@@ -1,0 +1,91 @@
+"""The model card says what was measured and nothing else."""
+
+import json
+import re
+
+import pytest
+import yaml
+
+from eval.export.export import README, export
+from pipeline.errors import UserError
+
+
+def card_of(path, tmp_path):
+    export(path, hub=tmp_path / "hub")
+    return (tmp_path / "hub" / README).read_text()
+
+
+class TestModelCard:
+    def test_holds_the_scores_numbers(self, scored, tmp_path):
+        scores, text = json.loads(scored.with_name("scores.json").read_text()), card_of(scored, tmp_path)
+        rows = {
+            "Accuracy": scores["accuracy"],
+            "Balanced accuracy": scores["balanced_accuracy"],
+            "Macro F1": scores["macro_f1"],
+            "CAM-COS": scores["cam_cosine"],
+            "ATT-COS": scores["attention_cosine"]["5"],
+        }
+        for title, value in rows.items():
+            low, high = re.search(rf"^\| {title} \| {value:.3f} \[(\S+), (\S+)\] \|", text, re.MULTILINE).groups()
+            assert float(low) <= value + 5e-4
+            assert float(high) >= value - 5e-4
+        assert f"error {scores['calibration']['ece']:.3f} over" in text
+        assert "dividing the logits by 1.5 " in text
+        for name, numbers in scores["groups"]["gender"].items():
+            assert f"| gender | {name} | {numbers['images']} | {numbers['accuracy']:.3f} [" in text
+        assert f"tested on {scores['images']} faces, {scores['images_with_map']} of" in text
+
+    def test_baselines_stand_beside_the_cosines(self, scored, tmp_path):
+        path = scored.with_name("scores.json")
+        scores = json.loads(path.read_text())
+        scores["maps"]["cam"]["baselines"]["class_agnostic"] = 0.7654
+        path.write_text(json.dumps(scores))
+        assert re.search(r"^\| CAM-COS \| \S+ \[\S+ \S+ \| 0.765 \|", card_of(scored, tmp_path), re.MULTILINE)
+
+    def test_front_matter_is_yaml_of_the_hub(self, scored, tmp_path):
+        matter = yaml.safe_load(card_of(scored, tmp_path).split("---\n")[1])
+        assert matter["license"] == "other"
+        assert matter["license_name"] == "research-only-weights"
+        assert matter["pipeline_tag"] == "image-classification"
+        (result,) = matter["model-index"][0]["results"]
+        accuracy = json.loads(scored.with_name("scores.json").read_text())["accuracy"]
+        assert result["metrics"][0] == {"type": "accuracy", "value": accuracy}
+
+    def test_without_scores_says_so_and_has_no_numbers(self, trained, tmp_path):
+        text = card_of(trained(), tmp_path)
+        for heading in ("Results", "Calibration", "Groups"):
+            assert f"## {heading}\n\nnot evaluated\n" in text
+        assert not re.search(r"\d\.\d", text)
+        assert "model-index" not in text
+
+    def test_without_images_csv_has_no_intervals(self, scored, tmp_path):
+        scored.with_name("images.csv").unlink()
+        text = card_of(scored, tmp_path)
+        accuracy = json.loads(scored.with_name("scores.json").read_text())["accuracy"]
+        assert f"| Accuracy | {accuracy:.3f} |" in text
+        assert "95 % intervals" not in text
+
+    def test_scores_of_another_checkpoint_are_refused(self, scored, trained, tmp_path):
+        trained("wildcat")  # in the same place
+        with pytest.raises(UserError, match="scores of another checkpoint"):
+            card_of(scored, tmp_path)
+
+    def test_faces_of_other_scores_are_refused(self, scored, tmp_path):
+        faces = scored.with_name("images.csv")
+        lines = faces.read_text().splitlines(keepends=True)
+        faces.write_text("".join(lines[:-1]))
+        with pytest.raises(UserError, match=r"does not fit scores.json"):
+            card_of(scored, tmp_path)
+
+    @pytest.mark.parametrize(
+        ("content", "why"), [("[", "is no scores.json"), ("{}", "holds no accuracy"), ("[]", "no")]
+    )
+    def test_broken_scores_are_one_line(self, content, why, scored, tmp_path):
+        scored.with_name("scores.json").write_text(content)
+        with pytest.raises(UserError, match=why):
+            card_of(scored, tmp_path)
+
+    def test_says_what_it_is_not_for(self, trained, tmp_path):
+        text = card_of(trained(), tmp_path)
+        for words in ("Not for diagnosis", "hiring", "not an emotion", "research only", "exclude commercial use"):
+            assert words in " ".join(text.split())
