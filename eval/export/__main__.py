@@ -1,4 +1,4 @@
-"""A checkpoint for other programs: an ONNX file, a folder in the layout of the Hugging Face hub."""
+"""Export a checkpoint: an ONNX file, a folder in the layout of the Hugging Face hub."""
 
 import argparse
 from pathlib import Path
@@ -9,11 +9,16 @@ from pipeline.errors import run
 
 def main() -> None:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Write a checkpoint for other programs.")
+    parser = argparse.ArgumentParser(
+        prog="python -m eval.export",
+        description="Write a checkpoint as an ONNX file, as a folder for the hub, or both.",
+    )
     parser.add_argument("checkpoint", type=Path, help="checkpoint.safetensors of a run")
     parser.add_argument("--onnx", type=Path, help="ONNX file to write, checked against PyTorch")
     parser.add_argument("--hub", type=Path, help="folder to write in the layout of the Hugging Face hub")
-    parser.add_argument("--scores", type=Path, help="scores.json for the model card, if not beside the checkpoint")
+    parser.add_argument(
+        "--scores", type=Path, help="scores.json for the model card (default: the one beside the checkpoint)"
+    )
     arguments = parser.parse_args()
     export(arguments.checkpoint, onnx=arguments.onnx, hub=arguments.hub, scores=arguments.scores)
 

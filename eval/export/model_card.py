@@ -1,42 +1,43 @@
-"""The model card of an exported network, filled from its scores; where there are none it says so."""
+"""The model card of an exported network, filled from its scores; it says so if there are none."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
 
-from eval.export.scores import Evaluated, Number
+from eval.export.scores import Evaluation, Number
 from eval.metrics.baselines import SKILL
-from eval.tables.layout import guidance_name, method_name
+from eval.tables.layout import PROTOCOLS, guidance_name, method_name
 from train.card.schema import Card
 
 LICENCE = "research-only-weights"
 NOT_EVALUATED = "not evaluated"
-NAMES = {
-    "accuracy": ("Accuracy", "share of right answers over all seven classes"),
+MEASURES = {  # name, meaning
+    "accuracy": ("Accuracy", "share of correct answers over all seven classes"),
     "balanced_accuracy": ("Balanced accuracy", "mean of the classes' recalls"),
     "macro_f1": ("Macro F1", "mean of the classes' F1"),
-    "cam_cosine": ("CAM-COS", "cosine of the class map of the true class and the AU heatmap, macro over expressions"),
-    "attention_cosine": ("ATT-COS", "the same of the channel mean of layer {layer}"),
+    "cam_cosine": (
+        "CAM-COS",
+        "cosine of the true class's activation map with the AU heatmap, mean over the six expressions",
+    ),
+    "attention_cosine": (
+        "ATT-COS",
+        "cosine of the channel mean of layer {layer} with the AU heatmap, mean over the six expressions",
+    ),
 }
 KINDS = {"cam_cosine": "cam", "attention_cosine": "attention"}
-PROTOCOLS = {
-    "heldout": "the epoch was selected on a held-out part of the training set; the test set was used once",
-    "paper": "the epoch was selected on the test set, as in the paper's code, so the numbers are optimistic",
-}
-BASELINE = (
-    "The baseline is what one and the same map for every face, the mean of the AU heatmaps over classes, scores here."
-)
+OPTIMISTIC = {"paper": " The numbers are optimistic."}  # of a protocol
+BASELINE = "The baseline is the score, on the same faces, of one fixed map: the mean of the classes' AU heatmaps."
 GROUPS = (
-    "Cosines are means over faces here. Groups differ in their expressions too, so a difference need not be about the "
-    "attribute."
+    "Cosines are means over faces here. Groups also differ in their expressions, so a difference need not come from "
+    "the attribute."
 )
 USE = """## Use
 
-With the code of the project on the path, from the folder that holds this one:
+From the folder that contains this one, with the project on the Python path:
 
 ```python
-from eval.export import load_hub
+from eval.export.hub import load_hub
 from train.data.transforms import standardise
 
 method = load_hub("{folder}")
@@ -47,51 +48,51 @@ labels, maps = output.logits.argmax(1), method.cam(output, output.logits.argmax(
 LIMITS = """## Intended use and limits
 
 For research on facial expression recognition and on whether a network looks where experts look. Not for diagnosis, nor
-for hiring, policing, education or any other decision about a person. An expression is not an emotion: the network names
-what a face shows, as annotators of pictures named it, not what somebody feels.
+for hiring, policing, education or any other decision about a person. An expression is not an emotion: the network
+predicts what annotators saw in a picture, not what the person feels.
 
-{trained} What it does on other people, ages, cameras and cultures is unknown; public face data are not balanced
-between groups, and accuracy differs between them. A map tells where a network looks, not that its answer is right, and
-a high cosine is worth only what it has above its baselines.
+{trained} Its behaviour on other people, ages, cameras and cultures is unknown; public face data are not balanced
+between groups, and accuracy differs between them. A map shows where a network looks, not that its answer is correct. A
+cosine is informative only as far as it exceeds its baselines.
 """
 LICENCES = """## Licences
 
-The code is MIT. The weights are for research only where they were trained on RAF-DB or AffectNet, which may not be
-passed on. The landmark weights of dlib and FAN, which placed the AU heatmaps, exclude commercial use. The synthetic
-faces of the project are free of all that.
+The code is under the MIT licence. Weights trained on RAF-DB or AffectNet, which may not be redistributed, are for
+research only. The landmark weights of dlib and FAN, which placed the AU heatmaps, exclude commercial use. None of this
+applies to the project's synthetic faces.
 """
 
 
-def card_text(card: Card, config: Mapping[str, Any], found: Evaluated | None, folder: str) -> str:
+def card_text(card: Card, config: Mapping[str, Any], evaluation: Evaluation | None, folder: str) -> str:
     """Write the model card, README.md of a folder in the layout of the Hugging Face hub, in Markdown.
 
-    `config` is what config.json says; `found` None means that nobody has evaluated the network.
+    `config` is the content of config.json; `evaluation` is None for a network that was not evaluated.
     """
     layer = max(card.guidance.layers)
-    asked = card.guidance
-    method, guidance = method_name(card.method), guidance_name(asked.weight, asked.layers, asked.map)
+    term = card.guidance
+    method, guidance = method_name(card.method), guidance_name(term.weight, term.layers, term.map)
     trained = config["training_faces"]
     faces = f"It was trained on {trained} faces of the dataset {card.dataset}." if trained else (
         f"It was trained on faces of the dataset {card.dataset}; how many is not recorded."
     )  # fmt: skip
     parts = [
-        _front_matter(card, found),
+        _front_matter(card, evaluation),
         f"# {method} ({guidance}) on {card.dataset}\n",
-        f"A network that names one of seven facial expressions in an aligned face and shows where it looks. Method "
+        f"A network that classifies an aligned face into seven facial expressions and shows where it looks. Method "
         f"{method}, backbone {card.model.backbone}, AU guidance: {guidance}, seed {card.seed}; code at commit "
         f"{config['commit']}.\n",
         USE.format(folder=folder, size=card.model.image_size, normalisation=card.model.normalisation),
-        _data(card, found, faces),
-        _results(found, layer),
-        _calibration(found, config),
-        _groups(found),
+        _data(card, evaluation, faces),
+        _results(evaluation, layer),
+        _calibration(evaluation, config),
+        _groups(evaluation),
         LIMITS.format(trained=faces),
         LICENCES,
     ]
     return "\n".join(parts)
 
 
-def _front_matter(card: Card, found: Evaluated | None) -> str:
+def _front_matter(card: Card, evaluation: Evaluation | None) -> str:
     tags = ["facial-expression-recognition", "action-units", "interpretability", card.method, card.model.backbone]
     matter: dict[str, Any] = {
         "license": "other",
@@ -100,9 +101,9 @@ def _front_matter(card: Card, found: Evaluated | None) -> str:
         "tags": tags,
         "metrics": ["accuracy", "f1"],
     }
-    if found:
+    if evaluation:
         names = {"accuracy": "accuracy", "macro_f1": "f1"}
-        metrics = [{"type": kind, "value": found.numbers[name].value} for name, kind in names.items()]
+        metrics = [{"type": kind, "value": evaluation.numbers[name].value} for name, kind in names.items()]
         result = {
             "task": {"type": "image-classification"},
             "dataset": {"type": card.dataset, "name": card.dataset},
@@ -112,61 +113,65 @@ def _front_matter(card: Card, found: Evaluated | None) -> str:
     return f"---\n{yaml.safe_dump(matter, sort_keys=False)}---\n"
 
 
-def _data(card: Card, found: Evaluated | None, trained: str) -> str:
+def _data(card: Card, evaluation: Evaluation | None, trained: str) -> str:
     tested = f"Test faces: {NOT_EVALUATED}."
-    if found:
-        counts = found.scores["images"], found.scores["images_with_map"]
+    if evaluation:
+        counts = evaluation.scores["images"], evaluation.scores["images_with_map"]
         tested = "It was tested on {} faces, {} of which have an AU heatmap.".format(*counts)
     heatmap = f"AU heatmaps are of the codebook {card.heatmap.codebook} and the geometry {card.heatmap.geometry}."
     return (
         f"## Data and protocol\n\n{trained} {tested} {heatmap}\n\n"
-        f"Protocol {card.protocol}: {PROTOCOLS[card.protocol]}.\n"
+        f"Protocol {card.protocol}: {PROTOCOLS[card.protocol]}.{OPTIMISTIC.get(card.protocol, '')}\n"
     )
 
 
-def _results(found: Evaluated | None, layer: int) -> str:
-    if found is None:
+def _results(evaluation: Evaluation | None, layer: int) -> str:
+    if evaluation is None:
         return f"## Results\n\n{NOT_EVALUATED}\n"
     rows = [
-        (title, _shown(found.numbers[name]), _baseline(found, name), meaning.format(layer=layer))
-        for name, (title, meaning) in NAMES.items()
+        (title, _shown(evaluation.numbers[name]), _baseline(evaluation, name), meaning.format(layer=layer))
+        for name, (title, meaning) in MEASURES.items()
     ]
-    note = "Brackets are 95 % intervals of the bootstrap over test faces. " if _any_interval(found) else ""
+    note = "Brackets are 95 % intervals of the bootstrap over test faces. " if _any_interval(evaluation) else ""
     table = _table(("number", "value", "baseline", "what it is"), rows)
     return f"## Results\n\n{table}\n{note}{BASELINE}\n"
 
 
-def _any_interval(found: Evaluated) -> bool:
-    return any(number.interval for number in found.numbers.values())
+def _any_interval(evaluation: Evaluation) -> bool:
+    return any(number.interval for number in evaluation.numbers.values())
 
 
-def _baseline(found: Evaluated, name: str) -> str:
+def _baseline(evaluation: Evaluation, name: str) -> str:
     if name not in KINDS:
         return ""
-    levels = found.scores["maps"].get(KINDS[name], {}).get("baselines", {})
+    levels = evaluation.scores["maps"].get(KINDS[name], {}).get("baselines", {})
     return _value(levels.get(SKILL))
 
 
-def _calibration(found: Evaluated | None, config: Mapping[str, Any]) -> str:
-    if found is None:
+def _calibration(evaluation: Evaluation | None, config: Mapping[str, Any]) -> str:
+    if evaluation is None:
         return f"## Calibration\n\n{NOT_EVALUATED}\n"
-    said = f"Expected calibration error {_value(found.scores['calibration'].get('ece'))} over the test faces, 15 bins"
+    text = (
+        f"Expected calibration error {_value(evaluation.scores['calibration'].get('ece'))} over the test faces, 15 bins"
+    )
     temperature = config.get("temperature")
     more = f"; dividing the logits by {temperature:.3g} calibrates them on the validation faces" if temperature else ""
-    return f"## Calibration\n\n{said}{more}.\n"
+    return f"## Calibration\n\n{text}{more}.\n"
 
 
-def _groups(found: Evaluated | None) -> str:
-    if found is None:
+def _groups(evaluation: Evaluation | None) -> str:
+    if evaluation is None:
         return f"## Groups\n\n{NOT_EVALUATED}\n"
-    if not found.scores["groups"]:
-        return "## Groups\n\nThe test faces come without attributes of people, so nothing is known about groups.\n"
-    text = _table(("attribute", "group", "faces", "accuracy", "CAM-COS", "ATT-COS"), list(_group_rows(found)))
+    if not evaluation.scores["groups"]:
+        return (
+            "## Groups\n\nThe test faces have no attributes such as gender or age, so nothing is known about groups.\n"
+        )
+    text = _table(("attribute", "group", "faces", "accuracy", "CAM-COS", "ATT-COS"), list(_group_rows(evaluation)))
     return f"## Groups\n\n{text}\n{GROUPS}\n"
 
 
-def _group_rows(found: Evaluated) -> Iterator[tuple[str, ...]]:
-    for attribute, values in found.scores["groups"].items():
+def _group_rows(evaluation: Evaluation) -> Iterator[tuple[str, ...]]:
+    for attribute, values in evaluation.scores["groups"].items():
         for value, numbers in values.items():
             shown = [_bounded(numbers, name) for name in ("accuracy", "cam_cosine", "attention_cosine")]
             yield (attribute, value, str(numbers["images"]), *shown)
@@ -193,5 +198,5 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 
 def _cell(text: str) -> str:
-    """Keep a name from outside in its cell."""
+    """Escape a text so that it stays in its cell."""
     return " ".join(str(text).replace("|", "\\|").split())

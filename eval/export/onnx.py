@@ -1,4 +1,4 @@
-"""A checkpoint as one ONNX file, which appears only if onnxruntime computes with it what PyTorch does."""
+"""A checkpoint as one ONNX file, written only if onnxruntime reproduces PyTorch's outputs with it."""
 
 import importlib
 import io
@@ -25,17 +25,17 @@ from train.methods.base import Method
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 TOLERANCE = 1e-3
-BATCHES = (1, 3)  # that the check asks
-SILENT = 4  # onnxruntime's level at which it keeps to itself what it raises anyway
-Arrays = dict[str, NDArray[np.float32]]
+BATCHES = (1, 3)  # sizes that are checked
+SILENT = 4  # log level of onnxruntime: it logs nothing that it also raises
+Function = Callable[..., Any]
 
 
-def write_onnx(loaded: Loaded, path: Path, said: Mapping[str, Any]) -> None:
-    """Write the network of a checkpoint for any batch size; `said` goes into the file's metadata as JSON.
+def write_onnx(loaded: Loaded, path: Path, metadata: Mapping[str, Any]) -> None:
+    """Write the network of a checkpoint for any batch size; `metadata` is stored in the file as JSON.
 
     Input `images` (b, 3, s, s), normalised; outputs `logits` (b, 7), `attention` (b, h, w) of the deepest guided layer
     and `cam` (b, h, w), the raw map of the predicted class, where it needs no gradient. Raises UserError if packages
-    are missing, the network cannot be exported, or onnxruntime gives something else than PyTorch by 1e-3.
+    are missing, the network cannot be exported, or onnxruntime differs from PyTorch by more than 1e-3.
     """
     for package in PACKAGES:
         _package(package)
@@ -43,9 +43,9 @@ def write_onnx(loaded: Loaded, path: Path, said: Mapping[str, Any]) -> None:
     example = random_images(loaded, max(BATCHES))
     with atomic_write(path) as temporary:
         program = _exported(answers, example, path)
-        program.model.metadata_props.update({name: json.dumps(value) for name, value in said.items()})
+        program.model.metadata_props.update({name: json.dumps(value) for name, value in metadata.items()})
         for node in program.model.graph.all_nodes():
-            node.metadata_props.clear()  # traces through the source, with this machine's paths
+            node.metadata_props.clear()  # stack traces with paths of this machine
         program.save(temporary, external_data=False)
         check(answers, temporary, [example[:size] for size in BATCHES], path)
 
@@ -63,32 +63,32 @@ class Answers(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return the outputs in the order of `names` for normalised images (b, 3, s, s)."""
         output = self.method(images)
-        found = output.logits, attention(output.features[self.layer])
+        answers = output.logits, attention(output.features[self.layer])
         if not self.has_cam:
-            return found
+            return answers
         cam = self.method.cam(output, output.logits.argmax(1))
         assert cam is not None
-        return *found, cam
+        return *answers, cam
 
 
 def cam_without_gradient(method: Method, images: Tensor) -> bool:
-    """Say whether a method has a class map that a forward pass computes; some trace theirs back to the image."""
-    kept: list[Tensor] = []
+    """Return whether a forward pass computes the method's class map; some methods need gradients for it."""
+    saved: list[Tensor] = []
 
-    def keep(value: Tensor) -> Tensor:
-        kept.append(value)
+    def save(value: Tensor) -> Tensor:
+        saved.append(value)
         return value
 
     if method.needs_gradient:
         return False
-    with torch.no_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
+    with torch.no_grad(), torch.autograd.graph.saved_tensors_hooks(save, lambda value: value):
         output = method(images)
         cam = method.cam(output, output.logits.argmax(1))
-    return cam is not None and not kept
+    return cam is not None and not saved
 
 
 def random_images(loaded: Loaded, count: int) -> Tensor:
-    """Draw noise and normalise it as the network's images: (count, 3, s, s)."""
+    """Draw noise images, normalised for the network: (count, 3, s, s)."""
     model = loaded.card.model
     pixels = torch.rand(count, 3, model.image_size, model.image_size, generator=torch.Generator().manual_seed(0))
     return standardise(pixels, model.normalisation)
@@ -101,15 +101,15 @@ def check(answers: Answers, file: Path, batches: list[Tensor], path: Path) -> No
     options.log_severity_level = SILENT
     try:
         session = runtime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-        found = [session.run(list(answers.names), {"images": images.numpy()}) for images in batches]
+        outputs = [session.run(list(answers.names), {"images": images.numpy()}) for images in batches]
     except Exception as error:  # onnxruntime's errors have no common base
         raise UserError(f"{path} is not written: onnxruntime cannot run it ({_line(error)})") from None
-    for images, got in zip(batches, found, strict=True):
+    for images, output in zip(batches, outputs, strict=True):
         with torch.no_grad():
             expected = [value.numpy() for value in answers(images)]
-        for name, one, other in zip(answers.names, got, expected, strict=True):
-            difference = np.inf if one.shape != other.shape else np.abs(_scaled(one) - _scaled(other)).max()
-            if not difference <= TOLERANCE:  # NaN is no agreement
+        for name, ours, theirs in zip(answers.names, expected, output, strict=True):
+            difference = np.inf if ours.shape != theirs.shape else np.abs(_scaled(theirs) - _scaled(ours)).max()
+            if not difference <= TOLERANCE:  # also refuses NaN
                 raise UserError(
                     f"{path} is not written: its {name} differ from PyTorch's by {difference:.2g} (batch {len(images)})"
                 )
@@ -123,7 +123,7 @@ def _scaled(values: NDArray[np.floating]) -> NDArray[np.floating]:
 
 
 def _exported(answers: Answers, example: Tensor, path: Path) -> Any:
-    """Trace strictly, through dynamo, which sees `len` of a batch as a number that may vary."""
+    """Trace strictly, through dynamo, which keeps the batch size variable where code asks for `len` of a batch."""
     dynamic = ({0: torch.export.Dim("batch")},)
     try:
         with _quiet(), torch.no_grad():
@@ -132,19 +132,19 @@ def _exported(answers: Answers, example: Tensor, path: Path) -> Any:
             return torch.onnx.export(
                 program, dynamo=True, verbose=False, input_names=["images"], output_names=list(answers.names)
             )
-    except Exception as error:  # dynamo, export and ONNX each raise errors of their own
+    except Exception as error:  # dynamo, export and ONNX raise many types
         kind = type(answers.method).__name__
         raise UserError(f"{path} is not written: ONNX cannot express this {kind} ({_line(error)})") from None
 
 
 class _Exportable(TorchFunctionMode):
-    """While active, says what ONNX lacks, or what fixes the batch size, by other functions with the same values."""
+    """While active, replaces functions that ONNX lacks, or that fix the batch size, by equivalent ones."""
 
     def __torch_function__(
-        self, function: Callable, types: Any, args: tuple = (), kwargs: Mapping[str, Any] | None = None
+        self, function: Function, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Replace a function that has another form."""
-        return FORMS.get(function, function)(*args, **(kwargs or {}))
+        """Call the equivalent of a function if it has one."""
+        return EQUIVALENTS.get(function, function)(*args, **(kwargs or {}))
 
 
 def _median(values: Tensor, dim: int) -> Any:
@@ -159,12 +159,12 @@ def _take_along(values: Tensor, indices: Tensor, dim: int) -> Tensor:
     return values.gather(dim, indices.expand(shape))
 
 
-FORMS: dict[Any, Callable] = {Tensor.median: _median, Tensor.take_along_dim: _take_along}
+EQUIVALENTS: dict[Function, Function] = {Tensor.median: _median, Tensor.take_along_dim: _take_along}
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporters' progress and warnings from the user, who gets a checked file or one line."""
+    """Silence the exporters' progress and warnings; the user gets a checked file or a one-line error."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

@@ -1,4 +1,4 @@
-"""What a model card may say about a checkpoint: its scores, and bootstrap intervals from the faces behind them."""
+"""The scores of a checkpoint for its model card, with bootstrap intervals over the test faces."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,24 +24,24 @@ RESAMPLES = 10_000
 
 @dataclass(frozen=True)
 class Number:
-    """A score and, where the faces behind it are known, its 95 % interval."""
+    """A score and, if the scores of the single faces are known, its 95 % interval."""
 
     value: float | None
     interval: Interval | None = None
 
 
 @dataclass(frozen=True)
-class Evaluated:
-    """The scores of a checkpoint; `numbers` are those of its table, by name."""
+class Evaluation:
+    """The scores of a checkpoint; `numbers` are those of the model card's table, by name."""
 
     scores: dict[str, Any]
     numbers: dict[str, Number]
 
 
-def evaluated(path: Path, checkpoint: Path, layer: int) -> Evaluated:
-    """Read scores.json and, if it is there, images.csv beside it; `layer` is the one whose attention counts.
+def read_evaluation(path: Path, checkpoint: Path, layer: int) -> Evaluation:
+    """Read scores.json and, if it exists, images.csv beside it; the attention is that of `layer`.
 
-    Raises UserError if the scores are those of another checkpoint or the faces those of other scores.
+    Raises UserError if the scores are of another checkpoint, or images.csv does not belong to them.
     """
     scores = _read(path)
     if scores["checkpoint"] != digest(checkpoint):
@@ -54,11 +54,11 @@ def evaluated(path: Path, checkpoint: Path, layer: int) -> Evaluated:
         "attention_cosine": scores["attention_cosine"].get(str(layer)),
     }
     faces = path.with_name("images.csv")
-    found = _intervals(faces, scores) if faces.exists() else {}
-    for name, interval in found.items():
+    intervals = _intervals(faces, scores) if faces.exists() else {}
+    for name, interval in intervals.items():
         if values[name] is None or abs(interval.value - values[name]) > ROUNDING:
             raise UserError(f"{faces} does not fit {path.name} ({name}); run eval.score again")
-    return Evaluated(scores, {name: Number(value, found.get(name)) for name, value in values.items()})
+    return Evaluation(scores, {name: Number(value, intervals.get(name)) for name, value in values.items()})
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _intervals(path: Path, scores: dict[str, Any]) -> dict[str, Interval]:
-    """Resample the faces: all for accuracy, within each class for what is a mean over classes."""
+    """Resample the faces: all of them for accuracy, within each class for means over classes."""
     try:
         table = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype={"id": str})
         classes = np.array([Expression.parse(name) for name in table["expression"]], np.int64)
@@ -80,18 +80,18 @@ def _intervals(path: Path, scores: dict[str, Any]) -> dict[str, Interval]:
     if missing:
         raise UserError(f"{path} has no column {missing[0]}; run eval.score again")
     right = table["correct"].to_numpy(np.float64)
-    found = {
+    intervals = {
         "accuracy": mean_interval(right, resamples=RESAMPLES),
         "balanced_accuracy": mean_interval(right, groups=classes, resamples=RESAMPLES),
         "macro_f1": macro_f1_interval(np.array(scores["confusion"])),
     }
-    kept = (table["valid"].to_numpy() == 1) & np.isin(classes, SIX)
+    with_map = (table["valid"].to_numpy() == 1) & np.isin(classes, SIX)
     for name in (f"{CAM}_cosine", "attention_cosine"):
         values = table[name].to_numpy(np.float64) if name in table else np.full(len(table), np.nan)
-        known = kept & np.isfinite(values)
+        known = with_map & np.isfinite(values)
         if known.any():
-            found[name] = mean_interval(values[known], groups=classes[known], resamples=RESAMPLES)
-    return found
+            intervals[name] = mean_interval(values[known], groups=classes[known], resamples=RESAMPLES)
+    return intervals
 
 
 def macro_f1_interval(confusion: NDArray[np.integer], seed: int = 0) -> Interval:
@@ -99,14 +99,16 @@ def macro_f1_interval(confusion: NDArray[np.integer], seed: int = 0) -> Interval
 
     Faces are drawn with replacement within each true class, whose row is then multinomial.
     """
-    rows = confusion[confusion.sum(1) > 0], np.flatnonzero(confusion.sum(1) > 0)
-    generator = np.random.default_rng(seed)
-    drawn = np.stack([generator.multinomial(row.sum(), row / row.sum(), RESAMPLES) for row in rows[0]], 1)
-    low, high = np.quantile(_macro_f1(drawn, rows[1]), [0.025, 0.975])
-    return Interval(float(_macro_f1(rows[0][None], rows[1])[0]), float(low), float(high), int(confusion.sum()))
+    classes = np.flatnonzero(confusion.sum(1) > 0)
+    rows = confusion[classes]
+    rng = np.random.default_rng(seed)
+    resampled = np.stack([rng.multinomial(row.sum(), row / row.sum(), RESAMPLES) for row in rows], 1)
+    low, high = np.quantile(_macro_f1(resampled, classes), [0.025, 0.975])
+    return Interval(float(_macro_f1(rows[None], classes)[0]), float(low), float(high), int(confusion.sum()))
 
 
 def _macro_f1(confusions: NDArray[np.integer], classes: NDArray[np.integer]) -> NDArray[np.float64]:
-    """F1_c = 2 correct_c / (n_c + predicted_c), averaged over the classes of the rows (..., r, k)."""
+    """F1_c = 2 correct_c / (n_c + predicted_c), averaged over the classes of the rows, of confusions (b, r, k)."""
     correct = np.take_along_axis(confusions, classes[None, :, None], 2)[..., 0]
-    return (2 * correct / (confusions.sum(2) + confusions.sum(1)[:, classes])).mean(1)
+    f1: NDArray[np.float64] = 2 * correct / (confusions.sum(2) + confusions.sum(1)[:, classes])
+    return np.asarray(f1.mean(1))

@@ -4,10 +4,14 @@ import json
 import re
 
 import pytest
+import torch
 import yaml
 
-from eval.export.export import README, export
+from eval.export.export import export
+from eval.export.hub import README
 from pipeline.errors import UserError
+from train.checkpoints import checkpoint
+from train.data.transforms import standardise
 
 
 def card_of(path, tmp_path):
@@ -50,6 +54,17 @@ class TestModelCard:
         (result,) = matter["model-index"][0]["results"]
         accuracy = json.loads(scored.with_name("scores.json").read_text())["accuracy"]
         assert result["metrics"][0] == {"type": "accuracy", "value": accuracy}
+
+    def test_its_code_runs_in_the_folder_that_holds_the_network(self, trained, tmp_path, monkeypatch):
+        path = trained()
+        (code,) = re.findall(r"```python\n(.*?)```", card_of(path, tmp_path), re.DOTALL)
+        monkeypatch.chdir(tmp_path)
+        names = {"faces": torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))}
+        exec(code, names)
+        loaded = checkpoint.load(path)
+        expected = loaded.method(standardise(names["faces"], loaded.card.model.normalisation)).logits
+        assert torch.equal(names["labels"], expected.argmax(1))
+        assert names["maps"].shape[0] == 2
 
     def test_without_scores_says_so_and_has_no_numbers(self, trained, tmp_path):
         text = card_of(trained(), tmp_path)
