@@ -12,8 +12,8 @@ import torch
 from benchmarks.faces import Prepared
 from benchmarks.loading import card
 from benchmarks.timing import Row, interleaved, row
-from eval.explain import files
 from eval.explain.explainer import Explainer
+from eval.explain.outputs import write_files
 from pipeline.storage import images
 from train.checkpoints import checkpoint
 from train.methods.base import build_method
@@ -35,7 +35,7 @@ def measure(made: Prepared, repeats: int = 5) -> Iterator[Row]:
 
     def one() -> None:
         faces = explainer.explain(images.read(pictures[0]))
-        files.write(out / "one", "one", faces, given.heatmap)
+        write_files(out / "one", "one", faces, given.heatmap)
 
     yield row(STAGE, "one picture after loading", interleaved({"one": one}, repeats, CPU)["one"], "s CPU", "< 2")
     calls = np.array([_call(path, out, pictures[:1]) for _ in range(3)])

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import torch
 
-from eval.explain.explainer import Explainer, Explanation
+from eval.explain.explainer import Explainer
+from eval.explain.explanation import Explanation
 
 __all__ = ["Explainer", "Explanation", "load"]
 

@@ -1,1 +1,1 @@
-"""Why a network says what it says about any face: `python -m eval.explain`, `python -m eval.explain.app`."""
+"""Explain single faces: `python -m eval.explain` for files, `python -m eval.explain.app` in a browser."""

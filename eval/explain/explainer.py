@@ -1,11 +1,10 @@
-"""A checkpoint asked about any picture: which faces are in it, what they express, and where the network looks.
+"""Explain the faces of any image with a trained network: which expression it predicts, and where it looks.
 
-Detection, alignment and preprocessing are those of the checkpoint, so that nothing can be set wrong. Faces are found by
-dlib; a network that was trained on crops without a detector takes a picture whole.
+Detection, alignment and preprocessing are those of the checkpoint, so none of them can be set wrong. dlib finds the
+faces; for a network that was trained without a detector, the whole image is the face.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,8 +17,8 @@ from torch import Tensor
 from au_guidance.expressions import Expression
 from au_guidance.heatmap import CANVAS, shapes
 from au_guidance.loss import attention
-from eval.explain import reading
-from eval.explain.reading import Reading
+from eval.explain.explanation import Explanation, Map, RGBImage
+from eval.explain.reading import Reading, au_table, read_map
 from eval.figures.faces import on_canvas
 from eval.metrics import classification
 from pipeline import plugins
@@ -33,67 +32,32 @@ from train.checkpoints.checkpoint import LABELS
 from train.data.transforms import resize_face, standardise, to_unit_range
 from train.methods.base import Output
 
-BATCH = 16
-Picture = NDArray[np.uint8]
-Map = NDArray[np.float32]
+BATCH_SIZE = 16
+Points = NDArray[np.float64]
+LOW_PROBABILITY = 0.5  # below which the network is called unsure
 
 
-class Found(NamedTuple):
-    """A face in a picture: its box x0, y0, x1, y1 there, its crop, and landmarks (68, 2) on the canvas or None."""
+class LocatedFace(NamedTuple):
+    """A face in an image: its box x0, y0, x1, y1 there, its crop, and landmarks (68, 2) on the canvas or None."""
 
-    box: NDArray[np.float64]
+    box: Points
     crop: Crop
-    points: NDArray[np.float64] | None
+    points: Points | None
 
 
-@dataclass(frozen=True, eq=False)
-class Explanation:
-    """One face of a picture, and why the network says what it says.
+class Answer(NamedTuple):
+    """The network's answer about one face: probabilities by expression, class maps by expression, attention by layer.
 
-    `box` x0, y0, x1, y1 in pixels of the picture; `matrix` (2, 3) leads from there to the `face`, RGB (224, 224, 3);
-    `status` as in `pipeline.align`. `probabilities` of all classes are calibrated if `calibrated`. `cams` {label: map
-    (224, 224) in [0, 1]} of the predicted class and the runner-up, or of all, empty for a method without;
-    `attention` {layer: map (224, 224) >= 0}. `points` (68, 2) and AU `shapes` (s, 5) on that canvas, None without
-    landmarks; then there are no `readings` either. These are keyed by the map, `cam` or `attention`, and hold the
-    predicted class and the runner-up.
+    Maps are (224, 224); `cams` is empty for a method without class maps.
     """
 
-    box: NDArray[np.float64]
-    matrix: NDArray[np.float64]
-    face: Picture
-    status: str
     probabilities: dict[str, float]
-    calibrated: bool
     cams: dict[str, Map]
     attention: dict[int, Map]
-    layer: int
-    points: NDArray[np.float64] | None
-    shapes: NDArray[np.float64] | None
-    readings: dict[str, tuple[Reading, ...]]
-    action_units: dict[str, list[dict[str, Any]]]
-    warnings: tuple[str, ...]
-
-    @property
-    def label(self) -> str:
-        """The expression with the highest probability."""
-        return self.ranked[0]
-
-    @property
-    def ranked(self) -> list[str]:
-        """All expressions, the most probable first."""
-        return sorted(self.probabilities, key=lambda label: -self.probabilities[label])
-
-    @property
-    def words(self) -> list[str]:
-        """The answer in sentences: the predicted class and the runner-up with their action units, then warnings."""
-        found = next(iter(self.readings.values()), ())
-        said = {one.expression: f": {one.words}" for one in found}
-        lines = [f"{label} {self.probabilities[label]:.2f}{said.get(label, '')}" for label in self.ranked[:2]]
-        return [lines[0], f"then {lines[1]}", *(f"careful: {warning}" for warning in self.warnings)]
 
 
 class Explainer:
-    """A checkpoint that explains pictures; raises UserError as `train.checkpoints.checkpoint.load` does."""
+    """Explains images with a checkpoint's network; raises UserError as `train.checkpoints.checkpoint.load` does."""
 
     def __init__(self, path: str | Path, device: torch.device | str = "cpu") -> None:
         self.loaded = checkpoint.load(path)
@@ -103,119 +67,137 @@ class Explainer:
         self.temperature = float(self.loaded.scores.get("temperature", 1.0))
         self.layer = max(self.card.guidance.layers)
 
-    def explain(self, picture: Picture, *, every_class: bool = False) -> list[Explanation]:
-        """Explain the faces of a picture, RGB (h, w, 3) uint8, the surest first; none if no face is found.
+    def explain(self, image: RGBImage, *, every_class: bool = False) -> list[Explanation]:
+        """Explain the faces of an image, RGB (h, w, 3) uint8, the most certain detection first; none without a face.
 
-        `every_class` also gives the CAM of each other class.
+        `every_class` also gives the class maps of the other expressions. Raises ValueError for any other array.
         """
-        return next(self.explain_all([picture], every_class=every_class))
+        return next(self.explain_all([image], every_class=every_class))
 
     def explain_all(
-        self, pictures: Iterable[Picture], *, every_class: bool = False, batch: int = BATCH
+        self, images: Iterable[RGBImage], *, every_class: bool = False, batch_size: int = BATCH_SIZE
     ) -> Iterator[list[Explanation]]:
-        """Explain pictures one after another, `batch` of them at a time through the network."""
-        rest = iter(pictures)
-        while some := list(islice(rest, batch)):
-            found = [self.locate(picture) for picture in some]
-            made = iter(self._explained([face for faces in found for face in faces], every_class, batch))
-            yield from ([next(made) for _ in faces] for faces in found)
+        """Explain images one after another; the network gets at most `batch_size` faces at a time."""
+        rest = iter(images)
+        while batch := list(islice(rest, batch_size)):
+            located = [self.locate(image) for image in batch]
+            explanations = self._explain([face for faces in located for face in faces], every_class, batch_size)
+            yield from (list(islice(explanations, len(faces))) for faces in located)
 
-    def locate(self, picture: Picture) -> list[Found]:
-        """Find the faces of a picture and cut them out as the checkpoint's training faces were."""
-        if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
-            raise ValueError(f"a picture is RGB (h, w, 3) of uint8, not {picture.shape} of {picture.dtype}")
+    def locate(self, image: RGBImage) -> list[LocatedFace]:
+        """Find the faces of an image and crop them as the training faces of the checkpoint were."""
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise ValueError(f"an image is RGB (h, w, 3) of uint8, not {image.shape} of {image.dtype}")
         size, mode = int(self.alignment["size"]), str(self.alignment["mode"])
         detections: Sequence[Detection | None] = [None]
         if self.alignment["detector"] != "none":
-            detections = plugins.load("pipeline.detectors", "dlib").detect_all(picture)
-        crops = [crop_face(picture, detection, size=size, mode=mode) for detection in detections]
-        height, width = picture.shape[:2]
-        boxes = [np.array([0.0, 0.0, width, height]) - 0.5 if one is None else one.box for one in detections]
-        return [Found(box, crop, _landmarks(crop, size)) for box, crop in zip(boxes, crops, strict=True)]
+            detections = plugins.load("pipeline.detectors", "dlib").detect_all(image)
+        crops = [crop_face(image, detection, size=size, mode=mode) for detection in detections]
+        whole_image = np.array([0.0, 0.0, image.shape[1], image.shape[0]]) - 0.5
+        boxes = [whole_image if detection is None else detection.box for detection in detections]
+        return [LocatedFace(box, crop, _landmarks(crop, size)) for box, crop in zip(boxes, crops, strict=True)]
 
-    def _explained(self, faces: Sequence[Found], every_class: bool, batch: int) -> Iterator[Explanation]:
-        for start in range(0, len(faces), batch):
-            part = faces[start : start + batch]
-            probabilities, cams, looked = self._forward(part, every_class)
-            for number, face in enumerate(part):
-                yield self._explanation(
-                    face,
-                    dict(zip(LABELS, probabilities[number].tolist(), strict=True)),
-                    {label: maps[number] for label, maps in cams[number].items()} if cams else {},
-                    {layer: maps[number] for layer, maps in looked.items()},
-                )
+    def _explain(self, faces: Sequence[LocatedFace], every_class: bool, batch_size: int) -> Iterator[Explanation]:
+        for start in range(0, len(faces), batch_size):
+            batch = faces[start : start + batch_size]
+            for face, answer in zip(batch, self._answers(batch, every_class), strict=True):
+                yield self._explanation(face, answer)
 
-    def _forward(
-        self, faces: Sequence[Found], every_class: bool
-    ) -> tuple[NDArray[np.float64], list[dict[str, Any]], dict[int, NDArray[np.float32]]]:
-        """Return probabilities (b, 7), for each face {label: maps (b, s, s)} of its classes, and attention maps."""
-        crops = [face.crop.image for face in faces]
-        side = self.card.model.image_size
-        given = np.stack([resize_face(crop, side) for crop in crops if crop is not None])
-        images = standardise(to_unit_range(torch.from_numpy(given).to(self.device)), self.card.model.normalisation)
-        with torch.set_grad_enabled(self.method.needs_gradient):
-            output = self.method(images.contiguous(memory_format=torch.channels_last))
+    def _answers(self, faces: Sequence[LocatedFace], every_class: bool) -> list[Answer]:
+        output = self._forward([face.crop.image for face in faces if face.crop.image is not None])
         logits = output.logits.detach().double().cpu()
         if not torch.isfinite(logits).all():
-            raise UserError("the network's answers are not finite; train it again")
-        order = logits.argsort(1, descending=True)
-        count = len(LABELS) if every_class else 2
-        ranks = [self._cam(output, order[:, rank]) for rank in range(count)]
-        cams: list[dict[str, Any]] = []
-        if ranks[0] is not None:
-            cams = [{LABELS[order[face, rank]]: ranks[rank] for rank in range(count)} for face in range(len(faces))]
-        looked = {
+            raise UserError("the network's outputs are not finite; train it again")
+        ranked = logits.argsort(1, descending=True)[:, : len(LABELS) if every_class else 2]
+        probabilities = (logits / self.temperature).softmax(1).tolist()
+        cams, attentions = self._cams(output, ranked), self._attention(output)
+        return [
+            Answer(
+                dict(zip(LABELS, probabilities[row], strict=True)),
+                cams[row],
+                {layer: maps[row] for layer, maps in attentions.items()},
+            )
+            for row in range(len(faces))
+        ]
+
+    def _forward(self, crops: Sequence[RGBImage]) -> Output:
+        faces = np.stack([resize_face(crop, self.card.model.image_size) for crop in crops])
+        images = standardise(to_unit_range(torch.from_numpy(faces).to(self.device)), self.card.model.normalisation)
+        with torch.set_grad_enabled(self.method.needs_gradient):
+            output: Output = self.method(images.contiguous(memory_format=torch.channels_last))
+        return output
+
+    def _cams(self, output: Output, ranked: Tensor) -> list[dict[str, Map]]:
+        """Return the class maps {label: (224, 224)} of each face for its `ranked` class ids (b, k)."""
+        with torch.set_grad_enabled(self.method.needs_gradient):
+            maps = [self.method.cam(output, classes) for classes in ranked.unbind(1)]
+        ranks = [
+            classification.cam_canvas(classification.normalise(cam.detach().float()), CANVAS).cpu().numpy()
+            for cam in maps
+            if cam is not None
+        ]
+        if not ranks:
+            return [{} for _ in ranked]
+        return [
+            {LABELS[label]: cam[row] for label, cam in zip(labels, ranks, strict=True)}
+            for row, labels in enumerate(ranked.tolist())
+        ]
+
+    def _attention(self, output: Output) -> dict[int, Map]:
+        """Return the attention (b, 224, 224) of each layer."""
+        return {
             layer: classification.attention_canvas(
                 attention(features.detach()).float(), CANVAS, self.card.guidance.resize
-            ).cpu().numpy()
+            )
+            .cpu()
+            .numpy()
             for layer, features in sorted(output.features.items())
-        }  # fmt: skip
-        return (logits / self.temperature).softmax(1).numpy(), cams, looked
+        }
 
-    def _cam(self, output: Output, classes: Tensor) -> NDArray[np.float32] | None:
-        with torch.set_grad_enabled(self.method.needs_gradient):
-            maps = self.method.cam(output, classes)
-        if maps is None:
-            return None
-        return classification.cam_canvas(classification.normalise(maps.detach().float()), CANVAS).cpu().numpy()
-
-    def _explanation(
-        self, face: Found, probabilities: dict[str, float], cams: dict[str, Map], looked: dict[int, Map]
-    ) -> Explanation:
+    def _explanation(self, face: LocatedFace, answer: Answer) -> Explanation:
         assert face.crop.image is not None
         assert face.crop.matrix is not None
-        ranked = sorted(probabilities, key=lambda label: -probabilities[label])
-        placed = None if face.points is None else shapes(face.points, self.card.heatmap.geometry)
-        readings: dict[str, tuple[Reading, ...]] = {}
-        table: dict[str, list[dict[str, Any]]] = {}
-        if face.points is not None and placed is not None:
-            for kind in ("cam", "attention") if cams else ("attention",):
-                maps = [cams[label] if kind == "cam" else looked[self.layer] for label in ranked[:2]]
-                readings[kind] = tuple(
-                    reading.read(values, Expression.parse(label), placed, face.points, self.card.heatmap)
-                    for values, label in zip(maps, ranked, strict=False)
-                )
-                table[kind] = reading.au_table(maps[0], placed, self.card.heatmap)
+        au_shapes = None if face.points is None else shapes(face.points, self.card.heatmap.geometry)
+        ranked = sorted(answer.probabilities, key=lambda label: -answer.probabilities[label])
+        readings, action_units = self._read_maps(answer, ranked, face.points, au_shapes)
         return Explanation(
             box=face.box,
             matrix=_to_canvas(face.crop.matrix, int(self.alignment["size"])),
             face=on_canvas(face.crop.image),
             status=face.crop.status,
-            probabilities=probabilities,
+            probabilities=answer.probabilities,
             calibrated="temperature" in self.loaded.scores,
-            cams=cams,
-            attention=looked,
+            cams=answer.cams,
+            attention=answer.attention,
             layer=self.layer,
             points=face.points,
-            shapes=placed,
+            shapes=au_shapes,
             readings=readings,
-            action_units=table,
-            warnings=tuple(_warnings(probabilities, ranked, readings, face.points)),
+            action_units=action_units,
+            warnings=tuple(_warnings(answer.probabilities, ranked, readings, face.points)),
         )
 
+    def _read_maps(
+        self, answer: Answer, ranked: Sequence[str], points: Points | None, au_shapes: Points | None
+    ) -> tuple[dict[str, tuple[Reading, ...]], dict[str, list[dict[str, Any]]]]:
+        """Read class maps and attention in action units, for the predicted expression and the runner-up."""
+        if points is None or au_shapes is None:
+            return {}, {}
+        attentions = [answer.attention[self.layer]] * 2
+        maps = {"cam": [answer.cams[label] for label in ranked[:2]]} if answer.cams else {}
+        maps["attention"] = attentions
+        readings = {
+            kind: tuple(
+                read_map(values, Expression.parse(label), au_shapes, points, self.card.heatmap)
+                for values, label in zip(pair, ranked, strict=False)
+            )
+            for kind, pair in maps.items()
+        }
+        return readings, {kind: au_table(pair[0], au_shapes, self.card.heatmap) for kind, pair in maps.items()}
 
-def _landmarks(crop: Crop, size: int) -> NDArray[np.float64] | None:
-    """Place landmarks on a crop as the extractor dlib does, and bring them to the canvas."""
+
+def _landmarks(crop: Crop, size: int) -> Points | None:
+    """Place landmarks on a crop as the extractor dlib does, and rescale them to the canvas."""
     points = place_landmarks(crop, "dlib")
     return None if points is None else to_canvas(points, size)
 
@@ -224,19 +206,20 @@ def _warnings(
     probabilities: dict[str, float],
     ranked: Sequence[str],
     readings: dict[str, tuple[Reading, ...]],
-    points: NDArray[np.float64] | None,
+    points: Points | None,
 ) -> Iterator[str]:
-    if probabilities[ranked[0]] < reading.UNSURE:
+    if probabilities[ranked[0]] < LOW_PROBABILITY:
         first, second = (f"{label} {probabilities[label]:.2f}" for label in ranked[:2])
         yield f"the network is unsure: {first}, {second}"
     if points is None:
-        yield "no landmarks were found, so that the map cannot be read in action units"
-    for found in list(readings.values())[:1]:
-        yield from found[0].warnings
+        yield "no landmarks were found, so the map cannot be read in action units"
+    if readings:
+        predicted, _ = next(iter(readings.values()))
+        yield from predicted.warnings
 
 
-def _to_canvas(matrix: NDArray[np.float64], size: int) -> NDArray[np.float64]:
-    """Let a matrix that leads to a crop of `size` lead to the canvas."""
+def _to_canvas(matrix: Points, size: int) -> Points:
+    """Rescale a matrix that maps to a crop of `size` pixels so that it maps to the canvas."""
     scale = CANVAS / size
     scaled = matrix * scale
     scaled[:, 2] += 0.5 * scale - 0.5

@@ -1,4 +1,4 @@
-"""Any picture explained: the same answer alone and among others, every face, every file, in words, JSON and arrays."""
+"""Images and videos explained: probabilities, maps, sentences, files, and the same answers alone and in batches."""
 
 import json
 import subprocess
@@ -13,8 +13,8 @@ from PIL import Image
 
 from eval.explain import __main__ as command
 from eval.explain.explainer import LABELS, Explainer
-from eval.explain.files import document
-from eval.explain.video import Tracks
+from eval.explain.inputs import list_inputs
+from eval.explain.outputs import document
 from eval.published.importing import import_folder
 from eval.records.predictions import read
 from pipeline.errors import UserError
@@ -31,13 +31,12 @@ def explainer(trained):
 @pytest.fixture(scope="module")
 def pictures(trained):
     """The test faces: path by id."""
-    found = read_predictions(trained)
-    return {name: next((trained / "generated").rglob(f"{name}.jpg")) for name in found.ids}
+    ids = read_predictions(trained).ids
+    return {name: next((trained / "generated").rglob(f"{name}.jpg")) for name in ids}
 
 
 def read_predictions(folder):
-    path = folder / "run" / "predictions.h5"
-    return read(path)
+    return read(folder / "run" / "predictions.h5")
 
 
 def checkpoint_of(trained):
@@ -61,12 +60,11 @@ def test_it_is_the_answer_of_the_evaluation(trained, explainer, pictures, monkey
 
 def test_alone_and_among_others_it_is_the_same(explainer, pictures):
     read_pictures = [images.read(path) for path in pictures.values()]
-    together = list(explainer.explain_all(read_pictures, batch=5))
+    together = list(explainer.explain_all(read_pictures, batch_size=5))
     for picture, faces in zip(read_pictures, together, strict=True):
         alone = explainer.explain(picture)
         assert len(alone) == len(faces) == 1
-        one, other = document("x", alone), document("x", faces)
-        assert one["faces"][0]["label"] == other["faces"][0]["label"]
+        assert document("x", alone)["faces"][0]["label"] == document("x", faces)["faces"][0]["label"]
         for label in LABELS:
             assert alone[0].probabilities[label] == pytest.approx(faces[0].probabilities[label], abs=1e-5)
         for label, values in alone[0].cams.items():
@@ -79,25 +77,25 @@ def test_probabilities_readings_and_words(explainer, pictures):
         assert sum(face.probabilities.values()) == pytest.approx(1)
         assert face.calibrated
         assert set(face.cams) == set(LABELS)
-        assert [one.expression for one in face.readings["cam"]] == face.ranked[:2]
+        assert [reading.expression for reading in face.readings["cam"]] == face.ranked[:2]
         assert face.words[0].startswith(f"{face.label} {face.probabilities[face.label]:.2f}: ")
-        assert face.words[1].startswith(f"then {face.ranked[1]} ")
+        assert face.words[1].startswith(f"runner-up {face.ranked[1]} ")
         assert all(values.min() >= 0 and values.max() <= 1 for values in face.cams.values())
         unsure = face.probabilities[face.label] < 0.5
         assert unsure == any("unsure" in warning for warning in face.warnings)
 
 
-def test_several_faces_are_all_explained_and_none_is_said(explainer, pictures, tmp_path):
+def test_all_faces_are_explained_and_none_is_reported(explainer, pictures, tmp_path):
     three = [cv2.resize(images.read(path), (160, 160)) for path in list(pictures.values())[:3]]
-    found = explainer.explain(cv2.hconcat(three))
-    assert len(found) == 3
-    centres = sorted((face.box[0] + face.box[2]) / 2 for face in found)
+    explained = explainer.explain(cv2.hconcat(three))
+    assert len(explained) == 3
+    centres = sorted((face.box[0] + face.box[2]) / 2 for face in explained)
     assert all(160 * place < centre < 160 * (place + 1) for place, centre in enumerate(centres))
-    assert {face.status for face in found} == {"several"}
+    assert {face.status for face in explained} == {"several"}
     assert explainer.explain(np.full((160, 160, 3), 120, np.uint8)) == []
     Image.new("RGB", (160, 160)).save(tmp_path / "wall.png")
-    (item,) = command.items([str(tmp_path / "wall.png")])
-    assert command.said(item, []) == f"{tmp_path}/wall.png: no face found"
+    (item,) = list_inputs([str(tmp_path / "wall.png")])
+    assert command.sentences(item, []) == f"{tmp_path}/wall.png: no face found"
 
 
 def test_the_matrix_leads_from_the_picture_to_the_face(explainer, pictures):
@@ -111,11 +109,11 @@ def test_the_matrix_leads_from_the_picture_to_the_face(explainer, pictures):
 
 @pytest.mark.parametrize("wrong", [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3)), np.zeros((9, 9, 4), np.uint8)])
 def test_an_array_of_another_kind_is_refused(explainer, wrong):
-    with pytest.raises(ValueError, match="a picture is RGB"):
+    with pytest.raises(ValueError, match="an image is RGB"):
         explainer.explain(wrong)
 
 
-def run(*arguments):
+def run_command(*arguments):
     call = [sys.executable, "-m", "eval.explain", *map(str, arguments)]
     return subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=False)
 
@@ -128,7 +126,7 @@ def test_the_command_on_a_folder(trained, pictures, tmp_path):
         (folder / f"{number}.jpg").write_bytes(path.read_bytes())
     (folder / "0.png").write_bytes(next(iter(pictures.values())).read_bytes())
     (folder / "broken.jpg").write_bytes(b"no picture")
-    done = run(tmp_path / "in", "--checkpoint", checkpoint_of(trained), "--out", tmp_path / "out")
+    done = run_command(tmp_path / "in", "--checkpoint", checkpoint_of(trained), "--out", tmp_path / "out")
     assert done.returncode == 1
     assert "broken.jpg: unreadable: no image" in done.stderr
     assert done.stderr.rstrip().splitlines()[-1] == "error: 1 files could not be read; they are named above"
@@ -149,24 +147,20 @@ def test_the_command_on_a_folder(trained, pictures, tmp_path):
 def test_the_command_as_json_on_a_pattern(trained, pictures):
     folder = next(iter(pictures.values())).parent
     pattern = f"{folder}/{next(iter(pictures)).split('_')[0]}_*.jpg"
-    done = run(pattern, "--checkpoint", checkpoint_of(trained), "--json")
+    done = run_command(pattern, "--checkpoint", checkpoint_of(trained), "--json")
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(lines) == 7
     described = (ROOT / "docs" / "explain.md").read_text()
     for key in {key for line in lines for face in line["faces"] for key in face}:
         assert f"`{key}`" in described, key
-    for key in {key for line in lines for one in line["faces"][0]["readings"]["cam"] for key in one}:
+    for key in {key for line in lines for reading in line["faces"][0]["readings"]["cam"] for key in reading}:
         assert f"`{key}`" in described, key
 
 
 def test_wrong_calls_are_one_line(trained, tmp_path):
-    with pytest.raises(UserError, match="nowhere is no image, folder, video or pattern"):
-        command.items([str(tmp_path / "nowhere")])
-    with pytest.raises(UserError, match="holds no images or videos"):
-        command.items([str(tmp_path)])
     (tmp_path / "film.mp4").write_bytes(b"no film")
-    with pytest.raises(UserError, match=r"film\.mp4 is no video that can be read"):
+    with pytest.raises(UserError, match=r"film\.mp4 cannot be read as a video"):
         command.explain([str(tmp_path / "film.mp4")], checkpoint_of(trained), tmp_path / "out")
     assert not list((tmp_path / "out").rglob("*"))
     with pytest.raises(UserError, match="a video needs a folder"):
@@ -177,34 +171,24 @@ def test_wrong_calls_are_one_line(trained, tmp_path):
 
 def test_a_video_frame_by_frame(trained, pictures, tmp_path, capsys):
     """Two people side by side for ten frames; one leaves after six."""
-    one, other = (cv2.resize(cv2.imread(str(path)), (160, 160)) for path in list(pictures.values())[:8:7])
+    staying, leaving = (cv2.resize(cv2.imread(str(path)), (160, 160)) for path in list(pictures.values())[:8:7])
     film = cv2.VideoWriter(str(tmp_path / "film.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 10, (320, 160))
     for frame in range(10):
-        film.write(cv2.hconcat([one, other if frame < 6 else np.full_like(other, 90)]))
+        film.write(cv2.hconcat([staying, leaving if frame < 6 else np.full_like(leaving, 90)]))
     film.release()
-    command.explain([str(tmp_path / "film.mp4")], checkpoint_of(trained), tmp_path / "out", batch=4)
-    assert "10 frames, 2 faces in 16 places" in capsys.readouterr().out
+    command.explain([str(tmp_path / "film.mp4")], checkpoint_of(trained), tmp_path / "out", batch_size=4)
+    assert "10 frames, 2 faces, 16 rows" in capsys.readouterr().out
     table = pd.read_csv(tmp_path / "out" / "film.csv")
     assert table["frame"].value_counts().sort_index().tolist() == [2] * 6 + [1] * 4
     assert (table.groupby("face")["x0"].std().fillna(0) < 8).all()
     assert table["seconds"].max() == pytest.approx(0.9)
     np.testing.assert_allclose(table[LABELS].sum(axis=1), 1, atol=1e-3)
     drawn = cv2.VideoCapture(str(tmp_path / "out" / "film.mp4"))
-    frames = [frame for there, frame in iter(drawn.read, (False, None)) if there]
+    frames = [frame for _, frame in iter(drawn.read, (False, None))]
     assert len(frames) == 10
     assert frames[0].shape == (160, 320, 3)
-    assert np.abs(frames[0].astype(float) - cv2.hconcat([one, other])).mean() > 3
+    assert np.abs(frames[0].astype(float) - cv2.hconcat([staying, leaving])).mean() > 3
     assert np.abs(frames[9][:, 170:].astype(float) - 90).mean() < 8
-
-
-def test_faces_keep_their_numbers():
-    tracks = Tracks()
-    left, right = np.array([0.0, 0, 10, 10]), np.array([50.0, 0, 60, 10])
-    assert tracks.follow(0, [left, right]) == [0, 1]
-    assert tracks.follow(1, [right + 2, left + 1]) == [1, 0]
-    assert tracks.follow(2, [right + 3]) == [1]
-    assert tracks.follow(5, [left + 2, right + 4]) == [0, 1]
-    assert tracks.follow(40, [left]) == [2]  # long gone
 
 
 @pytest.mark.slow

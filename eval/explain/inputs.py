@@ -1,0 +1,68 @@
+"""The images and videos that the command line names, and the name of each one's results."""
+
+from collections.abc import Iterable, Sequence
+from glob import glob
+from pathlib import Path
+from typing import NamedTuple
+
+from pipeline.errors import UserError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
+SUFFIXES = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
+
+
+class Input(NamedTuple):
+    """A file to explain, and the name of its results below their folder, without suffix."""
+
+    path: Path
+    name: str
+
+    @property
+    def is_video(self) -> bool:
+        """Whether its suffix is that of a video."""
+        return self.path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def list_inputs(paths: Iterable[str]) -> list[Input]:
+    """List the files that paths, folders and patterns name, in order, each with a name of its own.
+
+    Raises UserError with the path that names no file.
+    """
+    names: dict[Path, Path] = {}
+    for text in paths:
+        path = Path(text)
+        if path.is_dir():
+            names |= {file: file.relative_to(path) for file in _files_in(path)}
+        elif path.is_file():
+            names[path] = Path(path.name)
+        else:
+            names |= {file: Path(file.name) for file in _files_matching(text)}
+    return _with_unique_names(names)
+
+
+def _files_in(folder: Path) -> Sequence[Path]:
+    files = [file for file in sorted(folder.rglob("*")) if file.suffix.lower() in SUFFIXES]
+    if not files:
+        raise UserError(f"{folder} holds no images or videos; their names end in {', '.join(SUFFIXES)}")
+    return files
+
+
+def _files_matching(pattern: str) -> Sequence[Path]:
+    files = [Path(match) for match in sorted(glob(pattern, recursive=True)) if Path(match).is_file()]  # noqa: PTH207
+    if not files:
+        raise UserError(f"{pattern} is not an image, a folder, a video or a pattern that matches any of them")
+    return files
+
+
+def _with_unique_names(names: dict[Path, Path]) -> list[Input]:
+    """Name results after their files; the second of two files with one name keeps its suffix or gets a number."""
+    taken: set[str] = set()
+    inputs = []
+    for path, file in names.items():
+        choices = [file.with_suffix("").as_posix(), file.as_posix()]
+        choices += [f"{choices[0]}-{number}" for number in range(2, len(names) + 2)]
+        name = next(choice for choice in choices if choice not in taken)
+        taken.add(name)
+        inputs.append(Input(path, name))
+    return inputs
