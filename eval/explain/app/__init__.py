@@ -1,1 +1,1 @@
-"""The page on which a face is explained in a browser: `python -m eval.explain.app --checkpoint FILE`."""
+"""A page that explains faces in a browser: `python -m eval.explain.app --checkpoint FILE`."""

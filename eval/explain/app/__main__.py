@@ -3,43 +3,74 @@
 import argparse
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.errors import UserError, run
+
+if TYPE_CHECKING:
+    from flask import Flask
+    from werkzeug.serving import BaseWSGIServer
+
+LOCAL, PORT, MEGABYTES = "127.0.0.1", 7860, 20
+EXAMPLE = "example:\n  python -m eval.explain.app --checkpoint results/.../checkpoint.safetensors --port 0"
 
 
 def main() -> None:
     """Read the command line and serve until the process is stopped."""
-    parser = argparse.ArgumentParser(prog="python -m eval.explain.app", description="Explain faces in a browser.")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint.safetensors of a run")
-    parser.add_argument(
-        "--host", default="127.0.0.1", help="address to listen at; others than this can be seen by others"
-    )
-    parser.add_argument("--port", type=int, default=7860, help="0 takes a free one")
-    parser.add_argument("--max-megabytes", type=int, default=20, help="larger uploads are refused")
-    arguments = parser.parse_args()
-
-    from werkzeug.serving import make_server  # noqa: PLC0415  (a wrong option is refused before torch is imported)
-
+    arguments = _parse()
+    # Imported here, so that a wrong option is refused before torch is imported.
     from eval.explain.app import server  # noqa: PLC0415
     from eval.explain.explainer import Explainer  # noqa: PLC0415
     from train.hardware import claim  # noqa: PLC0415
 
     with claim() as device:
         explainer = Explainer(arguments.checkpoint, device)
-        local = arguments.host in server.LOCAL
-        app = server.make(explainer, only_local=local, megabytes=arguments.max_megabytes)
-        logging.getLogger("werkzeug").setLevel(logging.WARNING)
+        only_local = arguments.host in server.LOCAL_HOSTS
+        app = server.create_app(explainer, only_local=only_local, megabytes=arguments.max_megabytes)
+        listener = _listen(arguments.host, arguments.port, app)
+        if not only_local:
+            print(f"warning: everyone who reaches {arguments.host} can use this page; it has no password", flush=True)
+        print(f"http://{arguments.host}:{listener.server_port}  (Ctrl-C stops the server)", flush=True)
         try:
-            served = make_server(arguments.host, arguments.port, app, threaded=True)
-        except (OSError, SystemExit):
-            raise UserError(f"--port: {arguments.host}:{arguments.port} is in use; choose another, or 0") from None
-        if not local:
-            print(f"careful: whoever reaches {arguments.host} can use this page; it has no password", flush=True)
-        print(f"http://{arguments.host}:{served.server_port}  (Ctrl-C ends it)", flush=True)
-        try:
-            served.serve_forever()
+            listener.serve_forever()
         except KeyboardInterrupt:
             print()
+
+
+def _listen(host: str, port: int, app: "Flask") -> "BaseWSGIServer":
+    from werkzeug.serving import make_server  # noqa: PLC0415
+
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    try:
+        return make_server(host, port, app, threaded=True)
+    except (OSError, SystemExit):
+        raise UserError(f"--port: {host}:{port} is in use; choose another port, or 0 for a free one") from None
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m eval.explain.app",
+        description="Explain faces of your images or webcam in a browser. Reads a checkpoint, writes nothing.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--checkpoint", type=Path, required=True, metavar="FILE", help="checkpoint.safetensors of a run"
+    )
+    parser.add_argument(
+        "--host",
+        default=LOCAL,
+        help="address to listen on; any other than the default exposes the page to the network (default: %(default)s)",
+    )
+    parser.add_argument("--port", type=int, default=PORT, help="port, 0 for a free one (default: %(default)s)")
+    parser.add_argument(
+        "--max-megabytes",
+        type=int,
+        default=MEGABYTES,
+        metavar="N",
+        help="refuse larger uploads (default: %(default)s)",
+    )
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

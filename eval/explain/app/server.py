@@ -1,4 +1,4 @@
-"""The server of the page: it takes a picture and gives its explanation, and keeps nothing of either."""
+"""The server of the page: it receives an image, returns its explanation, and stores neither."""
 
 import base64
 import io
@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from au_guidance.expressions import Expression, codebook
+from au_guidance.expressions import codebook
 from au_guidance.heatmap import geometry_table
-from eval.explain.explainer import Explainer, Explanation
+from eval.explain.explainer import Explainer
+from eval.explain.explanation import Explanation, Map, RGBImage
 from eval.explain.reading import au_table, ellipses
 from eval.figures.faces import shown
 from eval.figures.style import MAP
@@ -23,9 +24,9 @@ from pipeline.storage import images
 from train.card.schema import Heatmap
 
 PAGE = Path(__file__).with_name("page")
-LOCAL = ("127.0.0.1", "localhost", "[::1]")
-MEGABYTES, MEGAPIXELS = 20, 40
-# Nothing is loaded from elsewhere, and no other page may show or call this one.
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+MEGAPIXELS = 40  # of an image; larger ones are refused
+# The page loads nothing from other hosts, and no other page may embed or call it.
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
     "frame-ancestors 'none'; form-action 'none'; base-uri 'none'",
@@ -35,20 +36,25 @@ HEADERS = {
 }
 
 
-def make(explainer: Explainer, *, only_local: bool = True, megabytes: int = MEGABYTES) -> Flask:
-    """Make the application for a checkpoint; uploads above `megabytes` are refused.
+def create_app(explainer: Explainer, *, only_local: bool = True, megabytes: int) -> Flask:
+    """Create the application for a checkpoint; it refuses uploads above `megabytes`.
 
-    `only_local` refuses requests that were made for another host: a foreign page could have them sent here.
+    With `only_local` it also refuses requests made for another host, because a foreign page can have a browser send
+    them here.
     """
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = megabytes * 10**6
-    app.json.sort_keys = False  # type: ignore[attr-defined]  # the most probable class first
-    turn = threading.Lock()  # one picture at a time through the network
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # keeps the most probable expression first
+    _add_guards(app, only_local=only_local, megabytes=megabytes)
+    _add_routes(app, explainer)
+    return app
 
+
+def _add_guards(app: Flask, *, only_local: bool, megabytes: int) -> None:
     @app.before_request
-    def _check_host() -> tuple[Response, int] | None:
-        if only_local and request.host.rpartition(":")[0] not in LOCAL and request.host not in LOCAL:
-            return jsonify(error="this page is for this machine only"), 403
+    def _refuse_other_hosts() -> tuple[Response, int] | None:
+        if only_local and request.host.rpartition(":")[0] not in LOCAL_HOSTS and request.host not in LOCAL_HOSTS:
+            return jsonify(error="this page accepts requests from this machine only"), 403
         return None
 
     @app.after_request
@@ -57,42 +63,43 @@ def make(explainer: Explainer, *, only_local: bool = True, megabytes: int = MEGA
         return response
 
     @app.errorhandler(HTTPException)
-    def _say(error: HTTPException) -> tuple[Response, int]:
-        what = error.description or ""
+    def _answer_error(error: HTTPException) -> tuple[Response, int]:
+        message = error.description or ""
         if isinstance(error, RequestEntityTooLarge):
-            what = f"the file is larger than {megabytes} MB; give a smaller picture"
-        return jsonify(error=what), error.code or 500
+            message = f"the file is larger than {megabytes} MB; choose a smaller image"
+        return jsonify(error=message), error.code or 500
+
+
+def _add_routes(app: Flask, explainer: Explainer) -> None:
+    one_at_a_time = threading.Lock()  # the network explains one image at a time
 
     @app.get("/")
     def _page() -> Response:
         return send_from_directory(PAGE, "index.html")
 
     @app.get("/page/<name>")
-    def _file(name: str) -> Response:
+    def _page_file(name: str) -> Response:
         return send_from_directory(PAGE, name)
 
     @app.get("/about")
     def _about() -> Response:
-        return jsonify(about(explainer))
+        return jsonify(describe_checkpoint(explainer))
 
     @app.post("/explain")
     def _explain() -> tuple[Response, int]:
-        data = request.get_data(cache=False)
         try:
-            picture = images.read_bytes(data, MEGAPIXELS * 10**6)
+            image = images.read_bytes(request.get_data(cache=False), MEGAPIXELS * 10**6)
         except images.Unreadable as error:
-            return jsonify(error=f"this file cannot be read as a picture: {error}"), 400
-        with turn:
-            faces = explainer.explain(picture, every_class=True)
+            return jsonify(error=f"this file cannot be read as an image: {error}"), 400
+        with one_at_a_time:
+            faces = explainer.explain(image, every_class=True)
         if not faces:
-            return jsonify(error="no face was found in this picture"), 200
-        return jsonify(faces=[described(face, explainer.card.heatmap) for face in faces]), 200
-
-    return app
+            return jsonify(error="no face was found in this image"), 200
+        return jsonify(faces=[describe_face(face, explainer.card.heatmap) for face in faces]), 200
 
 
-def about(explainer: Explainer) -> dict[str, Any]:
-    """Say what the page is about: the checkpoint's training and how far it was right."""
+def describe_checkpoint(explainer: Explainer) -> dict[str, Any]:
+    """Return how the checkpoint was trained, and its accuracy on its validation faces, None if unknown."""
     card, scores = explainer.card, explainer.loaded.scores
     return {
         "method": card.method,
@@ -104,43 +111,48 @@ def about(explainer: Explainer) -> dict[str, Any]:
     }
 
 
-def described(face: Explanation, heatmap: Heatmap) -> dict[str, Any]:
-    """Return what the page shows of a face: pictures as data URLs, maps and their AU tables by name, AU regions."""
+def describe_face(face: Explanation, heatmap: Heatmap) -> dict[str, Any]:
+    """Return what the page shows of a face: images as data URLs, maps and their AU tables by name, AU regions."""
     maps = {f"cam {label}": values for label, values in face.cams.items()}
     maps |= {f"attention {layer}": values for layer, values in face.attention.items()}
-    placed = face.shapes
-    aus = () if placed is None else sorted(_aus(heatmap))
+    tables: dict[str, Any] = {}
+    regions: dict[int, Any] = {}
+    if face.shapes is not None:
+        tables = {name: au_table(values, face.shapes, heatmap) for name, values in maps.items()}
+        regions = {
+            au: [_svg_ellipse(ellipse) for ellipse in ellipses(face.shapes, au, heatmap.geometry)]
+            for au in sorted(_drawn_aus(heatmap))
+        }
     return {
         "label": face.label,
         "probabilities": {label: face.probabilities[label] for label in face.ranked},
         "calibrated": face.calibrated,
         "words": face.words,
         "layer": face.layer,
-        "picture": _url(face.face),
-        "maps": {name: _url(_coloured(values)) for name, values in maps.items()},
-        "tables": {} if placed is None else {name: au_table(one, placed, heatmap) for name, one in maps.items()},
-        "regions": {
-            au: [_ellipse(one) for one in ellipses(placed, au, heatmap.geometry)] for au in aus if placed is not None
-        },
-        "expected": {one.label: list(codebook(heatmap.codebook)[one]) for one in Expression},
+        "picture": _data_url(face.face),
+        "maps": {name: _data_url(_coloured(values)) for name, values in maps.items()},
+        "tables": tables,
+        "regions": regions,
+        "expected": {label.label: list(aus) for label, aus in codebook(heatmap.codebook).items()},
     }
 
 
-def _aus(heatmap: Heatmap) -> set[int]:
+def _drawn_aus(heatmap: Heatmap) -> set[int]:
+    """Return the AUs of the codebook that the geometry draws."""
     drawn = {ellipse.au for ellipse in geometry_table(heatmap.geometry).ellipses}
     return drawn & {au for aus in codebook(heatmap.codebook).values() for au in aus}
 
 
-def _ellipse(values: NDArray[np.float64]) -> dict[str, float]:
-    x, y, across, down, angle = (float(value) for value in values)
-    return {"x": x, "y": y, "rx": max(across, 1), "ry": max(down, 1), "angle": float(np.degrees(angle))}
+def _svg_ellipse(ellipse: NDArray[np.float64]) -> dict[str, float]:
+    x, y, rx, ry, angle = (float(value) for value in ellipse)
+    return {"x": x, "y": y, "rx": max(rx, 1), "ry": max(ry, 1), "angle": float(np.degrees(angle))}
 
 
-def _coloured(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+def _coloured(values: Map) -> RGBImage:
     return (255 * matplotlib.colormaps[MAP](np.clip(shown(values), 0, 1))[..., :3]).astype(np.uint8)
 
 
-def _url(picture: NDArray[np.uint8]) -> str:
+def _data_url(image: RGBImage) -> str:
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, "PNG")
+    Image.fromarray(image).save(file, "PNG")
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

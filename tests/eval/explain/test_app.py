@@ -1,4 +1,4 @@
-"""The page as a user meets it: a picture in, the reason out; bad files answered; nothing from elsewhere."""
+"""The page as a user sees it: explained images, errors for bad files, and nothing loaded from other hosts."""
 
 import io
 import threading
@@ -19,7 +19,7 @@ WAIT = 60
 
 @pytest.fixture(scope="module")
 def app(trained):
-    return server.make(Explainer(trained / "run" / "checkpoint.safetensors"), megabytes=1)
+    return server.create_app(Explainer(trained / "run" / "checkpoint.safetensors"), megabytes=1)
 
 
 @pytest.fixture(scope="module")
@@ -31,15 +31,15 @@ def face(trained):
 def test_a_picture_is_explained(app, face):
     answer = app.test_client().post("/explain", data=face.read_bytes())
     assert answer.status_code == 200
-    (found,) = answer.json["faces"]
-    assert next(iter(found["probabilities"])) == found["label"]
-    assert sum(found["probabilities"].values()) == pytest.approx(1)
-    assert {name for name in found["maps"] if name.startswith("cam ")} == {
-        f"cam {label}" for label in found["expected"]
+    (explained,) = answer.json["faces"]
+    assert next(iter(explained["probabilities"])) == explained["label"]
+    assert sum(explained["probabilities"].values()) == pytest.approx(1)
+    assert {name for name in explained["maps"] if name.startswith("cam ")} == {
+        f"cam {label}" for label in explained["expected"]
     }
-    assert set(found["tables"]) == set(found["maps"])
-    rows = {row["au"]: row for row in found["tables"][f"cam {found['label']}"]}
-    assert set(map(str, rows)) <= set(found["regions"])
+    assert set(explained["tables"]) == set(explained["maps"])
+    rows = {row["au"]: row for row in explained["tables"][f"cam {explained['label']}"]}
+    assert set(map(str, rows)) <= set(explained["regions"])
     assert rows[12]["lift"] == pytest.approx(rows[12]["share"] / rows[12]["uniform"], abs=0.01)
 
 
@@ -50,19 +50,19 @@ def picture(size, colour=(120, 130, 120)):
 
 
 @pytest.mark.parametrize(
-    ("data", "status", "said"),
+    ("data", "status", "message"),
     [
-        (b"", 400, "cannot be read as a picture: empty file"),
-        (b"no picture", 400, "cannot be read as a picture: no image"),
+        (b"", 400, "cannot be read as an image: empty file"),
+        (b"no picture", 400, "cannot be read as an image: no image"),
         (picture((160, 160)), 200, "no face was found"),
         (picture((8000, 8000)), 400, "larger than 40 megapixels: 8000 x 8000"),
         (np.random.default_rng(0).bytes(1_100_000), 413, "the file is larger than 1 MB"),
     ],
 )
-def test_bad_files_are_answered_politely(app, data, status, said):
+def test_bad_files_get_an_error_message(app, data, status, message):
     answer = app.test_client().post("/explain", data=data)
     assert answer.status_code == status
-    assert said in answer.json["error"]
+    assert message in answer.json["error"]
 
 
 def test_other_hosts_and_other_pages_are_kept_out(app):
@@ -127,7 +127,7 @@ class TestBrowser:
         row = opened.find_element(By.CSS_SELECTOR, '#units tr[data-au="12"]')
         row.click()
         shown = opened.find_elements(By.CSS_SELECTOR, "#regions ellipse")
-        assert {one.get_attribute("data-au") for one in shown} == {"12"}
+        assert {ellipse.get_attribute("data-au") for ellipse in shown} == {"12"}
         assert len(shown) == 2
         opened.execute_script("const one = document.getElementById('opacity'); one.value = 20; one.oninput();")
         assert opened.find_element(By.ID, "map").value_of_css_property("opacity") == "0.2"
@@ -135,7 +135,7 @@ class TestBrowser:
     def test_garbage_is_answered_and_the_page_goes_on(self, opened, face, tmp_path):
         (tmp_path / "page.html").write_text("<script>alert(1)</script>")
         give(opened, tmp_path / "page.html")
-        until(opened, lambda page: "cannot be read as a picture" in page.find_element(By.ID, "status").text)
+        until(opened, lambda page: "cannot be read as an image" in page.find_element(By.ID, "status").text)
         assert not opened.find_element(By.ID, "result").is_displayed()
         give(opened, face)
         until(opened, lambda page: page.find_element(By.ID, "result").is_displayed())

@@ -1,56 +1,56 @@
 "use strict";
 const $ = (id) => document.getElementById(id);
-let faces = [], current = 0, kept = new Set(), asked = 0;
+let faces = [], current = 0, pinned = new Set(), requests = 0;
 
 function element(name, text, attributes = {}) {
-  const made = document.createElement(name);
-  if (text !== undefined) made.textContent = text;
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  return made;
+  const node = document.createElement(name);
+  if (text !== undefined) node.textContent = text;
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  return node;
 }
 
-function say(text, wrong = false) {
+function showStatus(text, isError = false) {
   $("status").textContent = text;
-  $("status").className = wrong ? "wrong" : "";
+  $("status").className = isError ? "error" : "";
 }
 
 async function explain(blob) {
-  const mine = ++asked;
-  say("Looking ...");
+  const request = ++requests;
+  showStatus("Analysing the image ...");
   $("result").hidden = true;
   try {
-    const answer = await fetch("/explain", { method: "POST", body: blob });
-    const found = await answer.json();
-    if (mine !== asked) return;
-    if (found.error) { say(found.error, true); return; }
-    faces = found.faces;
-    say(faces.length === 1 ? "One face." : `${faces.length} faces.`);
+    const response = await fetch("/explain", { method: "POST", body: blob });
+    const answer = await response.json();
+    if (request !== requests) return;
+    if (answer.error) { showStatus(answer.error, true); return; }
+    faces = answer.faces;
+    showStatus(faces.length === 1 ? "One face found." : `${faces.length} faces found.`);
     $("result").hidden = false;
-    choose(0);
+    selectFace(0);
   } catch (error) {
-    if (mine === asked) say("The server does not answer; is it still running?", true);
+    if (request === requests) showStatus("The server does not respond. Is it still running?", true);
   }
 }
 
-function choose(number) {
+function selectFace(number) {
   current = number;
-  kept = new Set();
+  pinned = new Set();
   $("faces").replaceChildren(...(faces.length < 2 ? [] : faces.map((face, place) => {
     const button = element("button", `face ${place}: ${face.label}`, { type: "button", "aria-pressed": place === number });
-    button.onclick = () => choose(place);
+    button.onclick = () => selectFace(place);
     return button;
   })));
   const face = faces[number];
   const cams = Object.keys(face.maps).filter((name) => name.startsWith("cam "));
-  options("class", cams.map((name) => name.slice(4)), face.label);
-  options("layer", Object.keys(face.maps).filter((name) => name.startsWith("attention ")).map((name) => name.slice(10)), face.layer);
-  const cam = document.querySelector("[name=kind][value=cam]");
-  cam.disabled = $("class").disabled = cams.length === 0;
+  fillSelect("class", cams.map((name) => name.slice(4)), face.label);
+  fillSelect("layer", Object.keys(face.maps).filter((name) => name.startsWith("attention ")).map((name) => name.slice(10)), face.layer);
+  const camButton = document.querySelector("[name=kind][value=cam]");
+  camButton.disabled = $("class").disabled = cams.length === 0;
   if (cams.length === 0) document.querySelector("[name=kind][value=attention]").checked = true;
   $("picture").src = face.picture;
   $("label").textContent = `${face.label} ${face.probabilities[face.label].toFixed(2)}`;
   $("words").replaceChildren(...face.words.map((text) =>
-    element("li", text, text.startsWith("careful") ? { class: "careful" } : {})));
+    element("li", text, text.startsWith("warning") ? { class: "warning" } : {})));
   $("calibrated").textContent = face.calibrated ? "Probabilities, calibrated" : "Probabilities, not calibrated";
   $("probabilities").replaceChildren(...Object.entries(face.probabilities).map(([label, value]) => {
     const row = element("tr"), bar = element("td");
@@ -59,54 +59,54 @@ function choose(number) {
     row.append(element("th", label, { scope: "row" }), bar, element("td", value.toFixed(2)));
     return row;
   }));
-  show();
+  showMap();
 }
 
-function options(id, values, chosen) {
+function fillSelect(id, values, selected) {
   $(id).replaceChildren(...values.map((value) => element("option", value, { value })));
-  $(id).value = chosen;
+  $(id).value = selected;
 }
 
-function shownMap() {
+function selectedMap() {
   const kind = document.querySelector("[name=kind]:checked").value;
   return kind === "cam" ? `cam ${$("class").value}` : `attention ${$("layer").value}`;
 }
 
-function show() {
-  const face = faces[current], name = shownMap();
-  const subject = name.startsWith("cam ") ? name.slice(4) : face.label;
+function showMap() {
+  const face = faces[current], name = selectedMap();
+  const expression = name.startsWith("cam ") ? name.slice(4) : face.label;
   $("map").src = face.maps[name];
   $("map").style.opacity = $("opacity").value / 100;
-  const rows = [...(face.tables[name] || [])].sort((one, other) => other.lift - one.lift);
+  const rows = [...(face.tables[name] || [])].sort((a, b) => b.lift - a.lift);
   $("units").tBodies[0].replaceChildren(...rows.map((row) => {
     const line = element("tr", undefined, { tabindex: 0, "data-au": row.au });
-    if (face.expected[subject].includes(row.au)) line.className = "own";
+    if (face.expected[expression].includes(row.au)) line.className = "expected";
     line.append(element("th", `AU${row.au} ${row.name}`, { scope: "row" }), element("td", `${(100 * row.share).toFixed(1)} %`),
       element("td", `${(100 * row.uniform).toFixed(1)} %`), element("td", row.lift.toFixed(1)));
     line.onmouseenter = line.onfocus = () => highlight(row.au);
     line.onmouseleave = line.onblur = () => highlight();
-    line.onclick = () => { kept.has(row.au) ? kept.delete(row.au) : kept.add(row.au); highlight(row.au); };
+    line.onclick = () => { pinned.has(row.au) ? pinned.delete(row.au) : pinned.add(row.au); highlight(row.au); };
     line.onkeydown = (event) => { if (event.key === "Enter") line.onclick(); };
     return line;
   }));
   if (rows.length === 0) {
     const line = element("tr");
-    line.append(element("td", "no landmarks were found on this face", { colspan: 4 }));
+    line.append(element("td", "No landmarks were found on this face.", { colspan: 4 }));
     $("units").tBodies[0].append(line);
   }
   highlight();
 }
 
-function highlight(pointed) {
-  const regions = faces[current].regions, wanted = new Set(kept);
-  if (pointed !== undefined) wanted.add(pointed);
-  $("regions").replaceChildren(...[...wanted].flatMap((au) => (regions[au] || []).map((one) => {
+function highlight(hovered) {
+  const regions = faces[current].regions, outlined = new Set(pinned);
+  if (hovered !== undefined) outlined.add(hovered);
+  $("regions").replaceChildren(...[...outlined].flatMap((au) => (regions[au] || []).map((region) => {
     const ellipse = document.createElementNS("http://www.w3.org/2000/svg", "ellipse");
-    const values = { cx: one.x, cy: one.y, rx: one.rx, ry: one.ry, "data-au": au, transform: `rotate(${one.angle} ${one.x} ${one.y})` };
+    const values = { cx: region.x, cy: region.y, rx: region.rx, ry: region.ry, "data-au": au, transform: `rotate(${region.angle} ${region.x} ${region.y})` };
     for (const [key, value] of Object.entries(values)) ellipse.setAttribute(key, value);
     return ellipse;
   })));
-  for (const line of $("units").tBodies[0].rows) line.classList.toggle("kept", kept.has(Number(line.dataset.au)));
+  for (const line of $("units").tBodies[0].rows) line.classList.toggle("pinned", pinned.has(Number(line.dataset.au)));
 }
 
 let stream = null;
@@ -130,7 +130,7 @@ $("webcam").onclick = async () => {
     $("video").srcObject = stream;
     $("camera").hidden = false;
   } catch (error) {
-    say("There is no webcam, or the browser may not use it.", true);
+    showStatus("There is no webcam, or the browser is not allowed to use it.", true);
   }
 };
 $("shoot").onclick = () => {
@@ -144,11 +144,11 @@ $("opacity").oninput = () => { $("map").style.opacity = $("opacity").value / 100
 for (const id of ["class", "layer"]) {
   $(id).onchange = () => {
     document.querySelector(`[name=kind][value=${id === "class" ? "cam" : "attention"}]`).checked = true;
-    show();
+    showMap();
   };
 }
-document.querySelectorAll("[name=kind]").forEach((button) => { button.onchange = show; });
-fetch("/about").then((answer) => answer.json()).then((about) => {
-  const right = about.accuracy === null || about.accuracy === undefined ? "" : `, right on ${(100 * about.accuracy).toFixed(0)} % of its validation faces`;
-  $("about").textContent = `${about.method}, trained on ${about.dataset} ${about.variant === "au" ? "with" : "without"} AU guidance${right}.`;
+document.querySelectorAll("[name=kind]").forEach((button) => { button.onchange = showMap; });
+fetch("/about").then((response) => response.json()).then((about) => {
+  const accuracy = about.accuracy === null || about.accuracy === undefined ? "" : `, ${(100 * about.accuracy).toFixed(0)} % correct on its validation faces`;
+  $("about").textContent = `${about.method}, trained on ${about.dataset} ${about.variant === "au" ? "with" : "without"} AU guidance${accuracy}.`;
 });
