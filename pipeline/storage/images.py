@@ -6,23 +6,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 Picture = NDArray[np.uint8]
 
 MAX_PIXELS = 100_000_000  # more is refused before it is decoded: 300 MB of pixels, and no photo of a face needs it
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")
 WHITE = (255, 255, 255, 255)  # what shines through transparent pixels, as on a page
-ORIENTATION = 0x0112  # EXIF tag: how the camera was held
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 Image.MAX_IMAGE_PIXELS = None  # the limit of `read` is looked at before a pixel is decoded
 
 
@@ -54,7 +44,7 @@ def read_bytes(data: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
             return _pixels(image, max_pixels)
     except Unreadable:
         raise
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise Unreadable(f"no image ({', '.join(FORMATS)})") from None
     except Exception as error:  # the decoders raise whatever damaged bytes lead them to, not only OSError
         raise Unreadable(f"damaged ({str(error) or type(error).__name__})") from None
@@ -78,11 +68,13 @@ def decode(data: NDArray[np.uint8]) -> Picture:
 def _pixels(image: Image.Image, max_pixels: int) -> Picture:
     if image.width * image.height > max_pixels:
         raise Unreadable(f"larger than {max_pixels / 1e6:g} megapixels: {image.width} x {image.height}")
-    image.load()
-    rgb = _rgb(image)
-    # Asked only after loading: TIFF files are turned by Pillow itself, which then removes the tag.
-    turn = UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
-    return np.array(rgb if turn is None else rgb.transpose(turn))
+    image.load()  # first: Pillow turns TIFF files while it loads them, and then removes the tag
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    upright = _rgb(image)
+    upright.info = {}  # exif_transpose writes all tags anew and fails on a damaged one, so it gets this one alone
+    upright.getexif()[ExifTags.Base.Orientation] = orientation
+    ImageOps.exif_transpose(upright, in_place=True)
+    return np.array(upright)
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from pipeline.storage.images import Unreadable, decode, encode, read
 
@@ -100,6 +100,17 @@ def test_a_turned_jpeg_equals_the_one_that_opencv_turns(tmp_path, orientation):
     exif[0x0112] = orientation
     path = save(tmp_path, Image.fromarray(noise()), "a.jpg", exif=exif)
     np.testing.assert_array_equal(read(path), cv2.imread(str(path), cv2.IMREAD_COLOR)[..., ::-1])
+
+
+def test_a_damaged_tag_does_not_cost_the_orientation(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "Canon"
+    path = save(tmp_path, Image.fromarray(noise()), "a.jpg", exif=exif)
+    upright, maker, width = read(path), b"\x01\x0f\x00\x02", b"\x01\x00\x00\x02"  # a word as the image's width
+    path.write_bytes(path.read_bytes().replace(maker, width))
+    with Image.open(path) as image, pytest.raises(Exception, match="not an integer"):
+        ImageOps.exif_transpose(image)
+    np.testing.assert_array_equal(read(path), upright)
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
