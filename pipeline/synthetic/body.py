@@ -20,10 +20,10 @@ def paint_body(
     camera: Camera,
     light: Light,
     chin: float,
-    texture: np.random.Generator,
+    rng: np.random.Generator,
 ) -> None:
     """Paint far things first on an image (size, size, 3), where `uncovered` (size, size); `chin` is its y."""
-    strands = _strands(texture, len(image))
+    strands = _strands(rng, len(image))
     for solid in _solids(identity):
         hit = solid.cast(camera, uncovered)
         colour = light.shade(solid.colour, hit.normal, _GLOSS)
@@ -100,8 +100,9 @@ def _solids(identity: Identity) -> list[_Ellipsoid]:
     return solids
 
 
-def _strands(texture: np.random.Generator, size: int) -> Field:
+def _strands(rng: np.random.Generator, size: int) -> Field:
     """Return the brightness (size, size) of hair that hangs down in strands."""
-    noise = texture.normal(size=(size, size)).astype(np.float32)
+    noise = rng.normal(size=(size, size)).astype(np.float32)
     strands = cv2.GaussianBlur(noise, (0, 0), sigmaX=0.8, sigmaY=7 * size / 224)
-    return 1 + np.float32(0.13) * (strands / strands.std())
+    brightness: Field = 1 + np.float32(0.13) * (strands / strands.std())
+    return brightness

@@ -90,7 +90,8 @@ class Canvas:
         x, y = np.asarray(centre, np.float32)
         across = np.exp(-(((self.x[:1] - x) / np.float32(width)) ** 2))
         down = np.exp(-(((self.y[:, :1] - y) / np.float32(height)) ** 2))
-        return across * down
+        bell: Field = across * down
+        return bell
 
     def mix(self, mask: Field, colour: ArrayLike) -> None:
         """Blend a colour in."""
@@ -125,7 +126,8 @@ class Canvas:
 
     def _fixed_point(self, points: ArrayLike) -> NDArray[np.int32]:
         scale = self.DENSITY * 2**_SUBPIXEL_BITS
-        return np.round((np.asarray(points, np.float32) - self.origin) * scale).astype(np.int32)
+        fixed: NDArray[np.int32] = np.round((np.asarray(points, np.float32) - self.origin) * scale).astype(np.int32)
+        return fixed
 
     def _soft(self, mask: NDArray[np.uint8], blur: float) -> Field:
         soft = mask.astype(np.float32) / 255

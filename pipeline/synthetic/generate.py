@@ -90,9 +90,9 @@ def generate(
 def draw(shot: Shot) -> tuple[Identity, Intensities, View, Picture]:
     """Draw one image and return what is on it; identity and view are drawn apart from the expression's AUs."""
     image_seed = (shot.person, int(shot.expression), shot.repetition)
-    identity = draw_identity(_generator(shot.seed, (shot.person,)))
-    intensities = draw_intensities(_generator(shot.seed, (*image_seed, 0)), shot.expression)
-    view = draw_view(_generator(shot.seed, (*image_seed, 1)))
+    identity = draw_identity(_rng(shot.seed, (shot.person,)))
+    intensities = draw_intensities(_rng(shot.seed, (*image_seed, 0)), shot.expression)
+    view = draw_view(_rng(shot.seed, (*image_seed, 1)))
     return identity, intensities, view, render(identity, intensities, view, shot.size)
 
 
@@ -111,7 +111,7 @@ def _shots(train: int, test: int, *, size: int, seed: int, per_class: int) -> li
     ]
 
 
-def _generator(seed: int, key: tuple[int, ...]) -> np.random.Generator:
+def _rng(seed: int, key: tuple[int, ...]) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
 

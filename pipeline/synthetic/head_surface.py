@@ -77,7 +77,7 @@ class Surface:
 
 
 def build_head(
-    profile: Profile, canvas: Canvas, identity: Identity, *, resolution: float, texture: np.random.Generator
+    profile: Profile, canvas: Canvas, identity: Identity, *, resolution: float, rng: np.random.Generator
 ) -> Surface:
     """Wrap the painted canvas around the head, at `resolution` pixels per eye distance, and put short hair on it."""
     rows = profile.resampled(1.25 * resolution)
@@ -95,7 +95,7 @@ def build_head(
     position = np.stack([x, y, z])
     head = Surface(position, np.empty_like(position), colour, gloss, rows.y)
     if not identity.bald:
-        _grow_hair(head, identity, texture)
+        _grow_hair(head, identity, rng)
     head.normal[:] = _normals(position)
     return head
 
@@ -116,9 +116,9 @@ def _fade_at_ears(across: Field) -> Field:
     return edge * edge * (3 - 2 * edge)
 
 
-def _grow_hair(head: Surface, identity: Identity, texture: np.random.Generator) -> None:
+def _grow_hair(head: Surface, identity: Identity, rng: np.random.Generator) -> None:
     """Colour the skull above a wavy hair line and lift it; nothing is lifted near the ears, where gaps would open."""
-    noise = texture.normal(size=head.gloss.shape).astype(np.float32)
+    noise = rng.normal(size=head.gloss.shape).astype(np.float32)
     above = np.searchsorted(head.row_y, 0.12)  # rows that can have hair
     (x, y, z), colour, gloss = head.position[:, :above], head.colour[:above], head.gloss[:above]
     strands = cv2.GaussianBlur(noise[:above], (0, 0), sigmaX=0.8, sigmaY=9)

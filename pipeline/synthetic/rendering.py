@@ -35,18 +35,18 @@ def render(identity: Identity, intensities: Intensities, view: View, size: int) 
     profile = Profile.of(identity, landmarks)
     camera = Camera.of(view, size)
     light = Light.of(view, camera.rotation)
-    hair_texture = np.random.default_rng(identity.seed + 1)
-    camera_noise = np.random.default_rng(view.seed)
-    head = build_head(profile, canvas, identity, resolution=camera.density * SUPERSAMPLING, texture=hair_texture)
+    hair_rng = np.random.default_rng(identity.seed + 1)
+    camera_rng = np.random.default_rng(view.seed)
+    head = build_head(profile, canvas, identity, resolution=camera.density * SUPERSAMPLING, rng=hair_rng)
     places, depth = camera.project(head.position.reshape(3, -1))
     layer = _draw_head(head, places, depth, light, size)
-    image = paint_background(camera_noise, size)
+    image = paint_background(camera_rng, size)
     chin, uncovered = float(landmarks[8, 1]), layer[..., 3] < 1
-    paint_body(image, uncovered, identity, camera=camera, light=light, chin=chin, texture=hair_texture)
+    paint_body(image, uncovered, identity, camera=camera, light=light, chin=chin, rng=hair_rng)
     image = image * (1 - layer[..., 3:]) + layer[..., :3]
     points = _project_landmarks(landmarks, canvas, profile, camera)
     points[:17] = _jaw_on_silhouette(landmarks, head, places, camera)
-    return Picture(_expose(image, view, camera_noise), (points - 0.5).astype(np.float32))
+    return Picture(_expose(image, view, camera_rng), (points - 0.5).astype(np.float32))
 
 
 def _draw_head(head: Surface, places: Field, depth: Field, light: Light, size: int) -> Field:
@@ -60,10 +60,10 @@ def _draw_head(head: Surface, places: Field, depth: Field, light: Light, size: i
     return cv2.resize(fill(visible, colour), (size, size), interpolation=cv2.INTER_AREA)
 
 
-def _expose(image: Field, view: View, camera_noise: np.random.Generator) -> NDArray[np.uint8]:
+def _expose(image: Field, view: View, rng: np.random.Generator) -> NDArray[np.uint8]:
     if view.blur > 0.2:
         image = cv2.GaussianBlur(image, (0, 0), view.blur)
-    noise = camera_noise.normal(size=image.shape) * view.noise
+    noise = rng.normal(size=image.shape) * view.noise
     return np.clip(image + noise, 0, 255).astype(np.uint8)
 
 

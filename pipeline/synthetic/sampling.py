@@ -90,40 +90,40 @@ class View:
     seed: int  # of background and noise
 
 
-def draw_identity(generator: np.random.Generator) -> Identity:
+def draw_identity(rng: np.random.Generator) -> Identity:
     """Draw a person; skin tones are spread over the whole scale, and nothing here knows the expression."""
-    melanin = generator.uniform() ** 0.8
-    skin = _skin(melanin, generator)
-    hair, iris = _hair_and_iris(melanin, generator)
+    melanin = rng.uniform() ** 0.8
+    skin = _skin(melanin, rng)
+    hair, iris = _hair_and_iris(melanin, rng)
     return Identity(
         melanin=melanin,
         skin=skin,
         iris=iris,
-        **_proportions(generator),
-        **_looks(hair, generator),
-        asymmetry=0.008 * generator.normal(size=(68, 2)),
-        clothes=generator.uniform(20, 220, 3).astype(np.float32),
-        seed=int(generator.integers(1 << 31)),
+        **_proportions(rng),
+        **_looks(hair, rng),
+        asymmetry=0.008 * rng.normal(size=(68, 2)),
+        clothes=rng.uniform(20, 220, 3).astype(np.float32),
+        seed=int(rng.integers(1 << 31)),
     )
 
 
-def draw_intensities(generator: np.random.Generator, expression: Expression) -> dict[int, tuple[float, float]]:
+def draw_intensities(rng: np.random.Generator, expression: Expression) -> dict[int, tuple[float, float]]:
     """Draw the AUs of an expression, and weak unrelated ones that every class has and that never become active."""
     parts = {}
     for part in PROTOTYPES[expression]:
-        if generator.random() < part.probability:
-            parts[part.au] = generator.uniform(part.low, part.high)
+        if rng.random() < part.probability:
+            parts[part.au] = rng.uniform(part.low, part.high)
     distractors = {}
     for au in AUS:
-        if au not in parts and generator.random() < DISTRACTOR_PROBABILITY:
-            distractors[au] = generator.uniform(0, DISTRACTOR_HIGHEST)
-    drawn = {au: _two_sides(generator, value, 1.2) for au, value in parts.items()}
-    return drawn | {au: _two_sides(generator, value, ACTIVE - 0.01) for au, value in distractors.items()}
+        if au not in parts and rng.random() < DISTRACTOR_PROBABILITY:
+            distractors[au] = rng.uniform(0, DISTRACTOR_HIGHEST)
+    drawn = {au: _two_sides(rng, value, 1.2) for au, value in parts.items()}
+    return drawn | {au: _two_sides(rng, value, ACTIVE - 0.01) for au, value in distractors.items()}
 
 
-def draw_view(generator: np.random.Generator) -> View:
+def draw_view(rng: np.random.Generator) -> View:
     """Draw pose, light and camera."""
-    normal, uniform = generator.normal, generator.uniform
+    normal, uniform = rng.normal, rng.uniform
     return View(
         yaw=uniform(-20, 20),
         pitch=uniform(-10, 10),
@@ -140,7 +140,7 @@ def draw_view(generator: np.random.Generator) -> View:
         blur=uniform(0, 0.9),
         noise=uniform(1, 6),
         jpeg_quality=int(uniform(55, 95)),
-        seed=int(generator.integers(1 << 31)),
+        seed=int(rng.integers(1 << 31)),
     )
 
 
@@ -149,8 +149,8 @@ def active(intensities: Intensities) -> list[int]:
     return sorted(au for au, sides in intensities.items() if sum(sides) / 2 >= ACTIVE)
 
 
-def _proportions(generator: np.random.Generator) -> dict[str, Any]:
-    normal = generator.normal
+def _proportions(rng: np.random.Generator) -> dict[str, Any]:
+    normal = rng.normal
     return {
         "face_width": 1 + 0.05 * normal(),
         "jaw_width": 1 + 0.06 * normal(),
@@ -175,8 +175,8 @@ def _proportions(generator: np.random.Generator) -> dict[str, Any]:
     }
 
 
-def _looks(hair: Colour, generator: np.random.Generator) -> dict[str, Any]:
-    uniform = generator.uniform
+def _looks(hair: Colour, rng: np.random.Generator) -> dict[str, Any]:
+    uniform = rng.uniform
     return {
         "age": uniform(0.25, 1),
         "hair": hair * np.float32(uniform(0.8, 1.2)),
@@ -191,22 +191,23 @@ def _looks(hair: Colour, generator: np.random.Generator) -> dict[str, Any]:
     }
 
 
-def _skin(melanin: float, generator: np.random.Generator) -> Colour:
+def _skin(melanin: float, rng: np.random.Generator) -> Colour:
     light, dark = np.array([255, 222, 198]), np.array([92, 58, 42])
-    hue = np.array([1, generator.uniform(0.95, 1.03), generator.uniform(0.9, 1.06)])
-    return np.clip((light * (1 - melanin) + dark * melanin) * hue, 25, 255).astype(np.float32)
+    hue = np.array([1, rng.uniform(0.95, 1.03), rng.uniform(0.9, 1.06)])
+    skin: Colour = np.clip((light * (1 - melanin) + dark * melanin) * hue, 25, 255).astype(np.float32)
+    return skin
 
 
-def _hair_and_iris(melanin: float, generator: np.random.Generator) -> tuple[Colour, Colour]:
+def _hair_and_iris(melanin: float, rng: np.random.Generator) -> tuple[Colour, Colour]:
     """Fair hair and light eyes go with fair skin only, for looks."""
-    fair = generator.uniform() < 0.75 * (1 - melanin) ** 1.5
+    fair = rng.uniform() < 0.75 * (1 - melanin) ** 1.5
     hair_odds = (0.1, 0.2, 0.1, 0.3, 0.2, 0.1) if fair else (0.6, 0.3, 0.1, 0, 0, 0)
     iris_odds = (0.25, 0.2, 0.35, 0.2) if fair else (0.8, 0.2, 0, 0)
-    hair = _HAIR[generator.choice(len(_HAIR), p=hair_odds)]
-    iris = _IRIS[generator.choice(len(_IRIS), p=iris_odds)]
+    hair = _HAIR[rng.choice(len(_HAIR), p=hair_odds)]
+    iris = _IRIS[rng.choice(len(_IRIS), p=iris_odds)]
     return np.array(hair, np.float32), np.array(iris, np.float32)
 
 
-def _two_sides(generator: np.random.Generator, value: float, highest: float) -> tuple[float, float]:
-    left, right = np.clip(value * (1 + SIDE_NOISE * generator.normal(size=2)), 0, highest)
+def _two_sides(rng: np.random.Generator, value: float, highest: float) -> tuple[float, float]:
+    left, right = np.clip(value * (1 + SIDE_NOISE * rng.normal(size=2)), 0, highest)
     return float(left), float(right)

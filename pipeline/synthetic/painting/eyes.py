@@ -24,7 +24,8 @@ def paint_eye(canvas: Canvas, portrait: Portrait, half: Half) -> None:
 
 
 def _centre(portrait: Portrait, half: Half) -> Points:
-    return half.resting_eye.mean(0) + np.array(portrait.gaze, np.float32)
+    centre: Points = half.resting_eye.mean(0) + np.array(portrait.gaze, np.float32)
+    return centre
 
 
 def _paint_iris(part: Canvas, portrait: Portrait, half: Half, opening: Field) -> None:

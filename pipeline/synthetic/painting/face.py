@@ -17,19 +17,19 @@ from pipeline.synthetic.painting.wrinkles import wrinkle_chin, wrinkle_forehead,
 def paint_face(portrait: Portrait) -> Canvas:
     """Paint a face, always the same for the same portrait: textures come from the identity's seed."""
     canvas = Canvas.blank()
-    generator = np.random.default_rng(portrait.identity.seed)
-    paint_skin(canvas, portrait.identity, generator)
+    rng = np.random.default_rng(portrait.identity.seed)
+    paint_skin(canvas, portrait.identity, rng)
     raise_midline(canvas, portrait)
     for half in portrait.halves():
         raise_half(canvas, portrait, half)
         paint_flush(canvas, half)
         wrinkle_half(canvas, portrait, half)
-    wrinkle_forehead(canvas, portrait, generator)
-    wrinkle_chin(canvas, portrait, generator)
+    wrinkle_forehead(canvas, portrait, rng)
+    wrinkle_chin(canvas, portrait, rng)
     paint_nose(canvas, portrait)
     for half in portrait.halves():
         paint_eye(canvas, portrait, half)
-        paint_brow(canvas, portrait, half, generator)
+        paint_brow(canvas, portrait, half, rng)
     paint_mouth(canvas, portrait)
     _darken_hollows(canvas)
     return canvas

@@ -31,7 +31,8 @@ class Half:
     @property
     def socket(self) -> Points:
         """The middle between the resting eye's corners."""
-        return self.resting_eye[[0, 3]].mean(0)
+        middle: Points = self.resting_eye[[0, 3]].mean(0)
+        return middle
 
     def beside(self, point: Points, outwards: float, down: float) -> Points:
         """Return the place that lies so far outwards and down from a point."""

@@ -8,12 +8,12 @@ from pipeline.synthetic.painting.portrait import Half
 from pipeline.synthetic.sampling import Identity
 
 
-def paint_skin(canvas: Canvas, identity: Identity, generator: np.random.Generator) -> None:
+def paint_skin(canvas: Canvas, identity: Identity, rng: np.random.Generator) -> None:
     """Cover the whole canvas with skin and its pores."""
     rows, columns = canvas.height.shape
-    knots = generator.normal(size=(10, 8)).astype(np.float32)
+    knots = rng.normal(size=(10, 8)).astype(np.float32)
     patches = cv2.resize(knots, (columns, rows), interpolation=cv2.INTER_CUBIC)
-    pores = cv2.GaussianBlur(generator.normal(size=(rows, columns)).astype(np.float32), (0, 0), 1.1)
+    pores = cv2.GaussianBlur(rng.normal(size=(rows, columns)).astype(np.float32), (0, 0), 1.1)
     tone = 1 + np.float32(0.02) * patches + np.float32(identity.freckles) * pores
     canvas.colour[:] = identity.skin * tone[..., None]
     canvas.height += np.float32(0.003) * pores

@@ -16,27 +16,27 @@ def wrinkle_half(canvas: Canvas, portrait: Portrait, half: Half) -> None:
     _around_mouth_corner(canvas, portrait, half)
 
 
-def wrinkle_forehead(canvas: Canvas, portrait: Portrait, generator: np.random.Generator) -> None:
+def wrinkle_forehead(canvas: Canvas, portrait: Portrait, rng: np.random.Generator) -> None:
     """Paint three lines across the forehead: AU 1 folds its middle, AU 2 its sides."""
     if max(portrait.au(1), portrait.au(2)) <= 0.05:
         return
     part = canvas.window([(-0.62, -0.72), (0.62, -0.32)], 0.02)
     strength = _forehead_strength(part, portrait) * np.float32(_age_factor(portrait))
     for line in range(3):
-        height = -0.40 - 0.085 * line + _forehead_curve(portrait) + 0.007 * generator.normal(size=len(_ACROSS))
+        height = -0.40 - 0.085 * line + _forehead_curve(portrait) + 0.007 * rng.normal(size=len(_ACROSS))
         mask = part.stroke(spline(np.stack([_ACROSS, height], 1)), 0.013, 0.011) * strength
         part.height += np.float32(0.02) * (np.float32(0.6) * np.roll(mask, -3, 0) - mask)
         part.darken(np.minimum(mask * np.float32(0.55), 0.8), 0.5)
 
 
-def wrinkle_chin(canvas: Canvas, portrait: Portrait, generator: np.random.Generator) -> None:
+def wrinkle_chin(canvas: Canvas, portrait: Portrait, rng: np.random.Generator) -> None:
     """Paint the groove under the lower lip and, with AU 17, the dimples of the chin."""
     lip, raiser = float(portrait.landmarks[57, 1]), portrait.au(17)
     groove = [(-0.16, lip + 0.09), (0, lip + 0.065), (0.16, lip + 0.09)]
     canvas.crease(groove, 0.35 + 0.7 * raiser, width=0.02, depth=0.02, shade=0.14)
     if raiser > 0.1:
         part = canvas.window((0, lip + 0.2), 0.3)
-        knots = generator.normal(size=(12, 12)).astype(np.float32)
+        knots = rng.normal(size=(12, 12)).astype(np.float32)
         dimples = cv2.resize(knots, part.height.shape[::-1], interpolation=cv2.INTER_CUBIC)
         part.height += np.float32(0.018 * raiser) * part.spot((0, lip + 0.2), 0.13, 0.07) * dimples
 
@@ -91,7 +91,8 @@ def _forehead_strength(part: Canvas, portrait: Portrait) -> Field:
     middle = np.exp(-((part.x / np.float32(0.24)) ** 2)) * np.float32(portrait.au(1))
     sides = 1 - np.exp(-((part.x / np.float32(0.3)) ** 2))
     outer = np.where(part.x < 0, np.float32(portrait.au(2, 0)), np.float32(portrait.au(2, 1)))
-    return middle + sides * outer
+    strength: Field = middle + sides * outer
+    return strength
 
 
 def _forehead_curve(portrait: Portrait) -> np.ndarray:

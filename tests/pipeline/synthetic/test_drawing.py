@@ -79,12 +79,12 @@ def test_lids_and_lips_never_cross() -> None:
 
 @pytest.mark.parametrize("expression", Expression)
 def test_only_the_prototypes_aus_are_active(expression: Expression) -> None:
-    generator = np.random.default_rng(1)
+    rng = np.random.default_rng(1)
     may = {part.au for part in PROTOTYPES[expression]}
     must = {part.au for part in PROTOTYPES[expression] if part.probability == 1}
     seen = set()
     for _ in range(400):
-        intensities = draw_intensities(generator, expression)
+        intensities = draw_intensities(rng, expression)
         found = set(active(intensities))
         assert must <= found <= may
         assert all(max(sides) < ACTIVE for au, sides in intensities.items() if au not in may)
@@ -100,7 +100,7 @@ def test_the_same_shot_gives_the_same_pixels_and_another_one_does_not() -> None:
 
 
 def test_pictures_of_a_person_differ_in_view_but_not_in_looks() -> None:
-    """Identity comes from its own generator: the label cannot reach skin, hair or shape."""
+    """Identity comes from its own rng: the label cannot reach skin, hair or shape."""
     (happy, *_), (sad, *_) = draw(shot(4)), draw(shot(4, Expression.SADNESS))
     assert happy.seed == sad.seed
     np.testing.assert_array_equal(happy.skin, sad.skin)
