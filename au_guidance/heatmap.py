@@ -21,7 +21,7 @@ CANVAS = 224  # side of the canonical canvas, pixels: shapes are stored for it a
 FAR = 30_000  # cv2 draws with 16-bit coordinates; anything beyond is far outside every image
 
 Heatmap = NDArray[np.float32]
-Floats = NDArray[Any]
+Floats = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,7 @@ def _anchor_published(faces: Floats, ellipses: Sequence[Ellipse], size: int) -> 
 def _shifted(centre: Floats, shift: Radius, size: int) -> Floats:
     moved = centre + shift.length + (round(size / shift.image) if shift.image else 0)
     if shift.length < 0:
-        return np.maximum(moved, 0)
+        moved = np.maximum(moved, 0)
     return np.minimum(moved, size) if shift.length > 0 else moved
 
 
@@ -258,4 +258,5 @@ def _radius_smooth(radius: Radius, own: Floats, unit: Floats) -> Floats:
     if radius.span is None:
         return unit * radius.length
     start, end = radius.span
-    return np.maximum((own[..., end] - own[..., start] + unit * radius.add) / 2, unit * radius.least)
+    half: Floats = np.maximum((own[..., end] - own[..., start] + unit * radius.add) / 2, unit * radius.least)
+    return half

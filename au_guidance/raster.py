@@ -5,7 +5,6 @@ A map is blurred on a 28x28 grid and interpolated from it. Only cells that the e
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import cv2
 import numpy as np
@@ -15,8 +14,8 @@ GRID = 28  # every map is blurred on a 28x28 grid (published code)
 BACKGROUND = 1e-4  # of the published canvas
 SUBCELLS = 4  # per grid cell and axis, for antialiased shapes
 
-Floats = NDArray[Any]
-Ellipses = Sequence[tuple[float, ...]]  # centre x, y, radii, angle, as `action_units.shapes` gives them
+Floats = NDArray[np.floating]
+Ellipses = Sequence[tuple[float, ...]]  # centre x, y, radii, angle, as `au_guidance.heatmap.shapes` gives them
 Cells = tuple[slice, slice]  # rows and columns
 
 
@@ -59,7 +58,7 @@ def pixels(cells: Cells, size: int) -> Cells:
     )
 
 
-def raster_published(ellipses: Ellipses, cells: Cells, size: int) -> Floats | None:
+def raster_published(ellipses: Ellipses, cells: Cells, size: int) -> NDArray[np.float32] | None:
     """Fill ellipses in whole pixels, shrink and blur them; None where no pixel is covered."""
     rows, columns = pixels(cells, size)
     canvas = np.full((rows.stop - rows.start, columns.stop - columns.start), BACKGROUND, np.float32)
@@ -69,11 +68,11 @@ def raster_published(ellipses: Ellipses, cells: Cells, size: int) -> Floats | No
     if canvas.max() < 1:
         return None
     shape = [part.stop - part.start for part in cells]
-    grid: Floats = cv2.resize(canvas, shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return cv2.blur(grid, (3, 3))
+    grid = cv2.resize(canvas, shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.blur(grid, (3, 3)), np.float32)
 
 
-def raster_smooth(ellipses: Ellipses, cells: Cells, size: int) -> Floats | None:
+def raster_smooth(ellipses: Ellipses, cells: Cells, size: int) -> NDArray[np.float32] | None:
     """Average how much of each cell ellipses cover, and blur; None where they cover nothing."""
     step = size / (GRID * SUBCELLS)  # side of a subcell, pixels
     down, right = ((np.arange(part.start * SUBCELLS, part.stop * SUBCELLS) + 0.5) * step - 0.5 for part in cells)
@@ -86,7 +85,7 @@ def raster_smooth(ellipses: Ellipses, cells: Cells, size: int) -> Floats | None:
     if not covered.any():
         return None
     grid = covered.reshape(down.size // SUBCELLS, SUBCELLS, right.size // SUBCELLS, SUBCELLS).mean((1, 3))
-    return cv2.blur((255 * grid).astype(np.float32), (3, 3))
+    return np.asarray(cv2.blur((255 * grid).astype(np.float32), (3, 3)), np.float32)
 
 
 def _near(middles: Floats, centre: float, reach: float) -> slice:
@@ -101,4 +100,5 @@ def _coverage(x: Floats, y: Floats, ellipse: tuple[float, ...], step: float) -> 
     u = right * math.cos(angle) + below * math.sin(angle)
     v = below * math.cos(angle) - right * math.sin(angle)
     distance = (np.hypot(u / rx, v / ry) - 1) * min(rx, ry)
-    return np.clip(0.5 - distance / step, 0, 1)
+    covered: Floats = np.clip(0.5 - distance / step, 0, 1)
+    return covered

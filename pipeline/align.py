@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -193,7 +194,7 @@ def _attribute_names(index: Path) -> list[str]:
 
 def _columns(
     rows: Sequence[Sample], crops: Sequence[tuple[Crop, NDArray[np.uint8]]], names: Sequence[str]
-) -> dict[str, NDArray]:
+) -> dict[str, NDArray[Any]]:
     count = len(rows)
     packed = [data for _, data in crops]
     matrices = [np.full((2, 3), np.nan) if crop.matrix is None else crop.matrix for crop, _ in crops]

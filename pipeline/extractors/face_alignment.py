@@ -132,7 +132,8 @@ def _maps(
     # as the pictures lie in memory, channels last, which convolutions want
     stacked = torch.from_numpy(np.stack(inputs)).to(device).permute(0, 3, 1, 2).float() / 255
     with torch.inference_mode():
-        return network(stacked)[-1].float().cpu().numpy()
+        maps: NDArray[np.float32] = network(stacked)[-1].float().cpu().numpy()
+    return maps
 
 
 def _batch_size(text: str) -> int | None:
