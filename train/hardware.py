@@ -10,9 +10,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 
 from pipeline.errors import UserError
-from pipeline.storage.files import lock
+from pipeline.storage.locks import lock
 
 PRECISION = {"off": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 FASTER = {"bf16": ("amx_bf16", "avx512_bf16"), "fp16": ("amx_fp16", "avx512_fp16")}  # of x86 processors
@@ -47,12 +48,12 @@ def claim_several(number: int, folder: Path = SLOTS) -> Iterator[list[torch.devi
         if number > 1:  # two that each hold some of what the other waits for would wait for ever
             turn = _lock(folder, "several")
             assert turn is not None
-            stack.callback(os.close, turn)
+            stack.callback(turn.release)
         free = _places(_names(count))
         taken: list[torch.device] = []
         while len(taken) < number:
-            index, descriptor = _wait(folder, free)
-            stack.callback(os.close, descriptor)
+            index, held = _wait(folder, free)
+            stack.callback(held.release)
             taken.append(torch.device(f"cuda:{index % count}"))
             free = [name if place % count != index % count else "" for place, name in enumerate(free)]
         yield taken
@@ -94,30 +95,22 @@ def _places(names: list[str]) -> list[str]:
     return [*names, *(f"{name}.{place}" for place in range(2, int(wanted) + 1) for name in names)]
 
 
-def _open_to_all(path: Path, mode: int) -> None:
-    """Let every user of the machine take part, whatever this one's umask; only the one who made the path can."""
-    with suppress(PermissionError):
-        path.chmod(mode)
-
-
-def _lock(folder: Path, name: str, *, wait: bool = True) -> int | None:
+def _lock(folder: Path, name: str, *, wait: bool = True) -> FileLock | None:
     """Lock a file of the folder for this process; without `wait`, return None if another one has it."""
     folder.mkdir(exist_ok=True)
-    _open_to_all(folder, 0o777)
-    path = folder / f"{name.replace('/', '_')}.lock"
-    descriptor = lock(path, wait=wait)
-    _open_to_all(path, 0o666)
-    return descriptor
+    with suppress(PermissionError):  # only the user who made the folder can open it to all, whatever the umask
+        folder.chmod(0o777)
+    return lock(folder / f"{name.replace('/', '_')}.lock", wait=wait)
 
 
-def _wait(folder: Path, names: list[str]) -> tuple[int, int]:
+def _wait(folder: Path, names: list[str]) -> tuple[int, FileLock]:
     """Lock the first free one of some places ("" is none), as soon as there is one; return which, and its lock."""
     pause = 0.1
     while True:
         for index, name in enumerate(names):
-            descriptor = _lock(folder, name, wait=False) if name else None
-            if descriptor is not None:
-                return index, descriptor
+            held = _lock(folder, name, wait=False) if name else None
+            if held is not None:
+                return index, held
         if pause < 0.15:
             print("all GPUs are in use by other trainings; waiting for one", flush=True)
         time.sleep(pause * random.uniform(0.5, 1.5))

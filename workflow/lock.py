@@ -5,7 +5,11 @@ import os
 import sys
 from pathlib import Path
 
-from pipeline.storage.files import lock
+from filelock import FileLock
+
+from pipeline.storage.locks import lock
+
+HELD: list[FileLock] = []  # a lock that nothing refers to is released
 
 
 def hold(results: Path) -> None:
@@ -16,7 +20,10 @@ def hold(results: Path) -> None:
     name = hashlib.sha256(str(results.resolve()).encode()).hexdigest()[:16]
     path = Path(".snakemake", f"{name}.lock")
     path.parent.mkdir(exist_ok=True)
-    if lock(path) is None:
-        other = path.read_text() or "?"
+    holder = path.with_suffix(".pid")  # not in the locked file, which some versions of filelock empty
+    held = lock(path)
+    if held is None:
+        other = holder.read_text() if holder.exists() else "?"
         sys.exit(f"error: another snakemake (process {other}) works on {results}; wait for its end, or end it")
-    path.write_text(str(os.getpid()))
+    HELD.append(held)
+    holder.write_text(str(os.getpid()))

@@ -1,7 +1,6 @@
 """Files appear whole or not at all, and can carry a checksum of all that is in them."""
 
 import errno
-import fcntl
 import hashlib
 import mmap
 import os
@@ -57,20 +56,6 @@ def digest(path: Path) -> str:
     """Return the SHA-256 of a file, hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def lock(path: Path, *, wait: bool = False) -> int | None:
-    """Lock a file, which is made if need be, for this process, however it ends; None if another one has it.
-
-    Closing the descriptor that is returned gives it back. With `wait` it is waited for.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CREAT, 0o666)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
 
 
 def reserve(path: Path, size: int) -> None:

@@ -13,7 +13,7 @@ import yaml
 from tests.support.paths import ROOT
 from tests.support.runs import ENVIRONMENT, assert_same_run, history, trainer_of
 from train.checkpoints import checkpoint
-from train.engine import resume
+from train.engine import resume, signals
 from train.engine.loop import train
 
 
@@ -38,10 +38,11 @@ def test_a_killed_run_continues_and_ends_like_an_unbroken_one(four_epochs, tmp_p
         "checkpoint.safetensors",
         "history.csv",
         "last.safetensors",
+        "run.yaml",
     ]
 
 
-class AfterSteps(resume.Stop):
+class AfterSteps(signals.Stop):
     """Asks for the end once a training has looked this often whether somebody did."""
 
     def __init__(self, steps):
@@ -64,7 +65,7 @@ def test_a_run_that_is_stopped_at_any_step_ends_like_an_unbroken_one(four_epochs
     for steps in (2, 0, 3, 1, 4):
         with pytest.raises(SystemExit) as end:
             train(card, tmp_path, stop=AfterSteps(steps))
-        assert end.value.code == resume.EXIT_RETRY
+        assert end.value.code == signals.EXIT_RETRY
     train(card, tmp_path)
     assert_same_run(out, tmp_path)
 
@@ -104,7 +105,7 @@ def test_a_signal_ends_a_training_that_can_continue(number, make_card, tmp_path)
         assert line, process.stderr.read()
     process.send_signal(number)
     printed, complaints = process.communicate(timeout=30)
-    assert process.returncode == resume.EXIT_RETRY == 75
+    assert process.returncode == signals.EXIT_RETRY == 75
     assert printed.endswith("asked to stop: the same command continues this training\n")
     assert complaints == ""
     with pytest.raises(SystemExit):

@@ -21,7 +21,7 @@ from train.engine.distributed import Processes
 from train.engine.ema import EMA
 from train.engine.optimiser import build_optimiser, set_rates
 from train.engine.progress import EpochRow, Progress, write_history
-from train.engine.resume import Stop
+from train.engine.signals import Stop
 from train.engine.temperature import fit_temperature
 from train.hardware import autocast, claim_several, precision
 from train.methods.base import Batch, Method, build_method

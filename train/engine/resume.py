@@ -1,51 +1,22 @@
-"""A training in progress: the folder `state/` of a run, with its lock and the state to continue from; and its end.
+"""A training in progress: the folder `state/` of a run, with its lock and the state to continue from.
 
 Nothing here is an output of a Snakemake rule, because Snakemake deletes the outputs of a job that fails.
 """
 
-import os
 import shutil
-import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
+from filelock import FileLock
 
-from pipeline.storage.files import append_checksum, atomic_write, lock, set_aside, verify_checksum
+from pipeline.storage.files import append_checksum, atomic_write, set_aside, verify_checksum
+from pipeline.storage.locks import lock
 
 LAST = "last.pt"
 PREVIOUS = "previous.pt"
-EXIT_RETRY = 75  # EX_TEMPFAIL of sysexits.h: not done, do it again
-
-
-class Stop:
-    """Whether somebody asked this training to end: SIGTERM (pre-emption, time limit), SIGUSR1, Ctrl-C.
-
-    While `deferred`, the training itself ends as soon as it can continue later; else, or when asked twice, at once.
-    """
-
-    def __init__(self) -> None:
-        self.asked = self.deferred = False
-
-    def listen(self) -> "Stop":
-        """Heed the signals from now on."""
-        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
-            signal.signal(number, self._on_signal)
-        return self
-
-    def exit_for_requeue(self) -> NoReturn:
-        """End the process with the code that says that the work is to be continued."""
-        print("asked to stop: the same command continues this training", flush=True)
-        sys.exit(EXIT_RETRY)
-
-    def _on_signal(self, number: int, frame: Any) -> None:
-        del number, frame
-        again, self.asked = self.asked, True
-        if again or not self.deferred:
-            self.exit_for_requeue()
 
 
 @contextmanager
@@ -55,12 +26,12 @@ def hold(out: Path) -> Iterator[bool]:
     The folder is deleted after success and kept after any failure.
     """
     folder = out / "state"
-    descriptor, waited = _lock(folder)
+    held, waited = _lock(folder)
     try:
         yield waited
         shutil.rmtree(folder)
     finally:
-        os.close(descriptor)
+        held.release()
 
 
 def save(folder: Path, content: dict[str, Any]) -> None:
@@ -90,17 +61,20 @@ def load(folder: Path, key: str) -> dict[str, Any] | None:
     return None
 
 
-def _lock(folder: Path) -> tuple[int, bool]:
+def _lock(folder: Path) -> tuple[FileLock, bool]:
     waited = False
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "lock"
-        descriptor = lock(path)
-        if descriptor is None:
-            waited = True
-            print(f"another process trains in {folder.parent}; waiting for its end", flush=True)
-            descriptor = lock(path, wait=True)
-        assert descriptor is not None
-        if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
-            return descriptor, waited
-        os.close(descriptor)  # the other process finished and took the folder away
+        try:
+            held = lock(path)
+            if held is None:
+                waited = True
+                print(f"another process trains in {folder.parent}; waiting for its end", flush=True)
+                held = lock(path, wait=True)
+        except FileNotFoundError:  # the other process finished and deleted the folder
+            continue
+        assert held is not None
+        if path.exists():
+            return held, waited
+        held.release()

@@ -78,7 +78,7 @@ def test_maps_drawn_once_stay_the_same(prepared, make_card, monkeypatch):
     card = make_card()
     batches = TrainingBatches(prepared, card, part_rows(prepared, card, "train"), CPU)
     first = list(batches.epoch(0))
-    monkeypatch.setattr(prepared, "guide", lambda row, kind: pytest.fail("drawn again"))
+    monkeypatch.setattr(prepared, "guidance_map", lambda row, kind: pytest.fail("drawn again"))
     assert_equal(first, list(batches.epoch(0)))
 
 
