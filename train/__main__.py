@@ -1,4 +1,7 @@
-"""Train one run: `python -m train run.yaml --out DIR`, or take over the training of another one: `--from DIR`."""
+"""Train one run: `python -m train run.yaml --out DIR`, or take over the training of another one: `--from DIR`.
+
+The card is a file, or its content as JSON, as the workflow gives it. `DIR/run.yaml` keeps it beside what was trained.
+"""
 
 import argparse
 import os
@@ -6,48 +9,51 @@ import sys
 from pathlib import Path
 
 from pipeline.errors import run
-from train.card.checks import read_card
-from train.engine.resume import Stop
+from train.card.checks import parse_card, read_card, write_card
+from train.engine.signals import Stop
 
 
 def main() -> None:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m train", description="Train one run, or go on with it.")
-    parser.add_argument("card", type=Path, help="run.yaml")
-    parser.add_argument(
-        "--out", type=Path, required=True, help="folder for checkpoint.safetensors, last.safetensors and history.csv"
-    )
-    parser.add_argument(
-        "--from", type=Path, dest="source", help="folder of a finished run with the same training, to take it over"
-    )
-    parser.add_argument(
-        "--save-minutes", type=float, default=10, help="also save the state within epochs, this often (default: 10)"
-    )
-    parser.add_argument("--gpus", type=int, default=1, help="train in as many processes, a GPU each (default: 1)")
-    arguments = parser.parse_args()
+    """Run the command line."""
+    arguments = _parser().parse_args()
     stop = Stop().listen()
-    card = read_card(arguments.card)
+    inline, kept = arguments.card.lstrip().startswith("{"), arguments.out / "run.yaml"
     # A wrong card is refused before torch is imported.
+    card = parse_card(arguments.card, "card") if inline else read_card(Path(arguments.card))
+    main_process = os.environ.get("RANK", "0") == "0"
+    if main_process and (inline or Path(arguments.card).resolve() != kept.resolve()):
+        write_card(card, kept)
     if arguments.source:
         from train.checkpoints.share import share  # noqa: PLC0415
 
         share(card, arguments.source, arguments.out)
-    else:
-        if arguments.gpus > 1 and "RANK" not in os.environ:  # this process becomes the one that starts the others
-            launch = [
-                "-m",
-                "torch.distributed.run",
-                "--standalone",
-                f"--nproc-per-node={arguments.gpus}",
-                "-m",
-                "train",
-            ]
-            os.execv(sys.executable, [sys.executable, *launch, *sys.argv[1:]])
-        from train.engine.loop import train  # noqa: PLC0415
+        return
+    if arguments.gpus > 1 and "RANK" not in os.environ:
+        _become_launcher(arguments.gpus)
+    from train.engine.loop import train  # noqa: PLC0415
 
-        if os.environ.get("RANK", "0") != "0":  # of several processes, one speaks
-            sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
-        train(card, arguments.out, stop=stop, save_minutes=arguments.save_minutes)
+    if not main_process:  # only the main process prints
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
+    train(card, arguments.out, stop=stop, save_minutes=arguments.save_minutes)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m train", description="Train one run, or continue it.")
+    parser.add_argument("card", help="run.yaml, or its content as JSON")
+    written = "run.yaml, checkpoint.safetensors, last.safetensors and history.csv"
+    parser.add_argument("--out", type=Path, required=True, help=f"folder for {written}")
+    source = "folder of a finished run with the same training, to take it over"
+    parser.add_argument("--from", type=Path, dest="source", help=source)
+    minutes = "also save the state within epochs, this often (default: 10)"
+    parser.add_argument("--save-minutes", type=float, default=10, help=minutes)
+    parser.add_argument("--gpus", type=int, default=1, help="train in as many processes, a GPU each (default: 1)")
+    return parser
+
+
+def _become_launcher(processes: int) -> None:
+    """Replace this process by torch's launcher, which starts the processes of one training."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    os.execv(sys.executable, [sys.executable, *launcher, "-m", "train", *sys.argv[1:]])
 
 
 if __name__ == "__main__":

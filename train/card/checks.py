@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from au_guidance.tables import suggestion
 from pipeline.errors import UserError
 from pipeline.plugins import ROOT, check
+from pipeline.storage.files import write_text
 from train.backbones.registry import BACKBONES, TIMM, check_timm_network
 from train.card.options import SUFFIXES, check_start, method_options, method_source, options_model
 from train.card.schema import Card, Model
@@ -22,17 +23,29 @@ MS1M = "backbone_ir50_ms1m_epoch120.pth"  # lies on Google Drive, which hands ou
 def read_card(path: Path) -> Card:
     """Read and check a `run.yaml`; raise UserError that names the file and the key."""
     try:
-        card = Card.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise UserError(f"{path} does not exist; `python -m workflow.card` writes it") from None
-    except ValidationError as error:
-        raise UserError(f"{path}: {explain(error)}") from None
+        raise UserError(f"{path} does not exist; name the run.yaml of a run") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read as a text file in UTF-8: {error}") from None
+    return parse_card(text, str(path))
+
+
+def parse_card(text: str, origin: str) -> Card:
+    """Check a card given as YAML or JSON; raise UserError that names its origin, such as a file, and the key."""
+    try:
+        card = Card.model_validate(yaml.safe_load(text))
+    except ValidationError as error:
+        raise UserError(f"{origin}: {explain(error)}") from None
     except yaml.YAMLError as error:
-        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    check_model(card, key=str(path))
+        raise UserError(f"{origin} is not YAML: {' '.join(str(error).split())}") from None
+    check_model(card, key=origin)
     return card
+
+
+def write_card(card: Card, path: Path) -> None:
+    """Write a card as YAML, whole or not at all."""
+    write_text(path, yaml.safe_dump(card.model_dump(mode="json"), sort_keys=False))
 
 
 def check_model(card: Card, key: str = "") -> None:

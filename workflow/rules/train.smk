@@ -60,10 +60,8 @@ rule train_run:
     message:
         "Train {wildcards.method} on {wildcards.dataset}: {wildcards.variant}, seed {wildcards.seed} {params.sharing}"
     shell:
-        "python -m workflow.card {params.card:q} --out {output.card:q} > {log:q} 2>&1"
-        " && exec python -m train {output.card:q} {params.sharing} --out {params.folder:q}"
-        " --gpus {resources.gpu} --save-minutes {resources.save_minutes}"
-        " >> {log:q} 2>&1"
+        "exec python -m train {params.card:q} {params.sharing} --out {params.folder:q}"
+        " --gpus {resources.gpu} --save-minutes {resources.save_minutes} > {log:q} 2>&1"
 
 
 rule train:
