@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from eval.figures.maps import read_averages
 from eval.metrics.training_means import read_means
-from eval.published.names import Arguments, card
+from eval.published.config import ReleasedConfig, card_of
 from pipeline.errors import UserError
 from pipeline.extractors import published
 from pipeline.index import read_samples
@@ -96,7 +96,7 @@ TARGETS = {
     "AffectNet label npy": (saved(np.save, np.array("3")), _affectnet_cropped._label, "1_exp.npy"),
     "AffectNet landmarks npy": (saved(np.save, np.arange(136.0)), _affectnet_cropped._landmarks, "1_lnd.npy"),
     "landmarks.txt": (f"train_1.jpg,{','.join(map(str, range(136)))}\n", landmark_lines, "landmarks.txt"),
-    "config_model.yaml": (ARGUMENTS, lambda path: card(Arguments(path), Path("d")), "config_model.yaml"),
+    "config_model.yaml": (ARGUMENTS, lambda path: card_of(ReleasedConfig(path), Path("d")), "config_model.yaml"),
     "config.yaml": (yaml.safe_dump(CONFIG), read, "config.yaml"),
     "run.yaml": (yaml.safe_dump(run_card()), read_card, "run.yaml"),
     "index.csv": (f"{INDEX}a,b/a.jpg,fear,train,0,1,x,old,1;2;3;4,,\n", read_samples, "index.csv"),
@@ -176,7 +176,7 @@ def test_a_pickle_runs_nothing(name, tmp_path):
         read_tensors(tmp_path / name)
     (tmp_path / "config_model.yaml").write_text(f"!!python/object/apply:pathlib.Path.touch [{tmp_path}/ran]\n")
     with pytest.raises(UserError, match="not the YAML that is expected"):
-        Arguments(tmp_path / "config_model.yaml")
+        ReleasedConfig(tmp_path / "config_model.yaml")
     with pytest.raises(UserError, match="is not YAML"):
         read(tmp_path / "config_model.yaml")
     assert not (tmp_path / "ran").exists()

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from eval.published.names import METHODS, Arguments, card, release, tensor_name
+from eval.published.config import ReleasedConfig, card_of, released_method
+from eval.published.methods import METHODS, tensor_name
 from tests.support import formula
 from train.methods.base import build_method
 
@@ -86,9 +87,9 @@ def write_config(folder, method, **changes):
 
 def published_shapes(folder):
     """Return the names of the published code for the tensors of a folder's method, and their shapes."""
-    arguments = Arguments(folder / "config_model.yaml")
-    tensors = build_method(card(arguments, Path("data")), initialise=False).state_dict()
-    return {tensor_name(release(arguments), name): tuple(value.shape) for name, value in tensors.items()}
+    config = ReleasedConfig(folder / "config_model.yaml")
+    tensors = build_method(card_of(config, Path("data")), initialise=False).state_dict()
+    return {tensor_name(released_method(config), name): tuple(value.shape) for name, value in tensors.items()}
 
 
 def write_model(folder):

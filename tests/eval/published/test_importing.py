@@ -20,8 +20,9 @@ import torchvision
 from au_guidance.expressions import Expression
 from au_guidance.loss import attention, au_loss
 from eval.metrics import classification
+from eval.published.config import ReleasedConfig
 from eval.published.importing import archive, import_folder
-from eval.published.names import METHODS, Arguments, tensor_name
+from eval.published.methods import METHODS, tensor_name
 from pipeline.errors import UserError
 from tests.support import formula
 from tests.support.paths import GOLDEN, ROOT
@@ -156,7 +157,7 @@ def test_nothing_in_a_folder_is_executed(tmp_path):
     config = folder / "config_model.yaml"
     config.write_text(f"{config.read_text()}\ntrap: !!python/object/apply:os.mkdir ['{sprung}']\n")
     with pytest.raises(UserError, match=r"config_model.yaml is not .*python/object"):
-        Arguments(config)
+        ReleasedConfig(config)
     assert not sprung.exists()
     assert not (tmp_path / "out.safetensors").exists()
 

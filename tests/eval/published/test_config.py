@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from eval.published.names import Arguments, card
+from eval.published.config import ReleasedConfig, card_of
 from pipeline.errors import UserError
 from tests.support.released import write_config
 from train.data.transforms import standardise
@@ -14,7 +14,9 @@ from train.data.transforms import standardise
 
 class TestCard:
     def of(self, folder, method="CAM", **changes):
-        return card(Arguments(write_config(folder, method, **changes) / "config_model.yaml"), Path("d/{dataset}"))
+        return card_of(
+            ReleasedConfig(write_config(folder, method, **changes) / "config_model.yaml"), Path("d/{dataset}")
+        )
 
     def test_it_holds_what_the_config_says(self, tmp_path):
         made = self.of(tmp_path, align_atten_to_heatmap_layers="'5-4-3'", dataset="AffectNet")
@@ -103,4 +105,4 @@ class TestCard:
         path = write_config(tmp_path, "CAM") / "config_model.yaml"
         path.write_text(path.read_text().replace("  opt__lr: 0.002\n", ""))
         with pytest.raises(UserError, match=r"config_model.yaml has no key optimizer.opt__lr$"):
-            card(Arguments(path), Path("d"))
+            card_of(ReleasedConfig(path), Path("d"))
