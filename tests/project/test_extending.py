@@ -1,4 +1,4 @@
-"""The worked examples of docs/extend.md: a copy of the project that has them uses each."""
+"""The worked examples of docs/extend.md: a copy of the project contains and uses each of them."""
 
 import shutil
 import subprocess
@@ -14,7 +14,7 @@ from tests.support.paths import ROOT
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """Copy the project's code, with the files of the page on extending in it."""
+    """Copy the project's code and add the files of docs/extend.md."""
     copy = tmp_path_factory.mktemp("project")
     skipped = shutil.ignore_patterns("__pycache__", "golden", "slurm")
     for package in ("au_guidance", "pipeline", "train", "eval", "workflow", "tests"):
@@ -38,7 +38,7 @@ def python(project, *arguments):
     return done.stdout
 
 
-def test_the_examples_are_one_of_each(project):
+def test_there_is_one_example_of_each_kind(project):
     families = {place.rpartition("/")[0] for place in blocks("extend") if "/" in place}
     plugins = {
         "pipeline/sources",
@@ -61,10 +61,11 @@ PREPARATION = """
 import csv, sys
 from pathlib import Path
 import cv2, numpy as np
-from pipeline import align, index, landmarks, shards
-from au_guidance.heatmap import render
-from pipeline.errors import UserError
 from au_guidance.expressions import SIX, Expression, codebook
+from au_guidance.heatmap import render
+from pipeline import align, index, landmarks
+from pipeline.errors import UserError
+from pipeline.storage import shards
 
 folder, truth = Path(sys.argv[1]), Path(sys.argv[2])
 drawn = list(csv.DictReader(truth.open()))
@@ -79,41 +80,41 @@ with (folder / "labels.csv").open("w", newline="") as file:
 
 # the source, through the index
 counts = index.build_index("listed", folder, 1, folder / "index.csv")
-found = index.read_samples(folder / "index.csv")
-assert [one.path for one in found] == [line[0] for line in lines[1:]]
-assert [one.expression.label for one in found] == [row["expression"] for row in drawn]
-assert [one.identity for one in found] == [row["identity"] for row in drawn]
+samples = index.read_samples(folder / "index.csv")
+assert [sample.path for sample in samples] == [line[0] for line in lines[1:]]
+assert [sample.expression.label for sample in samples] == [row["expression"] for row in drawn]
+assert [sample.identity for sample in samples] == [row["identity"] for row in drawn]
 assert sum(count.found for count in counts) == len(drawn)
 good = (folder / "labels.csv").read_text()
-for wrong, says in (("../a.png,fear,train,x", "leads out"), ("a.png,bored,train,x", "unknown expression 'bored'"),
+for wrong, message in (("../a.png,fear,train,x", "leads out"), ("a.png,bored,train,x", "unknown expression 'bored'"),
                     ("a.png,fear,train,", "there is no person"), ("a.png,fear,exam,x", "'exam' is not one of")):
     (folder / "labels.csv").write_text(f"{good}{wrong}\\n")
     try:
         index.build_index("listed", folder, 1, folder / "other.csv")
         raise SystemExit(f"{wrong} was not refused")
     except UserError as error:
-        assert says in str(error) and "\\n" not in str(error), error
+        assert message in str(error) and "\\n" not in str(error), error
 (folder / "labels.csv").write_text(good)
 
 # the detector, on dark pictures
-done = align.align_shard(folder / "index.csv", folder, 0, folder / "0.h5", detector="evened", size=224, quality=95,
-                   mode="corrected")
-assert done["ok"] + done["several"] == len(drawn), done
+status = align.align_shard(folder / "index.csv", folder, 0, folder / "0.h5", detector="evened", size=224, quality=95,
+                           mode="corrected")
+assert status["ok"] + status["several"] == len(drawn), status
 assert all(step.startswith("evened_") for step in shards.read(folder / "0.h5", "step")["step"])
 
 # the extractor, beside the truth
 matrices = dict(zip(*shards.read(folder / "0.h5", "id", "matrix").values()))
-done = landmarks.extract_landmarks(folder / "0.h5", folder / "points.h5", "mirrored", {"tolerance": "0.08"})
-assert done["ok"] == len(drawn), done
+status = landmarks.extract_landmarks(folder / "0.h5", folder / "points.h5", "mirrored", {"tolerance": "0.08"})
+assert status["ok"] == len(drawn), status
 placed = shards.read(folder / "points.h5")
 assert ((placed["quality"] > 0.2) & (placed["quality"] <= 1)).all(), placed["quality"]
 own = {f"faces/{row['id']}.png": row["landmarks"] for row in drawn}
-away = []
+distances = []
 for name, points in zip(placed["id"], placed["points"]):
     true = np.array(own[name].split(";"), float).reshape(68, 2)
     matrix = matrices[name]
-    away.append(np.linalg.norm(points - (true @ matrix[:, :2].T + matrix[:, 2]), axis=1).mean())
-assert np.mean(away) < 12, away  # of 224 px
+    distances.append(np.linalg.norm(points - (true @ matrix[:, :2].T + matrix[:, 2]), axis=1).mean())
+assert np.mean(distances) < 12, distances  # of 224 px
 try:
     landmarks.extract_landmarks(folder / "0.h5", folder / "no.h5", "mirrored", {"tolerance": "wide"})
     raise SystemExit("tolerance 'wide' was not refused")
@@ -194,14 +195,14 @@ def test_the_method_follows_its_formula_and_trains(project):
 
 def test_the_method_keeps_the_contract_of_all_methods(project):
     chosen = ("-k", "lse or complete", "-p", "no:cacheprovider", "-q")
-    said = python(project, "-m", "pytest", "tests/train/methods/test_contract.py", *chosen)
-    assert "11 passed" in said, said
+    output = python(project, "-m", "pytest", "tests/train/methods/test_contract.py", *chosen)
+    assert "11 passed" in output, output
 
 
 def test_all_of_it_is_a_config(project):
-    said = python(project, "-m", "workflow.config", "mine.yaml")
-    assert "table1: 12 runs" in said
-    assert "heldout/mine/lse/au-w5-l5/seed2" in said
+    output = python(project, "-m", "workflow.config", "mine.yaml")
+    assert "table1: 12 runs" in output
+    assert "heldout/mine/lse/au-w5-l5/seed2" in output
 
 
 def test_the_examples_are_not_in_the_project_itself():

@@ -15,13 +15,13 @@ def page(name):
 
 
 def blocks(name):
-    """Return {what the first line of a block says: the block} of the blocks that begin with a comment."""
-    found = {}
+    """Return {the comment in the first line of a block: the block} for the blocks that start with a comment."""
+    by_comment = {}
     for match in BLOCK.finditer(page(name)):
         first, _, _ = match[2].partition("\n")
         if first.startswith("# "):
-            found[first.removeprefix("# ")] = match[2]
-    return found
+            by_comment[first.removeprefix("# ")] = match[2]
+    return by_comment
 
 
 def rows(text):
