@@ -1,4 +1,4 @@
-"""Images in, tables out: `snakemake --cores 8 all`. See README.md for the targets."""
+"""From images to tables and report: `snakemake --cores 8 all`. README.md lists the targets."""
 
 import sys
 
@@ -12,17 +12,17 @@ from workflow.lock import hold
 from workflow.plan import STAGES, Plan
 from workflow.results import Results
 
-# --configfile would merge into this one; it is to replace it.
+# --configfile replaces config.yaml; Snakemake would merge the two.
 if not workflow.overwrite_configfiles:
 
     configfile: "config.yaml"
 
 
 plan = Plan.parse(config)
-results = Results(plan.asked)
+results = Results(plan.requested)
 
 
-# A dry run does not start, nor do the jobs of a cluster, which read this file as well.
+# Neither a dry run nor a job of a cluster, which also reads this file, calls onstart.
 onstart:
     hold(plan.config.results)
 

@@ -1,7 +1,6 @@
-"""config.yaml: read and checked before anything runs; no torch here.
+"""Read and check config.yaml before anything runs; imports no torch.
 
-`python -m workflow.config [FILE]` checks a file and lists its runs; `--grid` describes them as JSON; `--keys` describes
-every key; `--cost CSV` estimates hours and disk. FILE may be `-`: the config as JSON on standard input.
+python -m workflow.config [FILE]    check a file and list its runs
 """
 
 import argparse
@@ -19,11 +18,11 @@ from au_guidance.tables import suggestion
 from pipeline.errors import UserError, run
 from pipeline.plugins import ROOT, check
 from train.card.checks import explain
-from workflow.grid import card, described, grid
+from workflow.grid import card, describe, grid
 from workflow.results import PICTURES, Results
 from workflow.schema import Config, Dataset, keys
 
-# Targets and rules of the workflow; an experiment is a target too and needs a name of its own.
+# Rules of the workflow; an experiment is a target as well and needs another name.
 RESERVED = {
     "all", "average_maps", "compare_maps", "faces", "faces_shard", "faithfulness", "figure", "figures",
     "gallery_pair", "generate", "grid", "guidance", "heatmaps", "heatmaps_shard", "import_published", "index",
@@ -34,12 +33,12 @@ RESERVED = {
 
 
 def parse(values: Mapping[str, Any], name: str = "config.yaml") -> Config:
-    """Check the content of a config file; raise UserError with one line that names the key and lists what exists."""
+    """Check the content of a config file; raise UserError, one line that names the wrong key and what is possible."""
     try:
         config = Config.model_validate(values)
         _check_names(config)
-        for one in grid(config):
-            card(config, one)
+        for run in grid(config):
+            card(config, run)
     except ValidationError as error:
         raise UserError(f"{name}: {explain(error)}") from None
     except UserError as error:
@@ -48,7 +47,7 @@ def parse(values: Mapping[str, Any], name: str = "config.yaml") -> Config:
 
 
 def read(path: Path) -> Config:
-    """Read and check a config file; `-` is JSON on standard input."""
+    """Read and check a config file; `-` reads JSON from standard input. Raises UserError as `parse` does."""
     if path == Path("-"):
         return parse(json.loads(sys.stdin.read()), "standard input")
     try:
@@ -77,10 +76,10 @@ def _check_names(config: Config) -> None:
     for method in config.methods:
         check("train.methods", method, "methods")
     results = Results(config)
-    shown = [table for name in config.experiments for table in (*results.tables_of(name), f"{name}-guidance")]
+    tables = [table for name in config.experiments for table in (*results.tables_of(name), f"{name}-guidance")]
     for name, part in config.experiments.items():
-        if name in RESERVED or shown.count(name) > 1:
-            raise UserError(f"experiments: {name!r} is the name of another target or table; choose another one")
+        if name in RESERVED or tables.count(name) > 1:
+            raise UserError(f"experiments: {name!r} is the name of another target or table; choose another name")
         for method in part.methods:
             check("train.methods", method, f"experiments.{name}.methods")
         for dataset_name in part.datasets:
@@ -90,44 +89,56 @@ def _check_names(config: Config) -> None:
 
 
 def _check_extractor_options(dataset: Dataset, key: str) -> None:
-    """Compare options with the arguments of `extract`, read without importing it; one with the default "" is needed."""
+    """Compare options with the arguments of `extract`, without importing it; one with the default "" is required."""
     tree = ast.parse((ROOT / "pipeline" / "extractors" / f"{dataset.extractor}.py").read_text(encoding="utf-8"))
-    found = next(part for part in tree.body if isinstance(part, ast.FunctionDef) and part.name == "extract")
-    known = [argument.arg for argument in found.args.args[1:]]
+    extract = next(part for part in tree.body if isinstance(part, ast.FunctionDef) and part.name == "extract")
+    known = [argument.arg for argument in extract.args.args[1:]]
     for name in dataset.extractor_options:
         if name not in known:
             hint = suggestion(name, known) if known else "; it takes none"
             raise UserError(f"{key}: the extractor {dataset.extractor} has no option {name!r}{hint}")
-    for name, default in zip(known[::-1], found.args.defaults[::-1], strict=False):
+    for name, default in zip(known[::-1], extract.args.defaults[::-1], strict=False):
         if isinstance(default, ast.Constant) and default.value == "" and name not in dataset.extractor_options:
             raise UserError(f"{key}: the extractor {dataset.extractor} needs the option {name!r}")
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m workflow.config", description="Check a config file and list its runs, by experiment."
+    )
+    parser.add_argument(
+        "file",
+        nargs="?",
+        type=Path,
+        default=Path("config.yaml"),
+        help="config to check; - reads it as JSON from standard input (default: %(default)s)",
+    )
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--keys", action="store_true", help="describe every key of a config; no file is read")
+    instead.add_argument("--grid", action="store_true", help="print all runs as JSON, the content of grid.json")
+    instead.add_argument(
+        "--cost", type=Path, metavar="CSV", help="estimate hours and disk from rates that `make bench` has measured"
+    )
+    return parser
+
+
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description="Check a config file and list its runs.")
-    parser.add_argument("file", nargs="?", type=Path, default=Path("config.yaml"))
-    parser.add_argument("--keys", action="store_true", help="describe every key instead")
-    parser.add_argument("--grid", action="store_true", help="describe all runs as JSON instead")
-    parser.add_argument(
-        "--cost", type=Path, metavar="CSV", help="estimate what the runs cost, from rates of `make bench`"
-    )
-    arguments = parser.parse_args()
+    arguments = _parser().parse_args()
     if arguments.keys:
         print("\n".join(keys()))
         return
     config = read(arguments.file)
     if arguments.grid:
-        print(described(config), end="")
-        return
-    if arguments.cost:
+        print(describe(config), end="")
+    elif arguments.cost:
         from workflow.cost import estimate  # noqa: PLC0415  (pandas is slow to import)
 
         print("\n".join(estimate(config, arguments.cost)))
-        return
-    for name in config.experiments:
-        runs = grid(config, name)
-        print(f"{name}: {len(runs)} runs", *(f"  {one.folder}" for one in runs), sep="\n")
+    else:
+        for name in config.experiments:
+            runs = grid(config, name)
+            print(f"{name}: {len(runs)} runs", *(f"  {run.folder}" for run in runs), sep="\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The grid of runs that a config asks for, and the card of each."""
+"""The grid of runs of a config, and the card of each run."""
 
 import json
 import re
@@ -13,10 +13,10 @@ from train.card.checks import check_model, explain, training_card
 from train.card.schema import Card, Control, Data, Guidance
 from workflow.schema import Config, Experiment
 
-RUN = "{protocol}/{dataset}/{method}/{variant}/seed{seed}"  # where a run lies
-OWN = "own"  # the map that is no control
-VARIANT = rf"plain|au-w[^/]+-l[1-5+]+(?:-(?:{'|'.join(get_args(Control))}))?"  # what `variant` gives
-_CONTROLLED = re.compile(rf"-(?:{'|'.join(get_args(Control))})$")
+RUN = "{protocol}/{dataset}/{method}/{variant}/seed{seed}"  # folder of a run below `<results>/runs`
+OWN = "own"  # the map of the face's own expression; every other map is a control
+VARIANT = rf"plain|au-w[^/]+-l[1-5+]+(?:-(?:{'|'.join(get_args(Control))}))?"  # the names that `variant_name` gives
+_CONTROL = re.compile(rf"-(?:{'|'.join(get_args(Control))})$")
 
 
 @dataclass(frozen=True, order=True)
@@ -31,7 +31,7 @@ class Run:
 
     @property
     def folder(self) -> str:
-        """Where it lies below `<results>/runs`."""
+        """Its folder below `<results>/runs`."""
         return RUN.format(**vars(self))
 
     @property
@@ -47,61 +47,64 @@ class Run:
     @property
     def uncontrolled(self) -> "Run":
         """The run that aligns to the AU map where this one aligns to a control, else this one."""
-        return replace(self, variant=_CONTROLLED.sub("", self.variant))
+        return replace(self, variant=_CONTROL.sub("", self.variant))
 
 
 def grid(config: Config, experiment: str | None = None) -> list[Run]:
-    """List the runs of one experiment, or of all; a run that several share appears once."""
+    """List the runs of one experiment, or of all; a run that several experiments share appears once."""
     chosen = [config.experiments[experiment]] if experiment else list(config.experiments.values())
-    return list(dict.fromkeys(one for part in chosen for one in _runs(config, part)))
+    return list(dict.fromkeys(run for part in chosen for run in _runs(config, part)))
 
 
-def card(config: Config, one: Run) -> Card:
-    """Put together all that one run needs."""
-    sections = {part: _merged(config, one, part) for part in ("model", "training", "guidance")}
+def card(config: Config, run: Run) -> Card:
+    """Return the card of a run: all settings that it needs, checked. Raises UserError that names the wrong key."""
+    sections = {part: _merged(config, run, part) for part in ("model", "training", "guidance")}
     sections["model"].setdefault("weights", config.weights)
-    sections["guidance"].update(_guided(one.variant))
+    sections["guidance"].update(_guidance_of(run.variant))
     if "init" in sections["model"]:  # so that a run without AU starts from one without AU
-        sections["model"]["init"] = sections["model"]["init"].replace("{variant}", one.variant)
+        sections["model"]["init"] = sections["model"]["init"].replace("{variant}", run.variant)
     data = Data(
-        folder=config.results / "data" / one.dataset,
+        folder=config.results / "data" / run.dataset,
         validation_fraction=config.validation.fraction,
         validation_seed=config.validation.seed,
     )
-    kind = one.variant.partition("-")[0]
-    values = {**vars(one), "variant": kind, "data": data, "heatmap": config.heatmap, **sections}
+    kind = run.variant.partition("-")[0]
+    values = {**vars(run), "variant": kind, "data": data, "heatmap": config.heatmap, **sections}
     try:
-        made = Card.model_validate(values)
+        checked = Card.model_validate(values)
     except ValidationError as error:
-        raise UserError(f"{one.method} on {one.dataset}: {explain(error)}") from None
-    check_model(made, key=f"{one.method} on {one.dataset}")
-    return made
+        raise UserError(f"{run.method} on {run.dataset}: {explain(error)}") from None
+    check_model(checked, key=f"{run.method} on {run.dataset}")
+    return checked
 
 
-def shared(config: Config, one: Run) -> Run | None:
-    """Name the run whose training serves this one: their cards are equal but for the method and its options."""
-    own = card(config, one)
+def reused_run(config: Config, run: Run) -> Run | None:
+    """Return the run whose training also serves this one, or None if this one needs a training of its own.
+
+    The cards of both are equal but for the method and its options.
+    """
+    own = card(config, run)
     wanted = training_card(own)
     if config.independent or wanted is own:
         return None
-    other = replace(one, method=wanted.method)
+    other = replace(run, method=wanted.method)
     try:
         return other if card(config, other) == wanted else None
-    except UserError:  # options for this method at a level that the other one shares
+    except UserError:  # the other method does not take options that a shared level sets for this one
         return None
 
 
-def variant(guidance: Guidance) -> str:
+def variant_name(guidance: Guidance) -> str:
     """Name a guided variant by its lambda, layers and control; equal settings share a name, and so a training."""
     weight = int(guidance.weight) if guidance.weight.is_integer() else guidance.weight
     layers = "+".join(map(str, sorted(set(guidance.layers), reverse=True)))
     return f"au-w{weight!r}-l{layers}{'' if guidance.map == OWN else f'-{guidance.map}'}"
 
 
-def _guided(name: str) -> dict[str, Any]:
-    if name == "plain":
+def _guidance_of(variant: str) -> dict[str, Any]:
+    if variant == "plain":
         return {"weight": 0.0, "map": OWN}
-    weight, rest = name.removeprefix("au-w").split("-l", 1)
+    weight, rest = variant.removeprefix("au-w").split("-l", 1)
     layers, _, control = rest.partition("-")
     return {"weight": float(weight), "layers": tuple(map(int, layers.split("+"))), "map": control or OWN}
 
@@ -110,8 +113,8 @@ def _runs(config: Config, part: Experiment) -> Iterator[Run]:
     for protocol in part.protocols or [config.protocol]:
         for dataset in part.datasets:
             for method in part.methods:
-                for name in _variants(config, part, dataset, method):
-                    yield from (Run(protocol, dataset, method, name, seed) for seed in part.seeds)
+                for variant in _variants(config, part, dataset, method):
+                    yield from (Run(protocol, dataset, method, variant, seed) for seed in part.seeds)
 
 
 def _variants(config: Config, part: Experiment, dataset: str, method: str) -> Iterator[str]:
@@ -122,39 +125,39 @@ def _variants(config: Config, part: Experiment, dataset: str, method: str) -> It
         raise UserError(f"guidance of {method} on {dataset}: {explain(error)}") from None
     if guidance.weight == 0 and ("au" in part.variants or part.layers or part.controls):
         raise UserError(f"guidance.weight of {method} on {dataset} is 0; guided variants need a lambda above it")
-    yield from ("plain" if name == "plain" else variant(guidance) for name in part.variants)
-    yield from (variant(guidance.model_copy(update={"weight": weight})) for weight in part.weights)
-    yield from (variant(guidance.model_copy(update={"layers": layers})) for layers in part.layers)
-    yield from (variant(guidance.model_copy(update={"map": control})) for control in part.controls)
+    yield from ("plain" if kind == "plain" else variant_name(guidance) for kind in part.variants)
+    yield from (variant_name(guidance.model_copy(update={"weight": weight})) for weight in part.weights)
+    yield from (variant_name(guidance.model_copy(update={"layers": layers})) for layers in part.layers)
+    yield from (variant_name(guidance.model_copy(update={"map": control})) for control in part.controls)
 
 
-def _merged(config: Config, one: Run, part: str) -> dict[str, Any]:
-    dataset = config.datasets[one.dataset]
-    levels = (config, config.methods.get(one.method), dataset, dataset.methods.get(one.method))
+def _merged(config: Config, run: Run, part: str) -> dict[str, Any]:
+    dataset = config.datasets[run.dataset]
+    levels = (config, config.methods.get(run.method), dataset, dataset.methods.get(run.method))
     merged: dict[str, Any] = {}
     for section in (getattr(level, part) for level in levels if level):
         merged |= section.model_dump(exclude_unset=True) if section else {}
     return merged
 
 
-def described(config: Config) -> str:
-    """Describe all runs as JSON, for those who only see results: `grid.json`.
+def describe(config: Config) -> str:
+    """Describe all runs as JSON, the content of `grid.json`, for commands that only see results.
 
     `experiments`: the kind and the run folders of each. `runs`: what each folder below `<results>/runs` holds, with the
-    digest of its card; results of another card are of an old configuration. `datasets`, and the whole `config` with
-    its defaults.
+    digest of its card; results with another digest belong to an older configuration. `datasets`, and the whole `config`
+    with its defaults.
     """
     values = config.model_dump(mode="json", exclude_none=True)
     experiments = {
-        name: {"kind": part.kind, "runs": [one.folder for one in grid(config, name)]}
+        name: {"kind": part.kind, "runs": [run.folder for run in grid(config, name)]}
         for name, part in config.experiments.items()
     }
-    runs = {one.folder: _described(config, one) for one in grid(config)}
+    runs = {run.folder: _describe(config, run) for run in grid(config)}
     content = {"experiments": experiments, "runs": runs, "datasets": values["datasets"], "config": values}
     return json.dumps(content, indent=1) + "\n"
 
 
-def _described(config: Config, one: Run) -> dict[str, Any]:
-    made = card(config, one)
-    guidance = {"weight": made.guidance.weight, "layers": made.guidance.layers, "map": made.guidance.map}
-    return {**vars(one), "variant": made.variant, **guidance, "card": made.digest()}
+def _describe(config: Config, run: Run) -> dict[str, Any]:
+    settings = card(config, run)
+    guidance = {"weight": settings.guidance.weight, "layers": settings.guidance.layers, "map": settings.guidance.map}
+    return {**vars(run), "variant": settings.variant, **guidance, "card": settings.digest()}

@@ -1,4 +1,4 @@
-"""What the rules ask: paths, settings and inputs of each job, from the checked config."""
+"""Paths, parameters and inputs of each job, from the checked config; the rules only ask."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from train.card.checks import given_weights, needed_weights
 from train.card.schema import Card
 from workflow.config import parse
 from workflow.fingerprint import digest, fingerprint
-from workflow.grid import RUN, Run, card, described, grid, shared
+from workflow.grid import RUN, Run, card, describe, grid, reused_run
 from workflow.published import PUBLISHED_CODEBOOK, PUBLISHED_GEOMETRY, PUBLISHED_SUFFIX, with_published_datasets
 from workflow.schema import Config, Dataset
 
@@ -28,25 +28,25 @@ _fingerprint = cache(fingerprint)  # hundreds of jobs run the same few commands
 
 @dataclass(frozen=True)
 class Plan:
-    """The checked config and the folders that follow from it; `wildcards` are Snakemake's.
+    """The checked config and what follows from it; `wildcards` are Snakemake's.
 
-    `asked` is the config without the twins of datasets that `snakemake published` adds.
+    `requested` is the config as the user wrote it, `config` that with the datasets that `snakemake published` adds.
     """
 
     config: Config
-    asked: Config
+    requested: Config
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> "Plan":
-        """Check the values of a config file; end the program with one line if they are wrong.
+        """Check the values of a config file; exit with a one-line error if they are wrong.
 
-        The commands of the jobs will find this project's modules wherever the jobs start (`snakemake --directory`), and
-        end when Snakemake is killed.
+        Also set the environment of the jobs: they find the project's modules wherever they start (`snakemake
+        --directory`), and end when Snakemake is killed.
         """
         os.environ |= {"PYTHONPATH": str(ROOT), END_WITH_PARENT: "1"}
         try:
-            asked = parse(values, "config")
-            return cls(with_published_datasets(asked), asked)
+            requested = parse(values, "config")
+            return cls(with_published_datasets(requested), requested)
         except UserError as error:
             sys.exit(f"error: {error}")
 
@@ -62,37 +62,37 @@ class Plan:
 
     @property
     def logs(self) -> str:
-        """Folder of all logs; each rule has a folder of its own in it."""
+        """Folder of all logs; each rule has a folder in it."""
         return f"{self.config.results}/logs"
 
     @property
     def published(self) -> str:
-        """Folder of what the authors' checkpoints give."""
+        """Folder of the authors' checkpoints and their results."""
         return f"{self.config.results}/published"
 
-    def described(self, wildcards: Any) -> str:
-        """Give the config as JSON; a function, because {variant} in it is no wildcard of Snakemake's."""
-        return json.dumps(self.asked.model_dump(mode="json", exclude_unset=True))
+    def config_json(self, wildcards: Any) -> str:
+        """Write the config as JSON; a function, because Snakemake would take {variant} in a string for a wildcard."""
+        return json.dumps(self.requested.model_dump(mode="json", exclude_unset=True))
 
-    def digest(self) -> str:
-        """Return a digest of what `workflow.config --grid` makes of the config with all defaults."""
-        return hashlib.sha256(described(self.asked).encode()).hexdigest()
+    def grid_digest(self) -> str:
+        """Digest what `workflow.config --grid` writes, which holds all defaults."""
+        return hashlib.sha256(describe(self.requested).encode()).hexdigest()
 
     def methods(self) -> str:
-        """Regular expression of all methods."""
+        """Return a regular expression that matches all methods."""
         return "|".join(names("train.methods"))
 
     def dataset(self, wildcards: Any) -> Dataset:
-        """Look up the settings of a job's dataset."""
+        """Return the settings of a job's dataset."""
         return self.config.datasets[wildcards.dataset]
 
     def root(self, wildcards: Any) -> str:
-        """Where a dataset's images lie."""
+        """Return the folder of a dataset's images."""
         generated = f"{self.config.results}/generated/{wildcards.dataset}"
         return str(self.dataset(wildcards).root or generated)
 
     def generated(self, wildcards: Any) -> list[str]:
-        """Say which folder must be made first; end the program with one message if a real dataset is not there."""
+        """List the folder of a generated dataset; exit with a one-line error if a real dataset does not exist."""
         settings = self.dataset(wildcards)
         if settings.generate:
             return [self.root(wildcards)]
@@ -102,28 +102,28 @@ class Plan:
         return []
 
     def setting(self, name: str) -> Any:
-        """Make the function that looks up one setting of a job's dataset."""
+        """Make the function that returns one setting of a job's dataset."""
         return lambda wildcards: getattr(self.dataset(wildcards), name)
 
     def generate_options(self, wildcards: Any) -> str:
-        """Write the arguments of the generator of a synthetic dataset."""
+        """Write the arguments for the generator of a synthetic dataset."""
         settings = self.dataset(wildcards).generate
         return _arguments(settings.model_dump()) if settings else ""
 
     def geometry(self, wildcards: Any) -> str:
-        """Look up the geometry of a job's dataset."""
+        """Return the geometry of a job's dataset."""
         return PUBLISHED_GEOMETRY if _is_published(wildcards) else self.config.heatmap.geometry
 
     def drawing_options(self, wildcards: Any) -> str:
         """Write the arguments that say how the AU maps of a job's dataset are drawn."""
         return f"--codebook {self._codebook(wildcards)} --geometry {self.geometry(wildcards)}"
 
-    def untrained(self, wildcards: Any, input: Any) -> str:
-        """Write the argument that names what the same network says before it has learnt anything."""
+    def untrained_option(self, wildcards: Any, input: Any) -> str:
+        """Write the argument that names the predictions of the same network before training."""
         return f"--untrained {shlex.quote(input.untrained)}"
 
     def extractor_options(self, wildcards: Any) -> str:
-        """Write the arguments that reach the extractor."""
+        """Write the arguments for the extractor."""
         settings = self.dataset(wildcards)
         options = dict(settings.extractor_options)
         if settings.extractor == "face_alignment":
@@ -142,57 +142,56 @@ class Plan:
 
     def stage(self, stage: str) -> list[str]:
         """List all files of a stage for all datasets of the experiments."""
-        used = list(dict.fromkeys(one.dataset for one in grid(self.config)))
+        used = list(dict.fromkeys(run.dataset for run in grid(self.config)))
         if stage in STAGES:
             return [path for dataset in used for path in self.shards(dataset, stage)]
         return [f"{self.data.format(dataset=dataset)}/{stage}" for dataset in used]
 
     def card(self, wildcards: Any) -> str:
-        """Write the card of a run as one line; a run is trained again when this line changes."""
+        """Write the card of a run on one line; a run is trained again when this line changes."""
         return self._card(wildcards).line()
 
-    def shared(self, wildcards: Any) -> list[str]:
-        """List what a run takes over from the run whose training serves it, or nothing."""
-        other = shared(self.config, _run(wildcards))
+    def reused(self, wildcards: Any) -> list[str]:
+        """List the files of the run whose training also serves this one; none if it is trained itself."""
+        other = reused_run(self.config, _run(wildcards))
         if other is None:
             return []
         folder = f"{self.config.results}/runs/{other.folder}"
         return [f"{folder}/{name}" for name in ("checkpoint.safetensors", "last.safetensors", "history.csv")]
 
-    def sharing(self, wildcards: Any) -> str:
-        """Write the argument that names the run to take over, or nothing."""
-        found = self.shared(wildcards)
-        return f"--from {shlex.quote(str(Path(found[0]).parent))}" if found else ""
+    def reuse_option(self, wildcards: Any) -> str:
+        """Write the argument that names the run whose training is reused, or nothing."""
+        files = self.reused(wildcards)
+        return f"--from {shlex.quote(str(Path(files[0]).parent))}" if files else ""
 
     def training_gpus(self, wildcards: Any) -> int:
-        """Say how many GPUs the training of a run claims: none if it is taken over."""
-        return 0 if self.shared(wildcards) else self.config.gpus
+        """Return how many GPUs the training of a run claims: none if it reuses another training."""
+        return 0 if self.reused(wildcards) else self.config.gpus
 
     def weights(self, wildcards: Any) -> list[str]:
-        """Say whether a run starts from pretrained weights that `snakemake weights` brings."""
+        """List the manifest of the fetched weights if a run starts from some of them."""
         return [self.manifest] if needed_weights(self._card(wildcards)) else []
 
-    def given(self, wildcards: Any) -> list[str]:
-        """List the files that a run starts from: the user's, or a run's checkpoint, which is then made first."""
+    def initial_files(self, wildcards: Any) -> list[str]:
+        """List the files that a run starts from: the user's, or another run's checkpoint, which is then made first."""
         return list(map(str, given_weights(self._card(wildcards))))
 
     def extractor_weights(self, wildcards: Any) -> list[str]:
-        """Say whether a dataset's extractor needs weights that `snakemake weights` brings."""
-        return [self.manifest] if _fetched(self.dataset(wildcards)) else []
+        """List the manifest of the fetched weights if a dataset's extractor needs some of them."""
+        return [self.manifest] if _needs_fetched_weights(self.dataset(wildcards)) else []
 
     @property
     def manifest(self) -> str:
-        """List of the fetched weights with their checksums."""
+        """The list of the fetched weights with their checksums."""
         return f"{self.config.weights}/manifest.csv"
 
-    def needs(self) -> str:
-        """Write the arguments that name all pretrained weights of the config."""
+    def weights_options(self) -> str:
+        """Write the arguments that name all pretrained weights that the config needs."""
         runs = grid(self.config)
-        wanted = {need for one in runs for need in needed_weights(card(self.config, one))}
-        used = {one.dataset for one in runs}
-        settings = [self.config.datasets[name] for name in used]
-        wanted |= {f"landmarks:{dataset.extractor}" for dataset in settings if _fetched(dataset)}
-        return " ".join(f"--need {need}" for need in sorted(wanted))
+        needed = {need for run in runs for need in needed_weights(card(self.config, run))}
+        datasets = [self.config.datasets[name] for name in {run.dataset for run in runs}]
+        needed |= {f"landmarks:{dataset.extractor}" for dataset in datasets if _needs_fetched_weights(dataset)}
+        return " ".join(f"--need {need}" for need in sorted(needed))
 
     def code(self, module: str, *patterns: str) -> Callable[[Any], str]:
         """Make the function that digests the code of a job, see `workflow.fingerprint`.
@@ -233,8 +232,8 @@ def _is_published(wildcards: Any) -> bool:
     return getattr(wildcards, "dataset", "").endswith(PUBLISHED_SUFFIX)
 
 
-def _fetched(dataset: Dataset) -> bool:
-    """Say whether an extractor's weights come from the project's folder and not from one that the user names."""
+def _needs_fetched_weights(dataset: Dataset) -> bool:
+    """Whether the extractor takes its weights from the folder that `snakemake weights` fills, not from the user's."""
     return dataset.extractor == "face_alignment" and "weights" not in dataset.extractor_options
 
 

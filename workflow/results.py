@@ -1,4 +1,4 @@
-"""What the experiments of a config show: their tables, figures and pictures, and the files that each is made from."""
+"""Tables, figures and pictures of each experiment, and the files that each is made from."""
 
 import shlex
 from collections.abc import Iterator
@@ -16,34 +16,37 @@ FIGURES = {  # of each kind of experiment
     "table3": ("layers",),
     "controls": ("baselines", "faithfulness"),
 }
-PICTURES = {  # of a run or of a guided run beside its plain one: where each lies in the folder of figures
+PICTURES = {  # of a run, or of a guided run beside its plain run: path below the folder of figures
     "maps": "{}.png",
     "panels": "{}/panels.png",
     "gallery": "{}/gallery",
     "matrices": "{}/matrices.png",
     "reliability": "{}/reliability.png",
 }
-BESIDE = {"faithfulness": "faithfulness.json", "time": "history.csv"}  # what a table or figure reads beside scores
+BESIDE = {
+    "faithfulness": "faithfulness.json",
+    "time": "history.csv",
+}  # file that a table or figure reads beside the scores
 
 
 @dataclass(frozen=True)
 class Results:
-    """The results of a checked config; `wildcards` are Snakemake's, every path begins with the config's folder."""
+    """The results of a checked config; `wildcards` are Snakemake's, and every path begins with the config's folder."""
 
     config: Config
 
     @property
     def pictures(self) -> str:
-        """Pattern of the folder of a run's pictures; with a suffix, of its average maps."""
+        """Pattern of the folder of a run's pictures; its average maps have the same name with a suffix."""
         return self._path("figures", RUN)
 
     @cached_property
     def tables(self) -> dict[str, tuple[str, str]]:
-        """Name all tables: the experiment that each shows, and which kind of `eval.tables.table` it is."""
+        """All tables by name: the experiment that each shows, and its kind, see `eval.tables.table`."""
         return {table: (name, kind) for name in self.config.experiments for table, kind in self.tables_of(name).items()}
 
     def tables_of(self, name: str) -> dict[str, str]:
-        """Name the tables of one experiment and the kind of each; its comparison `<name>-guidance` is none of them."""
+        """Return the tables of one experiment and the kind of each, without its comparison `<name>-guidance`."""
         kind = self.config.experiments[name].kind
         own = {} if kind == "controls" else {name: kind}
         if kind == "table1":
@@ -51,71 +54,71 @@ class Results:
         return own | {f"{name}-{other}": other for other in TABLES if self._wanted(other)}
 
     def figures_of(self, name: str) -> list[str]:
-        """Name the figures of one experiment."""
+        """List the figures of one experiment."""
         return [figure for figure in FIGURES[self.config.experiments[name].kind] if self._wanted(figure)]
 
     def pictures_of(self, name: str) -> Iterator[tuple[str, str]]:
-        """Yield the kind and path of the pictures of an experiment's runs, of the first seed.
+        """Yield kind and path of the pictures of an experiment's runs with the first seed.
 
-        A sweep of lambda or layers has none: its figure shows it. Controls have only their average maps, and the
-        gallery is of the first protocol.
+        A sweep of lambda or layers has none, as its figure shows it. Controls have average maps only, and only the
+        first protocol has a gallery.
         """
         part = self.config.experiments[name]
-        runs = [one for one in grid(self.config, name) if one.seed == part.seeds[0]]
-        for one in runs if part.kind in ("table1", "controls") else []:
-            paired = one.guided and one.plain in runs
-            for kind in self._pictures(paired, part.kind, first=one.protocol == runs[0].protocol):
-                yield kind, self._path("figures", PICTURES[kind].format(one.folder))
+        runs = [run for run in grid(self.config, name) if run.seed == part.seeds[0]]
+        for run in runs if part.kind in ("table1", "controls") else []:
+            paired = run.guided and run.plain in runs
+            for kind in self._pictures(paired, part.kind, first=run.protocol == runs[0].protocol):
+                yield kind, self._path("figures", PICTURES[kind].format(run.folder))
 
     def of(self, name: str) -> list[str]:
         """List all results of an experiment."""
-        return [*self._alone(name).values(), *(path for _, path in self.pictures_of(name))]
+        return [*self._by_target(name).values(), *(path for _, path in self.pictures_of(name))]
 
     def everything(self, suffix: str = "") -> list[str]:
-        """List the results of all experiments, or those whose name ends with `suffix`."""
-        found = dict.fromkeys(path for name in self.config.experiments for path in self.of(name))
-        return [path for path in found if path.endswith(suffix)]
+        """List the results of all experiments whose name ends with `suffix`."""
+        paths = dict.fromkeys(path for name in self.config.experiments for path in self.of(name))
+        return [path for path in paths if path.endswith(suffix)]
 
     def targets(self) -> dict[str, list[str]]:
-        """Name what a person may ask for: each experiment, table and figure, and each kind of picture of all runs."""
+        """All targets and their files: each experiment, table and figure, and each kind of picture of all runs."""
         names = self.config.experiments
         pictures = [picture for name in names for picture in self.pictures_of(name)]
         kinds = {kind: [path for other, path in pictures if other == kind] for kind in PICTURES}
-        alone = {target: [path] for name in names for target, path in self._alone(name).items()}
-        return kinds | alone | {name: self.of(name) for name in names}
+        single = {target: [path] for name in names for target, path in self._by_target(name).items()}
+        return kinds | single | {name: self.of(name) for name in names}
 
     def compared(self, name: str) -> bool:
-        """Say whether an experiment holds a guided run and what to compare it with: the plain run, or a control."""
+        """Whether an experiment holds a guided run and a run to compare it with: the plain run, or a control."""
         runs = set(grid(self.config, name))
-        return any(one.guided and not runs.isdisjoint({one.plain, one.uncontrolled} - {one}) for one in runs)
+        return any(run.guided and not runs.isdisjoint({run.plain, run.uncontrolled} - {run}) for run in runs)
 
     def files(self, file: str, name: str | None = None) -> list[str]:
         """List one file of every run of an experiment, or of all."""
-        return [self._path("runs", f"{one.folder}/{file}") for one in grid(self.config, name)]
+        return [self._path("runs", f"{run.folder}/{file}") for run in grid(self.config, name)]
 
     def experiment(self, wildcards: Any) -> str:
-        """Look up the experiment of a table, a figure or a comparison."""
+        """Return the experiment of a table, a figure or a comparison."""
         return getattr(wildcards, "experiment", None) or self.tables[wildcards.table][0]
 
     def kind(self, wildcards: Any) -> str:
-        """Look up which kind a table is."""
+        """Return the kind of a table."""
         return self.tables[wildcards.table][1]
 
-    def expected(self, wildcards: Any, input: Any) -> str:
-        """Write the arguments that say which runs there should be, so that results of an old config are refused."""
+    def expected_runs(self, wildcards: Any, input: Any) -> str:
+        """Write the arguments that name the runs of the config, so that results of another config are refused."""
         return f"--grid {shlex.quote(input.grid)} --experiment {self.experiment(wildcards)}"
 
     def scores(self, wildcards: Any) -> list[str]:
-        """List the scores that a table, a figure or a comparison gathers."""
+        """List the scores that a table, a figure or a comparison reads."""
         return self.files("scores.json", self.experiment(wildcards))
 
     def beside(self, wildcards: Any) -> list[str]:
-        """List what a table or figure reads beside the scores."""
+        """List the files that a table or figure reads beside the scores."""
         kind = getattr(wildcards, "figure", None) or self.kind(wildcards)
         return self.files(BESIDE[kind], self.experiment(wildcards)) if kind in BESIDE else []
 
-    def _alone(self, name: str) -> dict[str, str]:
-        """Name the tables, the comparison and the figures of an experiment, with the path of each."""
+    def _by_target(self, name: str) -> dict[str, str]:
+        """Return the path of each table, of the comparison and of each figure of an experiment, by target."""
         tables = [*self.tables_of(name), *([f"{name}-guidance"] if self.compared(name) else [])]
         figures = {f"{name}-{kind}-figure": f"{name}/{kind}.png" for kind in self.figures_of(name)}
         return {table: self._path("tables", f"{table}.csv") for table in tables} | {

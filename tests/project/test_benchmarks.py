@@ -128,14 +128,14 @@ def test_the_nearest_batch_size_counts(tmp_path):
 
 def test_what_was_not_measured_is_said(tmp_path):
     lines = estimate(parse(yaml.safe_load(CONFIG)), rates(tmp_path / "r.csv", "resnet50 at 112 px, batch 32, with AU"))
-    assert lines[0] == "not measured, and left out: 4 trainings of resnet50 at 224 px on drawn"
+    assert lines[0] == "left out, as not measured: 4 trainings of resnet50 at 224 px on drawn"
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "does not exist; `make bench` measures rates"),
-        ("a,b\n1,2\n", "is no table of `make bench`"),
+        (None, "does not exist; `make bench` writes it"),
+        ("a,b\n1,2\n", "is not a table of `make bench`"),
         ("stage,name,value,device,machine\ndisk,faces shards,1,cpu,one\n", "holds no rates of training"),
     ],
 )

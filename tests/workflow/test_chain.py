@@ -16,5 +16,5 @@ def test_a_run_that_starts_from_another_one_waits_for_it(tmp_path):
     }
     plan = Plan.parse(chained)
     run = SimpleNamespace(protocol="heldout", dataset="faces", method="cam", variant="plain", seed="0")
-    assert plan.given(run) == [start]
+    assert plan.initial_files(run) == [start]
     assert planned(tmp_path / "chained", "train", config=chained)["train_run"] == 3

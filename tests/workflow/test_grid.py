@@ -9,7 +9,7 @@ from pipeline.plugins import names
 from tests.support.paths import ROOT
 from train.card.checks import needed_weights
 from workflow.config import parse, read
-from workflow.grid import VARIANT, Run, card, described, grid, shared
+from workflow.grid import VARIANT, Run, card, describe, grid, reused_run
 from workflow.plan import Plan
 
 
@@ -97,8 +97,8 @@ def test_the_grid_as_json(paper):
 def test_the_grid_of_a_config_on_standard_input(values):
     values["training"]["weight_decay"] = 1e-05  # which YAML would read as a word
     config = parse(values)
-    text = Plan(config, config).described(None)
-    assert run_command("-", "--grid", given=text) == described(config)
+    text = Plan(config, config).config_json(None)
+    assert run_command("-", "--grid", given=text) == describe(config)
 
 
 def run_command(*arguments, given=""):
@@ -118,11 +118,11 @@ def test_the_transformers_have_settings_of_their_own(paper):
 
 
 def test_methods_that_read_the_network_of_cam_share_its_training(paper):
-    sharing = {one.method: shared(paper, one) for one in grid(paper, "table1") if shared(paper, one)}
+    sharing = {one.method: reused_run(paper, one) for one in grid(paper, "table1") if reused_run(paper, one)}
     assert sharing.keys() == {"gradcam", "gradcampp", "layercam"}
     assert {other.method for other in sharing.values()} == {"cam"}
     apart = paper.model_copy(update={"independent": True})
-    assert not any(shared(apart, one) for one in grid(apart))
+    assert not any(reused_run(apart, one) for one in grid(apart))
 
 
 def test_only_equal_trainings_are_shared(values):
@@ -134,12 +134,12 @@ def test_only_equal_trainings_are_shared(values):
         "two": {"datasets": ["affectnet"], "methods": ["gradcampp"]},
     }
     config = parse(values)
-    assert [shared(config, one) for one in grid(config, "one")] == [
+    assert [reused_run(config, one) for one in grid(config, "one")] == [
         None,
         None,
         *(2 * [Run("heldout", "rafdb", "cam", "plain", 3), Run("heldout", "rafdb", "cam", "au-w4-l5", 3)]),
     ]
-    assert [shared(config, one) for one in grid(config, "two")] == [None, None]
+    assert [reused_run(config, one) for one in grid(config, "two")] == [None, None]
 
 
 def test_lambda_keeps_its_digits_and_layers_their_sets(values):

@@ -123,5 +123,5 @@ def test_what_a_table_is_made_from(paper):
     assert paper.beside(SimpleNamespace(table="table2")) == []
     figure = SimpleNamespace(experiment="controls", figure="faithfulness")
     assert paper.beside(figure)[0] == "results/runs/heldout/rafdb/cam/plain/seed0/faithfulness.json"
-    written = paper.expected(SimpleNamespace(table="table2"), SimpleNamespace(grid="my results/grid.json"))
+    written = paper.expected_runs(SimpleNamespace(table="table2"), SimpleNamespace(grid="my results/grid.json"))
     assert written == "--grid 'my results/grid.json' --experiment table1"

@@ -1,5 +1,5 @@
-# In: a dataset in its official layout. Out: index.csv, and per shard aligned faces, landmarks and AU shapes. The two
-# tables that a person should see, counts beside the expected ones and what became of the images, are shown as well.
+# In: a dataset in its official layout. Out: index.csv, and per shard aligned faces, landmarks and AU shapes. Two tables
+# are also printed, as the user should see them: the counts beside the official ones, and the status of the images.
 
 
 rule generate:
@@ -14,7 +14,7 @@ rule generate:
         options=plan.generate_options,
         code=plan.code("pipeline.synthetic"),
     message:
-        "Draw the faces of {wildcards.dataset}"
+        "Generate the drawn faces of {wildcards.dataset}"
     shell:
         "exec python -m pipeline.synthetic --out {output:q} {params.options} --workers {threads} > {log:q} 2>&1"
 
@@ -104,7 +104,7 @@ rule heatmaps_shard:
         geometry=plan.geometry,
         code=plan.code("pipeline.heatmaps", "au_guidance/geometries/{geometry}.yaml"),
     message:
-        "Place the action units of {wildcards.dataset}, shard {wildcards.shard}"
+        "Place the AU shapes of {wildcards.dataset}, shard {wildcards.shard}"
     shell:
         "exec python -m pipeline.heatmaps {input:q} --out {output:q} --geometry {params.geometry} > {log:q} 2>&1"
 
@@ -125,7 +125,7 @@ rule status:
         source=plan.setting("source"),
         code=plan.code("pipeline.status", "pipeline/sources/{source}.py"),
     message:
-        "Count what became of the images of {wildcards.dataset}"
+        "Count the images of {wildcards.dataset} by status"
     shell:
         "python -m pipeline.status {params.folder:q} --out {params.folder:q}/status --source {params.source}"
         " 2>&1 | tee {log:q}"

@@ -64,7 +64,7 @@ rule panels_pair:
         seed=plan.config.evaluation.seed,
         code=plan.code("eval.figures"),
     message:
-        "Draw maps of {wildcards.method} over faces of {wildcards.dataset} without and with AU, seed {wildcards.seed}"
+        "Draw panels of {wildcards.method} on {wildcards.dataset} without and with AU: {wildcards.variant}, seed {wildcards.seed}"
     shell:
         "exec python -m eval.figures panels {input.plain:q} {input.guided:q} --seed {params.seed} --out {params.out:q}"
         " > {log:q} 2>&1"
@@ -85,7 +85,7 @@ rule gallery_pair:
         seed=plan.config.evaluation.seed,
         code=plan.code("eval.figures.gallery"),
     message:
-        "Draw faces of {wildcards.dataset} for the gallery: {wildcards.method}, {wildcards.variant}"
+        "Draw the gallery of {wildcards.method} on {wildcards.dataset} without and with AU: {wildcards.variant}, seed {wildcards.seed}"
     shell:
         "exec python -m eval.figures.gallery {input.plain:q} {input.guided:q} --faces {params.faces} --seed {params.seed}"
         " --out {output:q} > {log:q} 2>&1"
@@ -126,7 +126,7 @@ rule compare_maps:
         out=subpath(output.png, strip_suffix=".png"),
         code=plan.code("eval.figures.maps"),
     message:
-        "Draw the average maps of {wildcards.method} on {wildcards.dataset} without and with AU, seed {wildcards.seed}"
+        "Draw the average maps of {wildcards.method} on {wildcards.dataset} without and with AU: {wildcards.variant}, seed {wildcards.seed}"
     shell:
         "exec python -m eval.figures.maps compare {input.plain:q} {input.guided:q} --out {params.out:q} > {log:q} 2>&1"
 

@@ -20,13 +20,13 @@ rule predict:
             "eval.predict", "train/methods/{method}.py", "train/backbones/*.py"
         ),
     message:
-        "Predict the test faces of {wildcards.dataset}: {wildcards.method}, {wildcards.variant}, seed {wildcards.seed}"
+        "Predict with {wildcards.method} on {wildcards.dataset}: {wildcards.variant}, seed {wildcards.seed}"
     shell:
         "exec python -m eval.predict {input.checkpoint:q} --out {output:q} > {log:q} 2>&1"
 
 
-# The card is an input, as a changed parameter would not be seen behind the training that writes it: a killed call may have
-# left an answer of another card.
+# The card is an input and not a parameter: a killed call may have left predictions of another card, which are older than
+# the card that the training writes.
 rule predict_untrained:
     input:
         card=f"{plan.run}/run.yaml",
@@ -42,7 +42,7 @@ rule predict_untrained:
         gpu=1,
         mem_mb=16000,
     message:
-        "Ask the untrained {wildcards.method} about the test faces of {wildcards.dataset}: {wildcards.variant}, seed {wildcards.seed}"
+        "Predict with an untrained {wildcards.method} on {wildcards.dataset}: {wildcards.variant}, seed {wildcards.seed}"
     shell:
         "exec python -m eval.predict {input.card:q} --untrained --out {output:q} > {log:q} 2>&1"
 
@@ -63,7 +63,7 @@ rule means:
             "eval.metrics.training_means", "au_guidance/codebooks/{codebook}.yaml"
         ),
     message:
-        "Average the AU maps of the training faces of {wildcards.dataset}"
+        "Average the AU maps of the training set of {wildcards.dataset}"
     shell:
         "exec python -m eval.metrics.training_means {params.folder:q} {params.drawing} --out {output:q} > {log:q} 2>&1"
 
@@ -83,7 +83,7 @@ rule score:
     resources:
         mem_mb=8000,
     params:
-        untrained=plan.untrained,
+        untrained=plan.untrained_option,
         code=plan.code("eval.score", "au_guidance/codebooks/{codebook}.yaml"),
     message:
         "Score {wildcards.method} on {wildcards.dataset}: {wildcards.variant}, seed {wildcards.seed}"
@@ -117,7 +117,7 @@ rule faithfulness:
             "train/backbones/*.py",
         ),
     message:
-        "Take from and add to faces of {wildcards.dataset} what the maps show: {wildcards.method}, {wildcards.variant}, seed {wildcards.seed}"
+        "Measure faithfulness of {wildcards.method} on {wildcards.dataset} (deletion, insertion, ROAD): {wildcards.variant}, seed {wildcards.seed}"
     shell:
         "exec python -m eval.faithfulness {input.checkpoint:q} --images {params.images} --seed {params.seed} --out {output.json:q}"
         " > {log:q} 2>&1"

@@ -1,5 +1,5 @@
-# In: the authors' checkpoints and landmarks, the user's datasets. Out: Tables 1 and 2 of their networks beside the
-# paper's numbers, and import.csv, which says what became of each of the 44 folders.
+# In: the authors' checkpoints and landmarks, the user's datasets. Out: Tables 1 and 2 of these checkpoints beside the
+# paper's numbers, and import.csv with the status of each of the 44 folders.
 
 from workflow import published as authors
 
@@ -9,7 +9,7 @@ wildcard_constraints:
     guided="plain|au",
 
 
-# The report says which checkpoints there are: the tables come without those that are missing or broken.
+# import.csv lists the checkpoints; the tables leave out those that are missing or damaged.
 checkpoint import_published:
     input:
         lambda wildcards: authors.archive_files(plan.config),
@@ -45,10 +45,10 @@ use rule predict as predict_published with:
     log:
         f"{plan.logs}/predict_published/{{origin}}-{{method}}-{{guided}}.log",
     message:
-        "Predict the test faces of {wildcards.origin} with the authors' {wildcards.method}, {wildcards.guided}"
+        "Predict with the authors' {wildcards.method} on {wildcards.origin}: {wildcards.guided}"
 
 
-# Without an untrained network beside it: the authors' random weights are not known.
+# No untrained network to compare with, as the authors' initial weights are unknown.
 use rule score as score_published with:
     input:
         predictions=f"{plan.published}/{{origin}}/{{method}}/{{guided}}/predictions.h5",
@@ -69,7 +69,7 @@ use rule score as score_published with:
         untrained="",
         code=plan.code("eval.score", "au_guidance/codebooks/paper_code.yaml"),
     message:
-        "Score the authors' {wildcards.method} on {wildcards.origin}, {wildcards.guided}"
+        "Score the authors' {wildcards.method} on {wildcards.origin}: {wildcards.guided}"
 
 
 use rule table as table_published with:
@@ -90,7 +90,7 @@ use rule table as table_published with:
         out=subpath(output.csv, strip_suffix=".csv"),
         code=plan.code("eval.tables", "eval/tables/paper.csv"),
     message:
-        "Write {wildcards.table} of the authors' checkpoints"
+        "Write the table {wildcards.table} of the authors' checkpoints"
 
 
 rule published:

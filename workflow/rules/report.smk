@@ -22,12 +22,12 @@ rule report:
             "pipeline/sources/*.py",
         ),
     message:
-        "Write the report, {output}"
+        "Write the report {output}"
     shell:
         "exec python -m eval.report --grid {input.grid:q} --results {params.folder:q} --out {output:q} > {log:q} 2>&1"
 
 
-# Needs no run, and has no output that Snakemake knows of: it reports what there is whenever it is asked for.
+# Needs no run and declares no output, so that it runs whenever it is requested.
 rule report_so_far:
     input:
         grid=f"{plan.config.results}/grid.json",
@@ -40,6 +40,6 @@ rule report_so_far:
         folder=plan.config.results,
         out=f"{plan.config.results}/report-so-far.html",
     message:
-        "Write the report of what is done, {params.out}"
+        "Write the report of the finished runs {params.out}"
     shell:
         "exec python -m eval.report --grid {input.grid:q} --results {params.folder:q} --out {params.out:q} > {log:q} 2>&1"

@@ -1,7 +1,7 @@
 # In: the scores of the runs. Out: tables and comparisons.
 
 
-# The config reaches the command as JSON: it may come from several files and from the command line.
+# The command gets the config as JSON, as it may come from several files and from the command line.
 rule grid:
     output:
         f"{plan.config.results}/grid.json",
@@ -11,8 +11,8 @@ rule grid:
     conda:
         "../../environment.yml"
     params:
-        config=plan.described,
-        digest=plan.digest(),
+        config=plan.config_json,
+        digest=plan.grid_digest(),
     message:
         "List the runs of the config"
     shell:
@@ -36,11 +36,11 @@ rule table:
         "../../environment.yml"
     params:
         kind=results.kind,
-        expected=results.expected,
+        expected=results.expected_runs,
         out=subpath(output.csv, strip_suffix=".csv"),
         code=plan.code("eval.tables", "eval/tables/paper.csv"),
     message:
-        "Write {wildcards.table}"
+        "Write the table {wildcards.table}"
     shell:
         "exec python -m eval.tables {params.kind} --scores {input.scores:q} {params.expected} --out {params.out:q} > {log:q} 2>&1"
 
@@ -62,7 +62,7 @@ rule guidance:
         out=subpath(output.csv, strip_suffix=".csv"),
         code=plan.code("eval.compare"),
     message:
-        "Compare the runs of {wildcards.experiment} without and with AU, with intervals"
+        "Compare the runs of {wildcards.experiment} without and with AU: differences, intervals, p-values"
     shell:
         "exec python -m eval.compare --scores {input.scores:q} --out {params.out:q} > {log:q} 2>&1"
 

@@ -1,4 +1,4 @@
-# In: a run's card and the shards of its dataset. Out: its checkpoint and history.
+# In: the card of a run and the shards of its dataset. Out: its checkpoint and history.
 
 
 wildcard_constraints:
@@ -17,25 +17,25 @@ rule weights:
     conda:
         "../../environment.yml"
     params:
-        needs=plan.needs(),
+        needed=plan.weights_options(),
         folder=plan.config.weights,
     message:
-        "Fetch and check the pretrained weights"
+        "Fetch the pretrained weights and check them"
     shell:
-        "exec python -m train.weights {params.needs} --out {params.folder:q} > {log:q} 2>&1"
+        "exec python -m train.weights {params.needed} --out {params.folder:q} > {log:q} 2>&1"
 
 
-# A run is trained again when its card or its data change. The card counts through `params` and is no job of its own:
-# Snakemake would train again after any job that writes it, changed or not. `ancient` because weights that were only
-# checked again must not do that either. Work in progress lies in state/, which no rule declares, so that a killed
-# training continues. On how many GPUs and how often it is saved are resources, as they change no result. `exec`, here and in
-# all rules of one command, lets the command see that Snakemake died, and end.
+# A run is trained again when its card or its data change. The card is a parameter and not a job of its own: Snakemake
+# trains again after any job that writes a card, whether it changed or not. `ancient` because checking the weights again
+# must not train again either. No rule declares state/, which holds work in progress, so that a killed training continues.
+# The number of GPUs and the interval of saves are resources, as they change no result. `exec`, here and in every rule
+# whose command is not piped, makes the command a child of Snakemake, with which it ends.
 rule train_run:
     input:
         weights=ancient(plan.weights),
-        given=plan.given,
+        initial=plan.initial_files,
         shards=plan.prepared,
-        shared=plan.shared,
+        reused=plan.reused,
     output:
         card=f"{plan.run}/run.yaml",
         checkpoint=f"{plan.run}/checkpoint.safetensors",
@@ -56,7 +56,7 @@ rule train_run:
         card=plan.card,
         codebook=plan.codebook,
         folder=subpath(output.card, parent=True),
-        sharing=plan.sharing,
+        sharing=plan.reuse_option,
     message:
         "Train {wildcards.method} on {wildcards.dataset}: {wildcards.variant}, seed {wildcards.seed} {params.sharing}"
     shell:
