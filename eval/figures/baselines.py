@@ -1,4 +1,4 @@
-"""The figure of the baselines: cosines with and without AU, and with controls, beside what needs no network."""
+"""The figure of the baselines: cosines without and with AU, and of controls, beside those of the baselines."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

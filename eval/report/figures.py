@@ -20,7 +20,7 @@ KINDS = {  # file name -> title, what is to be seen
         "Accuracy, CAM-COS and ATT-COS for each set of guided layers, with the values without AU",
     ),
     "baselines": (
-        "Cosines beside what needs no network",
+        "Cosines beside their baselines",
         "Bars of the cosines without and with AU beside baselines such as the mean AU map of all classes",
     ),
     "faithfulness": (

@@ -1,4 +1,4 @@
-"""Scores to tables: ours, the paper's numbers where we know them, and the difference."""
+"""Scores to tables: our numbers, the paper's where they are known, and the differences."""
 
 import argparse
 from pathlib import Path
@@ -11,7 +11,7 @@ from pipeline.errors import run
 
 def main() -> None:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m eval.tables", description="Set the scores of runs as a table.")
+    parser = argparse.ArgumentParser(prog="python -m eval.tables", description="Write the scores of runs as a table.")
     parser.add_argument("table", choices=sorted(KINDS), help="which table")
     add_selection(parser)
     parser.add_argument("--out", type=Path, required=True, help="path without suffix: .csv, .md and .tex are written")

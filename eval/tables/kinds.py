@@ -1,4 +1,4 @@
-"""What each table shows: its metrics, their headings, and where a run's number stands in its scores."""
+"""What each table shows: its metrics, their headings, and where they are in the scores of a run."""
 
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, replace
@@ -7,7 +7,7 @@ from typing import Any
 from eval.metrics.baselines import BASELINES, PREFIX
 from eval.records.runs import Run
 
-Column = tuple[str, str]  # kind of map (cam, attention, or empty for what is no map's) and metric
+Column = tuple[str, str]  # kind of map (cam, attention, or empty if the metric is not of a map) and metric
 
 MAPS = {"cam": "CAM", "attention": "attention"}
 DISCRIMINATION = {
@@ -79,10 +79,10 @@ PAPER_DIGITS = {  # two, as the paper prints
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of table: its sections (heading and metrics), what a row is, and which table of the paper it is beside.
+    """A kind of table: its sections (heading and metrics), what a row is, and the paper's table to compare with.
 
-    `rows` is "method" (variants are columns), "setting" (a row per method and variant), "either" (settings where a
-    sweep has several of a variant, else methods), or "group" (a row per method, variant and group of faces).
+    `rows` is "method" (variants are columns), "setting" (a row per method and variant), "either" (settings if a sweep
+    has several of a variant, else methods), or "group" (a row per method, variant and group of faces).
     """
 
     title: str
@@ -91,7 +91,7 @@ class Kind:
     paper: str = ""
 
     def arranged(self, variants: Iterable[tuple[Hashable, Hashable]]) -> "Kind":
-        """Decide what a row is, for pairs of a variant and its setting; the paper's numbers are beside methods."""
+        """Decide what a row of `either` is, for pairs of a variant and its setting; sweeps have no paper's numbers."""
         if self.rows != "either":
             return self
         pairs = set(variants)
@@ -125,24 +125,24 @@ KINDS = {
     "lambda": Kind("CL, CAM-COS and ATT-COS by λ, the weight of the AU term", _THREE, "setting", paper="fig5"),
     "sweep": Kind("CL, CAM-COS and ATT-COS by weight and layers of the AU term", _THREE, "setting"),
     "classification": Kind(
-        "How good and how well calibrated the answers are",
+        "Accuracy and calibration",
         {"": _plain("accuracy", "balanced_accuracy", "macro_f1", *CALIBRATION)},
         "either",
         paper="table1",
     ),
     "baselines": Kind(
-        "Cosines beside what needs no network, class discrimination and localisation",
+        "Cosines beside their baselines, class discrimination and localisation",
         {
             **_of_maps(
                 "cosine, skill and baselines", "cosine", "skill", *(f"{PREFIX}{name}" for name in BASELINES), "truth"
             ),
-            **_of_maps("does it show the right class?", *DISCRIMINATION),
+            **_of_maps("class discrimination", *DISCRIMINATION),
             **_of_maps("localisation", *LOCALISATION),
         },
         "setting",
     ),
     "faithfulness": Kind(
-        "Do the maps show what the network uses?",
+        "Faithfulness: do the maps show what the network uses?",
         {**_of_maps("perturbation", *PERTURBATION), "accuracy on parts of the face": _plain(*REGIONS)},
         "setting",
     ),
@@ -152,12 +152,12 @@ KINDS = {
 
 
 def digits(metric: str, kind: str = "") -> int:
-    """Return how many decimals a metric is shown with."""
+    """Return the number of decimals of a metric."""
     return 2 if metric in PAPER_DIGITS and not kind else 1 if metric in PERCENT else 3
 
 
 def measured(run: Run, kind: str, metric: str) -> float | None:
-    """Read a number of a run as tables show it (shares in percent, macro means), or None where there is none.
+    """Return a number of a run as tables show it (shares in percent, macro means), None if it has none.
 
     ATT-COS is that of the deepest guided layer.
     """

@@ -1,4 +1,4 @@
-"""How a table of scores looks to a reader: names, cells and blocks, the paper's numbers below ours."""
+"""How a table of scores looks to a reader: names, cells and blocks, with the paper's numbers below ours."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ PROTOCOLS = {
     "heldout": "the best epoch is chosen on a held-out part of the training set",
     "paper": "the best epoch is chosen on the test set, as the published code does",
 }
-# The paper's names, in its order; a method of one's own follows under the name of its file.
+# The paper's names in its order; further methods follow under the names of their files.
 METHODS = {
     "cam": "CAM", "wildcat": "WILDCAT", "gradcam": "GradCAM", "gradcampp": "GradCAM++", "acol": "ACoL", "prm": "PRM",
     "adl": "ADL", "cutmix": "CutMix", "layercam": "LayerCAM", "tscam": "TS-CAM", "apvit": "APViT",
@@ -28,19 +28,16 @@ VARIANTS = {"plain": "without AU", "au": "with AU", **CONTROLS}
 UNKNOWN = "n/a"
 PENDING = "pending"
 STALE = "stale"
-NO_CAM = "--"  # means that the method has no CAM, and nothing else
-WIDE = 6  # more metrics and protocols than this do not fit side by side
+NO_CAM = "--"  # used only where the method has no CAM
+WIDE = 6  # columns of metrics x protocols that fit side by side
 
-Grid = list[list[str]]  # headings hold line breaks, which LaTeX keeps
+Grid = list[list[str]]  # headings may hold line breaks, which LaTeX keeps
 Cells = dict[tuple[Any, ...], dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Block:
-    """A part of a table under a heading of its own: its rows, the first of which are headings.
-
-    The first `lead` columns name the rows.
-    """
+    """A part of a table under its own heading; the first row holds the headings, the first `lead` columns names."""
 
     title: str
     grid: Grid
@@ -53,7 +50,7 @@ def layers(numbers: Sequence[int]) -> str:
 
 
 def guidance_name(weight: float, numbers: Sequence[int], source: str = "own") -> str:
-    """Name a variant for readers: plain, or its lambda and layers, and what a control aligns to."""
+    """Name a variant: plain, or its lambda and layers and, of a control, the map that it aligns to."""
     if not weight:
         return "plain"
     return f"λ {weight:g}, layer {layers(numbers)}" + ("" if source == "own" else f", {source} map")
@@ -65,33 +62,34 @@ def method_name(method: str) -> str:
 
 
 def rank(method: str) -> tuple[int, str]:
-    """Sort key of a method: the paper's order, then the alphabet."""
+    """Return the sort key of a method: the paper's order, then the alphabet."""
     return [*METHODS, method].index(method), method
 
 
 def blocks(name: str, table: pd.DataFrame, known: Collection[str]) -> list[Block]:
-    """Arrange a long table of `eval.tables.pivot`: for every dataset and section a block.
+    """Arrange a long table of `eval.tables.pivot` in blocks, one per dataset and section.
 
-    A method or setting has a row of ours; in the paper's tables, where `known` holds the dataset, the paper's numbers
-    and the differences follow.
+    A method or setting has a row with our numbers. In tables of the paper, rows with the paper's numbers and the
+    differences follow for the datasets in `known`.
     """
-    made = []
+    arranged = []
     for dataset in dict.fromkeys(table["dataset"]):
         own = table[table["dataset"] == dataset].to_dict("records")
         kind = KINDS[name].arranged(
             ((row["protocol"], row["method"], row["variant"]), row["guidance"]) for row in own if row["guidance"]
         )
+        beside = dataset in known and bool(kind.paper)
+        wide = len(set(table["protocol"])) * max(map(len, kind.sections.values())) > WIDE
         for section, columns in kind.sections.items():
             title = ": ".join(part for part in (dataset, section) if part)
             rows = [row for row in own if (row["kind"], row["metric"]) in columns]
             if kind.rows == "group":
-                made.append(_groups(title, rows, columns))
+                arranged.append(_groups(title, rows, columns))
             elif kind.rows == "method":
-                made.append(_methods(title, rows, columns, beside=dataset in known and bool(kind.paper)))
+                arranged.append(_methods(title, rows, columns, beside=beside))
             else:
-                wide = len(set(table["protocol"])) * max(map(len, kind.sections.values())) > WIDE
-                made.append(_settings(title, rows, columns, beside=dataset in known and bool(kind.paper), wide=wide))
-    return made
+                arranged.append(_settings(title, rows, columns, beside=beside, wide=wide))
+    return arranged
 
 
 def _methods(title: str, rows: Sequence[dict[str, Any]], columns: Sequence[Column], *, beside: bool) -> Block:
@@ -102,8 +100,8 @@ def _methods(title: str, rows: Sequence[dict[str, Any]], columns: Sequence[Colum
     cells: Cells = {(row["method"], row["protocol"], row["kind"], row["metric"], row["variant"]): row for row in rows}
     grid = [["method", "", *(f"{p},\n{HEADINGS[metric]}\n{VARIANTS[v]}" for p, _, metric, v in places)]]
     for method in dict.fromkeys(row["method"] for row in rows):
-        found = [cells.get((method, *place)) for place in places]
-        grid += _beside([method_name(method), "ours"], found, beside=beside)
+        line = [cells.get((method, *place)) for place in places]
+        grid += _lines([method_name(method), "ours"], line, beside=beside)
     return Block(title, grid, lead=2)
 
 
@@ -119,20 +117,21 @@ def _settings(
         place = row["method"], row["guidance"], *([row["protocol"]] if wide else [])
         leads.setdefault(place, {})["" if wide else row["protocol"], row["kind"], row["metric"]] = row
     grid = [[*names, *headings]]
-    for (method, guidance, *protocol), cells in leads.items():
-        lead = [method_name(method), "none" if guidance == "plain" else guidance, *protocol]
+    for (method, guidance, *protocols), cells in leads.items():
+        lead = [method_name(method), "none" if guidance == "plain" else guidance, *protocols]
         lead += [_seeds(next(iter(cells.values())))] if wide else []
-        found = [cells.get((side, *column)) for side in across for column in columns]
-        grid += _beside([*lead, *(["ours"] if beside else [])], found, beside=beside, counted=not wide)
+        line = [cells.get((protocol, *column)) for protocol in across for column in columns]
+        grid += _lines([*lead, *(["ours"] if beside else [])], line, beside=beside, counted=not wide)
     return Block(title, grid, lead=len(names))
 
 
-def _beside(lead: list[str], found: Sequence[dict[str, Any] | None], *, beside: bool, counted: bool = True) -> Grid:
-    rows = [[*lead, *(text(one, counted=counted) for one in found)]]
+def _lines(lead: list[str], line: Sequence[dict[str, Any] | None], *, beside: bool, counted: bool = True) -> Grid:
+    """Return the line of our numbers and, with `beside`, those of the paper's numbers and the differences."""
+    rows = [[*lead, *(cell_text(cell, counted=counted) for cell in line)]]
     if beside:
         blank = [""] * (len(lead) - 1)
-        rows.append([*blank, "paper", *(_number(one, "paper", "") for one in found)])
-        rows.append([*blank, "difference", *(_number(one, "difference", "+") for one in found)])
+        rows.append([*blank, "paper", *(_number(cell, "paper", "") for cell in line)])
+        rows.append([*blank, "difference", *(_number(cell, "difference", "+") for cell in line)])
     return rows
 
 
@@ -140,11 +139,11 @@ def _groups(title: str, rows: Sequence[dict[str, Any]], columns: Sequence[Column
     """Rows are methods, settings and groups; a cell is a mean and its interval over faces."""
     heading = ["method", "AU term", "protocol", "group", "faces", *(HEADINGS[metric] for _, metric in columns)]
     grid: Grid = [heading]
-    found: dict[tuple[str, ...], dict[str, Any]] = {}
+    groups: dict[tuple[str, ...], dict[str, Any]] = {}
     for row in rows:
         place = tuple(row[key] for key in ("method", "guidance", "protocol", "attribute", "group"))
-        found.setdefault(place, {})[row["metric"]] = row
-    for (method, guidance, protocol, attribute, group), cells in found.items():
+        groups.setdefault(place, {})[row["metric"]] = row
+    for (method, guidance, protocol, attribute, group), cells in groups.items():
         faces = next(iter(cells.values()))["images"]
         lead = [method_name(method), guidance, protocol, f"{attribute}: {group}" if attribute else ""]
         shown = [_interval(cells.get(metric)) for _, metric in columns]
@@ -154,7 +153,7 @@ def _groups(title: str, rows: Sequence[dict[str, Any]], columns: Sequence[Column
 
 def _interval(row: dict[str, Any] | None) -> str:
     if row is None or pd.isna(row["value"]) or pd.isna(row["low"]):
-        return text(row, counted=False)
+        return cell_text(row, counted=False)
     places = digits(row["metric"])
     return f"{row['value']:.{places}f} [{row['low']:.{places}f}, {row['high']:.{places}f}]"
 
@@ -163,10 +162,10 @@ def _seeds(row: dict[str, Any]) -> str:
     return str(row["seeds"]) if row["seeds"] in (0, row["expected"]) else f"{row['seeds']} of {row['expected']}"
 
 
-def text(row: dict[str, Any] | None, *, counted: bool = True) -> str:
+def cell_text(row: dict[str, Any] | None, *, counted: bool = True) -> str:
     """Write a cell: mean, standard deviation over seeds and number of seeds, or why there is none.
 
-    An empty cell is of a run that nobody asked for.
+    A cell is empty if the configuration asks for no such run.
     """
     if row is None:
         return ""
@@ -183,10 +182,10 @@ def _number(row: dict[str, Any] | None, column: str, sign: str) -> str:
     return UNKNOWN if row is None or pd.isna(row[column]) else f"{row[column]:{sign}.2f}"
 
 
-def markdown(title: str, made: Sequence[Block], notes: Sequence[str]) -> str:
-    """Set blocks as Markdown tables under their titles, with their notes."""
+def markdown(title: str, arranged: Sequence[Block], notes: Sequence[str]) -> str:
+    """Write blocks as Markdown tables under their titles, with their notes."""
     lines = [f"# {title}", ""]
-    for block in made:
+    for block in arranged:
         heading, *body = block.grid
         sides = f"|{'---|' * block.lead}{'---:|' * (len(heading) - block.lead)}"
         lines += [f"## {block.title}", ""] if block.title else []
@@ -195,10 +194,10 @@ def markdown(title: str, made: Sequence[Block], notes: Sequence[str]) -> str:
     return "\n".join([*lines, *(f"- {note}" for note in notes), ""])
 
 
-def latex(title: str, made: Sequence[Block], notes: Sequence[str]) -> str:
-    """Set blocks as LaTeX tables that need no package; the notes are in the caption of the first one."""
+def latex(title: str, arranged: Sequence[Block], notes: Sequence[str]) -> str:
+    """Write blocks as LaTeX tables that need no package; the caption of the first one holds the notes."""
     parts = []
-    for number, block in enumerate(made):
+    for number, block in enumerate(arranged):
         heading, *body = ([_escaped(cell) for cell in row] for row in block.grid)
         name = f"{title} ({block.title})" if block.title else title
         caption = f"{name}. {' '.join(notes)}" if number == 0 else f"{name}."

@@ -1,9 +1,9 @@
-"""The paper's own numbers, `paper.csv`: one row per number that we know, with its source; nothing is made up.
+"""The paper's own numbers, `paper.csv`: one row per known number, with its source.
 
 Columns: `table` (table1, table2, table3, fig5, time, data), `dataset`, `method`, `variant` (plain or au), `weight` and
 `layers` (5+4; both empty where the paper's table does not vary them), `metric`, `value` as printed there, `source`. An
-empty dataset or method stands for all of them. The lowest and highest number of a table are metrics of their own, such
-as `attention_cosine_lowest`.
+empty dataset or method stands for all. The lowest and the highest number of a table are metrics of their own, such as
+`attention_cosine_lowest`.
 """
 
 from functools import cache
@@ -21,15 +21,15 @@ Key = tuple[str, ...]  # dataset, method, variant, weight, layers, metric
 
 
 @cache
-def values(name: str) -> dict[Key, float]:
-    """Read the paper's numbers of a table."""
-    rows = read(PAPER)
+def numbers(name: str) -> dict[Key, float]:
+    """Return the paper's numbers of a table."""
+    rows = read_numbers(PAPER)
     rows = rows[rows["table"] == name]
     return {tuple(row[key] for key in KEYS): float(row["value"]) for row in rows.to_dict("records")}
 
 
-def read(path: Path) -> pd.DataFrame:
-    """Read the file as text; raise UserError that names the line and what is wrong with it."""
+def read_numbers(path: Path) -> pd.DataFrame:
+    """Read the file as text; raise UserError that names a line and what is wrong with it."""
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     if list(table.columns) != COLUMNS:
         raise UserError(f"{path.name} must have the columns {', '.join(COLUMNS)}")
@@ -42,7 +42,7 @@ def read(path: Path) -> pd.DataFrame:
             f"there is no table {row['table']!r}; there are {', '.join(sorted(tables))}" if row["table"] not in tables
             else f"there is no metric {metric!r}" if metric not in (*HEADINGS, "test_images")
             else f"the variant is plain or au, not {row['variant']!r}" if row["variant"] not in ("plain", "au", "")
-            else f"the value {row['value']!r} is no number" if not _is_number(row["value"])
+            else f"the value {row['value']!r} is not a number" if not _is_number(row["value"])
             else "it has no source" if not row["source"].strip()
             else "the same number stands above" if key in seen
             else ""
@@ -60,27 +60,27 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def value(
+def number(
     name: str, dataset: str, method: str, *, variant: str, metric: str, weight: float = 0.0, layers: str = ""
 ) -> float | None:
-    """Look up a number of a table, or None where we do not know it; weight and layers count in fig5 and table3."""
+    """Return a number of a table, None if it is unknown; fig5 and table3 also depend on the weight or the layers."""
     setting = ("", "")
     if name == "fig5" and weight:
         setting = (f"{weight:g}", layers)
     elif name == "table3" and weight:
         setting = ("", layers)
-    found = values(name)
-    asked = ((dataset, method), (dataset, ""))
-    return next((found[key] for place in asked if (key := (*place, variant, *setting, metric)) in found), None)
+    known = numbers(name)
+    places = ((dataset, method), (dataset, ""))
+    return next((known[key] for place in places if (key := (*place, variant, *setting, metric)) in known), None)
 
 
-def images() -> dict[str, int]:
+def official_images() -> dict[str, int]:
     """Return the number of test images behind the paper's numbers, by dataset."""
-    return {dataset: int(count) for (dataset, *_), count in values("data").items()}
+    return {dataset: int(count) for (dataset, *_), count in numbers("data").items()}
 
 
 def span(name: str, metric: str, variant: str, dataset: str = "") -> tuple[float, float] | None:
-    """Return the lowest and the highest number of a table, over all its methods, or None where we do not know them."""
-    found = values(name)
+    """Return the lowest and the highest number of a table over all its methods, None if they are unknown."""
+    known = numbers(name)
     keys = [(dataset, "", variant, "", "", f"{metric}_{which}") for which in ("lowest", "highest")]
-    return (found[keys[0]], found[keys[1]]) if all(key in found for key in keys) else None
+    return (known[keys[0]], known[keys[1]]) if all(key in known for key in keys) else None

@@ -1,4 +1,4 @@
-"""Runs to one long table: a row per dataset, protocol, method, variant and metric, seeds put together."""
+"""Runs to one long table: a row per dataset, protocol, method, variant and metric, aggregated over seeds."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eval.records.runs import PLAIN, Run
+from eval.records.runs import PLAIN, Run, done
 from eval.tables import paper
 from eval.tables.kinds import KINDS, PERCENT, Kind, measured
 from eval.tables.layout import VARIANTS, guidance_name, layers, rank
@@ -18,36 +18,37 @@ COLUMNS = (
     "metric", "value", "sd", "low", "high", "seeds", "expected", "state", "images", "images_with_map", "paper",
     "difference",
 )  # fmt: skip
+SIDES = ("low", "high")  # of an interval
 Row = dict[str, Any]
 Key = tuple[Any, ...]  # of a cell: dataset, protocol, method, variant and setting
 
 
 def pivot(name: str, runs: Sequence[Run], *, complete: bool = True) -> pd.DataFrame:
-    """Gather runs that differ in their seed only: mean and standard deviation over seeds, beside the paper's number.
+    """Aggregate runs that differ only in their seed: mean and standard deviation, beside the paper's number.
 
-    Returns COLUMNS. Shares are in percent. A variant is a row, in tables of settings every lambda and layer set;
-    `seeds` are done of `expected` ones; `state` is done, partial (some seeds), pending, stale, no_cam or unknown.
+    Returns COLUMNS. Shares are in percent. A variant is a row; in tables of settings, so is every lambda and layer set;
+    `seeds` of `expected` runs are done; `state` is done, partial (some seeds), pending, stale, no_cam or unknown.
     `complete` adds pending rows, so that every method has both variants everywhere. Groups carry the mean bounds of
     their runs' intervals. Raises UserError if runs of one cell come from different configurations.
     """
     rows: list[Row] = []
-    variants = [(one.dataset, one.protocol, one.method, one.variant) for one in runs]
-    kind = KINDS[name].arranged(zip(variants, (one.setting for one in runs), strict=True))
+    variants = [(*run.place, run.variant) for run in runs]
+    kind = KINDS[name].arranged(zip(variants, (run.setting for run in runs), strict=True))
     cells = _cells(kind, runs, complete=complete)
     for place in sorted(cells, key=_order):
         _check(cells[place])
         start = _start(place, cells[place])
-        found = _group_rows(kind, cells[place]) if kind.rows == "group" else _rows(kind, start, cells[place])
-        rows += [{**start, **row} for row in found]
+        metrics = _group_rows(kind, cells[place]) if kind.rows == "group" else _rows(kind, start, cells[place])
+        rows += [{**start, **row} for row in metrics]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     return _with_ratios(table) if name == "time" else table
 
 
 def _cells(kind: Kind, runs: Sequence[Run], *, complete: bool) -> dict[Key, list[Run]]:
     cells: dict[Key, list[Run]] = {}
-    for one in runs:
-        setting = PLAIN if kind.rows == "method" else one.setting
-        cells.setdefault((one.dataset, one.protocol, one.method, one.variant, *setting), []).append(one)
+    for run in runs:
+        setting = PLAIN if kind.rows == "method" else run.setting
+        cells.setdefault((*run.place, run.variant, *setting), []).append(run)
     if complete and kind.rows == "method":
         places, methods = {place[:2] for place in cells}, {place[2] for place in cells}
         for place, method, name in itertools.product(places, methods, ("plain", "au")):
@@ -62,10 +63,10 @@ def _order(place: Key) -> Key:
 
 
 def _check(runs: Sequence[Run]) -> None:
-    done = [one for one in runs if one.state == "done"]
-    for one in done[1:]:
-        if one.scores["settings"] != done[0].scores["settings"]:
-            raise UserError(f"{done[0].path} and {one.path} come from different configurations; run both again")
+    finished = done(runs)
+    for run in finished[1:]:
+        if run.scores["settings"] != finished[0].scores["settings"]:
+            raise UserError(f"{finished[0].path} and {run.path} come from different configurations; run both again")
 
 
 def _start(place: Key, runs: Sequence[Run]) -> Row:
@@ -83,7 +84,7 @@ def _rows(kind: Kind, start: Row, runs: Sequence[Run]) -> Iterator[Row]:
     for of, metric in kind.columns:
         theirs = None
         if kind.paper and start["variant"] in ("plain", "au"):
-            theirs = paper.value(
+            theirs = paper.number(
                 kind.paper,
                 start["dataset"],
                 start["method"],
@@ -92,7 +93,7 @@ def _rows(kind: Kind, start: Row, runs: Sequence[Run]) -> Iterator[Row]:
                 weight=start["weight"] or 0.0,
                 layers=start["layers"],
             )
-        row = _cell(runs, [measured(one, of, metric) for one in runs if one.state == "done"])
+        row = _cell(runs, [measured(run, of, metric) for run in done(runs)])
         if row["state"] == "unknown" and _without_cam(of, metric, runs):
             row["state"] = "no_cam"
         ours = row["value"]
@@ -101,41 +102,39 @@ def _rows(kind: Kind, start: Row, runs: Sequence[Run]) -> Iterator[Row]:
 
 
 def _without_cam(kind: str, metric: str, runs: Sequence[Run]) -> bool:
-    return (kind == "cam" or metric == "cam_cosine") and all(
-        one.scores["cam_cosine"] is None for one in runs if one.state == "done"
-    )
+    return (kind == "cam" or metric == "cam_cosine") and all(run.scores["cam_cosine"] is None for run in done(runs))
 
 
-def _cell(runs: Sequence[Run], found: Sequence[float | None]) -> Row:
-    values = [one for one in found if one is not None]
-    done = [one for one in runs if one.state == "done"]
-    if not done:
-        state = "stale" if any(one.state == "stale" for one in runs) else "pending"
+def _cell(runs: Sequence[Run], numbers: Sequence[float | None]) -> Row:
+    values, finished = [number for number in numbers if number is not None], done(runs)
+    if not finished:
+        state = "stale" if any(run.state == "stale" for run in runs) else "pending"
     else:
-        state = "unknown" if not values else "done" if len(done) == len(runs) else "partial"
+        state = "unknown" if not values else "done" if len(finished) == len(runs) else "partial"
     return {
         "value": float(np.mean(values)) if values else None,
         "sd": float(np.std(values, ddof=1)) if len(values) > 1 else None,
-        "seeds": len(done),
+        "seeds": len(finished),
         "expected": len(runs),
         "state": state,
-        "images": done[0].scores["images"] if done else None,
-        "images_with_map": done[0].scores["images_with_map"] if done else None,
+        "images": finished[0].scores["images"] if finished else None,
+        "images_with_map": finished[0].scores["images_with_map"] if finished else None,
     }
 
 
 def _group_rows(kind: Kind, runs: Sequence[Run]) -> Iterator[Row]:
-    done = [one.scores.get("groups") or {} for one in runs if one.state == "done"]
-    if not done:
+    scores = [run.scores.get("groups") or {} for run in done(runs)]
+    if not scores:
         yield {"metric": kind.columns[0][1], "attribute": "", "group": "", **_cell(runs, [])}
-    names = dict.fromkeys((attribute, group) for one in done for attribute in one for group in one[attribute])
+    names = dict.fromkeys((attribute, group) for score in scores for attribute in score for group in score[attribute])
     for attribute, group in names:
-        here = [one[attribute][group] for one in done if group in one.get(attribute, {})]
+        of_group = [score[attribute][group] for score in scores if group in score.get(attribute, {})]
+        start = {"attribute": attribute, "group": group}
         for of, metric in kind.columns:
-            row = _cell(runs, [_scaled(metric, one.get(metric)) for one in here])
-            bounds = {side: _mean(metric, [one.get(f"{metric}_{side}") for one in here]) for side in ("low", "high")}
-            counted = {"images": here[0]["images"], "images_with_map": None}
-            yield {"kind": of, "metric": metric, "attribute": attribute, "group": group, **row, **bounds, **counted}
+            row = _cell(runs, [_scaled(metric, numbers.get(metric)) for numbers in of_group])
+            low, high = (_mean(metric, [numbers.get(f"{metric}_{side}") for numbers in of_group]) for side in SIDES)
+            counts = {"images": of_group[0]["images"], "images_with_map": None}
+            yield {**start, "kind": of, "metric": metric, **row, "low": low, "high": high, **counts}
 
 
 def _scaled(metric: str, value: float | None) -> float | None:
@@ -143,8 +142,8 @@ def _scaled(metric: str, value: float | None) -> float | None:
 
 
 def _mean(metric: str, values: Sequence[float | None]) -> float | None:
-    found = [scaled for one in values if (scaled := _scaled(metric, one)) is not None]
-    return float(np.mean(found)) if found else None
+    known = [scaled for value in values if (scaled := _scaled(metric, value)) is not None]
+    return float(np.mean(known)) if known else None
 
 
 def _with_ratios(table: pd.DataFrame) -> pd.DataFrame:
@@ -159,7 +158,7 @@ def _with_ratios(table: pd.DataFrame) -> pd.DataFrame:
         own, plain = seconds[*_place(row), row["variant"], row["guidance"]], without.get(_place(row))
         for name in ("value", "paper"):
             both = own[name], plain[name] if plain else None
-            row[name] = None if any(pd.isna(one) for one in both) else both[0] / both[1]
+            row[name] = None if any(pd.isna(value) for value in both) else both[0] / both[1]
         row["state"] = own["state"] if pd.isna(row["value"]) or own["state"] == "partial" else "done"
         if plain and pd.isna(row["value"]) and row["state"] in ("done", "partial"):
             row["state"] = plain["state"]

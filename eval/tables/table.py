@@ -1,6 +1,6 @@
-"""Scores to tables: ours, the paper's numbers where we know them, and the difference.
+"""Scores to tables: our numbers, the paper's where they are known, and the differences.
 
-    python -m eval.tables.table KIND --scores FILE... [--grid grid.json --experiment NAME] [--so-far] --out tables/table1
+    python -m eval.tables KIND --scores FILE... [--grid grid.json --experiment NAME] [--so-far] --out tables/table1
 
 | KIND | shows |
 |---|---|
@@ -12,17 +12,17 @@
 | groups | accuracy, cosines and landmark failures by gender, race, age |
 | time | seconds per epoch, from the history.csv beside each scores file |
 
-Writes `.csv` in long form (`eval.tables.pivot`), and `.md` and `.tex` to read. With a grid, runs that are missing are pending;
-without --scores, all runs of the grid that there are are taken.
+Writes `.csv` in long form (`eval.tables.pivot`), and `.md` and `.tex` for readers. With a grid, missing runs are
+pending; without --scores, all finished runs of the grid are shown.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
-from eval.records.runs import Run, read_json
+from eval.records.runs import Run, Scores, read_json
 from eval.tables import layout, paper
 from eval.tables.kinds import KINDS
 from eval.tables.notes import notes
@@ -32,47 +32,44 @@ from pipeline.storage.files import beside, write_text
 
 
 def with_extras(name: str, runs: Sequence[Run]) -> list[Run]:
-    """Add what a table needs from other files of the run's folder; a run without such a file becomes pending."""
+    """Add the scores that a table needs from other files of the run's folder; runs without the file are pending."""
     read = {"faithfulness": _faithfulness, "time": _seconds}.get(name)
-    if read is None:
-        return list(runs)
-    found = ((one, read(one.path.parent) if one.state == "done" else None) for one in runs)
-    return [
-        replace(one, scores={**one.scores, **more}) if more else replace(one, state=_later(one), scores={})
-        for one, more in found
-    ]
+    return list(runs) if read is None else [_with_extra(run, read) for run in runs]
 
 
-def _later(one: Run) -> str:
-    return "pending" if one.state == "done" else one.state
+def _with_extra(run: Run, read: Callable[[Path], Scores | None]) -> Run:
+    if run.state != "done":
+        return run
+    extra = read(run.folder)
+    return replace(run, scores=run.scores | extra) if extra else replace(run, state="pending", scores={})
 
 
-def _faithfulness(folder: Path) -> dict[str, object] | None:
+def _faithfulness(folder: Path) -> Scores | None:
     path = folder / "faithfulness.json"
     if not path.is_file():
         return None
-    found = read_json(path, "faithfulness file", "python -m eval.faithfulness")
-    stages = found.get("randomisation") or [{}]
-    for kind, values in found.get("maps", {}).items():
+    content = read_json(path, "faithfulness file", "python -m eval.faithfulness")
+    stages = content.get("randomisation") or [{}]
+    for kind, values in content.get("maps", {}).items():
         values["randomised"] = stages[-1].get(kind)
-    return {"faithfulness": found}
+    return {"faithfulness": content}
 
 
-def _seconds(folder: Path) -> dict[str, object] | None:
+def _seconds(folder: Path) -> Scores | None:
     path = folder / "history.csv"
     if not path.is_file():
         return None
     history = pd.read_csv(path)
     if "seconds" not in history or not history["seconds"].notna().any():
-        raise UserError(f"{path} has no column seconds with numbers; it is no history of python -m train")
+        raise UserError(f"{path} has no column seconds with numbers; it is not a history of python -m train")
     return {"seconds_per_epoch": float(history["seconds"].median())}
 
 
 def write_table(name: str, runs: Sequence[Run], out: Path, *, complete: bool = True) -> None:
     """Write a table as `out`.csv, `out`.md and `out`.tex; `complete` as in `eval.tables.pivot`."""
     table = pivot(name, with_extras(name, runs), complete=complete)
-    title, said = KINDS[name].title, notes(name, table)
-    made = layout.blocks(name, table, paper.images())
+    title, remarks = KINDS[name].title, notes(name, table)
+    blocks = layout.blocks(name, table, paper.official_images())
     write_text(beside(out, ".csv"), table.to_csv(index=False))
-    write_text(beside(out, ".md"), layout.markdown(title, made, said))
-    write_text(beside(out, ".tex"), layout.latex(title, made, said))
+    write_text(beside(out, ".md"), layout.markdown(title, blocks, remarks))
+    write_text(beside(out, ".tex"), layout.latex(title, blocks, remarks))

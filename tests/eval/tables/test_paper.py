@@ -9,7 +9,7 @@ from pipeline.errors import UserError
 
 
 def test_every_number_of_the_paper_names_its_source() -> None:
-    rows = paper.read(paper.PAPER)
+    rows = paper.read_numbers(paper.PAPER)
     assert rows["source"].str.len().min() > 20
     assert set(rows["method"]) <= {"", *layout.METHODS}
     shares = rows[rows["metric"].str.contains("cosine")]["value"].astype(float)
@@ -24,7 +24,7 @@ def test_mistakes_in_the_papers_numbers_are_named(tmp_path: Path) -> None:
         good.replace("table1", "table9"): "no table 'table9'; there are data, fig5, table1",
         good.replace("accuracy", "acuracy"): "no metric 'acuracy'",
         good.replace(",au,", ",AU,"): "plain or au, not 'AU'",
-        good.replace("88.1", "88.1 %"): "'88.1 %' is no number",
+        good.replace("88.1", "88.1 %"): "'88.1 %' is not a number",
         good.replace("somewhere in the paper", ""): "it has no source",
         f"{good}\n{good}": "line 3: the same number stands above",
     }
@@ -32,10 +32,10 @@ def test_mistakes_in_the_papers_numbers_are_named(tmp_path: Path) -> None:
     for line, problem in lines.items():
         path.write_text(f"{','.join(paper.COLUMNS)}\n{line}\n")
         with pytest.raises(UserError, match=problem):
-            paper.read(path)
+            paper.read_numbers(path)
     path.write_text("table,value\n")
     with pytest.raises(UserError, match="must have the columns table, dataset"):
-        paper.read(path)
+        paper.read_numbers(path)
 
 
 def test_the_papers_number_of_a_layer_set_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -43,12 +43,12 @@ def test_the_papers_number_of_a_layer_set_is_found(monkeypatch: pytest.MonkeyPat
     row = "table3,rafdb,cam,au,,5+4,accuracy,88.1,made up\ntable3,rafdb,cam,plain,,,accuracy,87.1,made up"
     path.write_text(f"{','.join(paper.COLUMNS)}\n{row}\n")
     monkeypatch.setattr(paper, "PAPER", path)
-    paper.values.cache_clear()
+    paper.numbers.cache_clear()
     try:
         found = [
-            paper.value("table3", "rafdb", "cam", variant=variant, metric="accuracy", weight=weight, layers=layers)
+            paper.number("table3", "rafdb", "cam", variant=variant, metric="accuracy", weight=weight, layers=layers)
             for variant, weight, layers in (("au", 4.0, "5+4"), ("plain", 0.0, "5"), ("au", 4.0, "5"))
         ]
         assert found == [88.1, 87.1, None]
     finally:
-        paper.values.cache_clear()
+        paper.numbers.cache_clear()
