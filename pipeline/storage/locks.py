@@ -14,9 +14,9 @@ POLL_SECONDS = 0.2
 def lock(path: Path, *, wait: bool = False) -> FileLock | None:
     """Lock a file for this process and return the lock; None if another process holds it and `wait` is False.
 
-    The file and its folder are made if need be, the file for all users, and stay. The lock ends with `release`, when nothing refers to it
-    any more, or with the process. On a file system without locks a warning is printed once, and the lock that is
-    returned keeps no one out. Raises OSError if the file cannot be opened.
+    The file and its folder are made if need be, the file open to all users, and stay. The lock ends with `release`,
+    with the last reference to it, or with the process. On a file system without locks a warning is printed once, and
+    the returned lock keeps no one out. Raises OSError if the file cannot be opened.
     """
     held = FileLock(path, mode=0o666, poll_interval=POLL_SECONDS)
     try:

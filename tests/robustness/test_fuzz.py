@@ -26,7 +26,8 @@ from pipeline.types import AlignedFaces
 from tests.support.released import ARGUMENTS
 from tests.support.tiny import CONFIG
 from train.card.checks import read_card
-from train.checkpoints import checkpoint, checksummed
+from train.checkpoints import checkpoint
+from train.weights import checksummed
 from train.weights.tensors import read_tensors
 from workflow.config import read
 

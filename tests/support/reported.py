@@ -12,7 +12,7 @@ from PIL import Image
 
 from au_guidance.expressions import SIX, Expression
 from tests.support import scored
-from train.checkpoints import checksummed
+from train.weights import checksummed
 
 EVIL = "<script>alert(1)</script>"  # a name that must stay a name
 

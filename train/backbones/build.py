@@ -1,22 +1,23 @@
 """A backbone by its name in the card."""
 
 from importlib import import_module
+from pathlib import Path
 
 from train.backbones.base import Backbone
 from train.backbones.registry import BACKBONES
-from train.card.schema import Model
 from train.weights.load import weights_file
 
 
-def build_backbone(model: Model, *, initialise: bool = True) -> Backbone:
-    """Build the backbone of a card; with `initialise` put in the weights that `model.init` asks for.
+def build_backbone(
+    name: str, *, image_size: int = 224, init: str = "imagenet", weights: Path = Path("weights")
+) -> Backbone:
+    """Build a backbone for square images of a side in pixels, with the weights that `init` names.
 
-    Raises UserError when the file with weights is missing or holds something else.
+    `init` is "imagenet" or "ms1m", whose files lie in the folder `weights`, "none", or the path of a file. Raises
+    UserError if that file is missing or holds something else.
     """
-    path = (
-        weights_file(model.init, f"backbone:{model.backbone}", model.weights, key="model.init") if initialise else None
-    )
-    known = BACKBONES.get(model.backbone)
+    path = weights_file(init, f"backbone:{name}", weights, key="model.init")
+    known = BACKBONES.get(name)
     module = import_module(f"train.backbones.{known.module if known else 'timm'}")
-    backbone: Backbone = module.build_network(model.backbone.removeprefix("timm/"), path, model.image_size)
+    backbone: Backbone = module.build_network(name.removeprefix("timm/"), path, image_size)
     return backbone

@@ -44,7 +44,9 @@ class Unit(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return features of half the size where the stride is 2."""
-        return self.res_layer(features) + self.shortcut_layer(features)
+        residual: Tensor = self.res_layer(features)
+        shortcut: Tensor = self.shortcut_layer(features)
+        return residual + shortcut
 
 
 class ImprovedResNet(Backbone):

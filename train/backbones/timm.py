@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.errors import UserError
+from train.backbones.attention import AttentionDetector
 from train.backbones.base import Backbone
-from train.methods._peaks import Attention
 from train.weights.load import load_weights
 
 LAYERS = 5
@@ -48,12 +48,13 @@ class TimmBackbone(Backbone):
     def _try(self, name: str, image_size: int) -> bool:
         """Send one image through; return whether it met attention, raise UserError if the size does not fit."""
         try:
-            with torch.no_grad(), Attention() as attention:
+            with torch.no_grad(), AttentionDetector() as attention:
                 self.eval()(torch.zeros(1, 3, image_size, image_size))
         except (AssertionError, RuntimeError, ValueError) as error:
             raise _unfit(name, image_size, error) from None
         self.train()
-        return attention.found
+        met: bool = attention.found
+        return met
 
     def forward(self, images: Tensor) -> dict[int, Tensor]:
         """Return the features of the layers that the network has, channels first."""
@@ -98,7 +99,8 @@ def resampled(tensors: dict[str, Tensor], network: nn.Module) -> dict[str, Tenso
     convert = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
     if convert is None or not same_names or all(tensors[name].shape == wanted[name].shape for name in wanted):
         return tensors
-    return convert(tensors, network)
+    converted: dict[str, Tensor] = convert(tensors, network)
+    return converted
 
 
 def _create(name: str, image_size: int) -> Any:

@@ -46,7 +46,7 @@ class VisionTransformer(Backbone):
             tokens = block(tokens)
         first, grid = network.num_prefix_tokens, network.patch_embed.grid_size
         patches = network.norm(tokens)[:, first:].transpose(1, 2).unflatten(2, grid)
-        attended = torch.stack(looks).sum(0)[:, None, first:].unflatten(2, grid)
+        attended = torch.unflatten(torch.stack(looks).sum(0)[:, None, first:], 2, grid)
         return {1: patches, 2: attended}
 
     def last_stage_parameters(self) -> list[nn.Parameter]:
@@ -63,10 +63,11 @@ def class_attention(attention: Any, tokens: Tensor) -> Tensor:
     if attention.qkv.bias is not None:
         bias = attention.qkv.bias.chunk(3)
     heads = (attention.num_heads, attention.head_dim)
-    query = nn.functional.linear(tokens[:, 0], weight[0], bias[0]).unflatten(1, heads)
-    keys = nn.functional.linear(tokens, weight[1], bias[1]).unflatten(2, heads)
-    scores = torch.einsum("bhd,bnhd->bhn", attention.q_norm(query), attention.k_norm(keys))
-    return (scores.float() * attention.scale).softmax(2).mean(1)
+    query = torch.unflatten(nn.functional.linear(tokens[:, 0], weight[0], bias[0]), 1, heads)
+    keys = torch.unflatten(nn.functional.linear(tokens, weight[1], bias[1]), 2, heads)
+    scores: Tensor = torch.einsum("bhd,bnhd->bhn", attention.q_norm(query), attention.k_norm(keys))
+    scale: float = attention.scale
+    return (scores.float() * scale).softmax(2).mean(1)
 
 
 def attending(backbone: Backbone) -> VisionTransformer:

@@ -8,16 +8,12 @@ from pydantic import ValidationError
 
 from au_guidance.tables import suggestion
 from pipeline.errors import UserError
-from pipeline.plugins import ROOT, check
+from pipeline.plugins import check
 from pipeline.storage.files import write_text
 from train.backbones.registry import BACKBONES, TIMM, check_timm_network
 from train.card.options import SUFFIXES, check_start, method_options, method_source, options_model
 from train.card.schema import Card, Model
-
-WEIGHTS = ROOT / "train" / "weights" / "files.yaml"  # the pretrained files that exist for them
-
-
-MS1M = "backbone_ir50_ms1m_epoch120.pth"  # lies on Google Drive, which hands out no file without a person
+from train.weights.known import MS1M, known_weights
 
 
 def read_card(path: Path) -> Card:
@@ -119,11 +115,6 @@ def training_card(card: Card) -> Card:
             case ast.Assign([ast.Name("TRAINED_AS")], ast.Constant(str(other))):
                 return card.model_copy(update={"method": other, "model": card.model.model_copy(update={"options": {}})})
     return card
-
-
-def known_weights() -> dict[str, str]:
-    """Read the list of pretrained files: need -> address."""
-    return yaml.safe_load(WEIGHTS.read_text(encoding="utf-8"))
 
 
 def needed_weights(card: Card) -> list[str]:

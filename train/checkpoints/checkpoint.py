@@ -23,11 +23,11 @@ from pipeline.errors import UserError
 from pipeline.plugins import ROOT
 from train.card.checks import explain
 from train.card.schema import Card
-from train.checkpoints import checksummed
 from train.data.prepared import Prepared
 from train.data.transforms import NORMALISATIONS
 from train.hardware import machine
 from train.methods.base import Method, build_method
+from train.weights import checksummed
 from train.weights.tensors import check_tensors
 
 LABELS = [expression.label for expression in Expression]  # in the order of the logits

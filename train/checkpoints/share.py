@@ -9,7 +9,8 @@ from pipeline.errors import UserError
 from pipeline.storage.files import atomic_write
 from train.card.checks import training_card
 from train.card.schema import Card
-from train.checkpoints import checkpoint, checksummed
+from train.checkpoints import checkpoint
+from train.weights import checksummed
 
 
 def share(card: Card, source: Path, out: Path) -> None:

@@ -29,7 +29,9 @@ CELL = CANVAS // GRID
 class Renderer:
     """Draws the AU maps of rows of a dataset, from shapes (n, s, 5) on the canvas and class ids (n,)."""
 
-    def __init__(self, shapes: NDArray, expressions: NDArray, settings: Heatmap, device: torch.device) -> None:
+    def __init__(
+        self, shapes: NDArray[np.floating], expressions: NDArray[np.integer], settings: Heatmap, device: torch.device
+    ) -> None:
         table = geometry_table(settings.geometry)
         units = [[table.rows(au) for au in codebook(settings.codebook)[expression]] for expression in Expression]
         most, widest = max(map(len, units)), max(len(unit) for rows in units for unit in rows)

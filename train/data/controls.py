@@ -26,7 +26,7 @@ SHUFFLED = {
 SIGMA = 8.0  # of a landmark's Gaussian, pixels of the canvas (ours)
 
 
-def draw_control(kind: str, expression: Expression, shapes: NDArray, settings: Heatmap) -> Map:
+def draw_control(kind: str, expression: Expression, shapes: NDArray[np.floating], settings: Heatmap) -> Map:
     """Draw a control for a face with an AU map, from its `shapes` (s, 5) on the canvas.
 
     shuffled: the AU map of another expression on this face, see SHUFFLED. agnostic: the mean of the AU maps of the six
@@ -38,7 +38,8 @@ def draw_control(kind: str, expression: Expression, shapes: NDArray, settings: H
     if kind == "shuffled":
         return _drawn(shapes, SHUFFLED[expression], settings)
     if kind == "agnostic":
-        return np.mean([_drawn(shapes, one, settings) for one in SIX], axis=0, dtype=np.float32)
+        maps = np.stack([_drawn(shapes, other, settings) for other in SIX])
+        return np.asarray(maps.mean(0, dtype=np.float32), np.float32)
     raise ValueError(f"unknown control {kind!r}")
 
 
@@ -54,9 +55,9 @@ def landmark_map(points: ArrayLike, sigma: float = SIGMA) -> Map:
     )
     total = down.T @ across
     peak = total.max()
-    return (total / peak if peak > 0 else total).astype(np.float32)
+    return np.asarray(total / peak if peak > 0 else total, np.float32)
 
 
-def _drawn(shapes: NDArray, expression: Expression, settings: Heatmap) -> Map:
+def _drawn(shapes: NDArray[np.floating], expression: Expression, settings: Heatmap) -> Map:
     drawn = draw(shapes, expression, codebook=settings.codebook, geometry=settings.geometry)
     return np.zeros((CANVAS, CANVAS), np.float32) if drawn is None else drawn

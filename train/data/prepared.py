@@ -1,6 +1,7 @@
 """A prepared dataset as the trainer sees it: rows of shards, and the split that selects."""
 
 import hashlib
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
@@ -117,7 +118,9 @@ def part_rows(prepared: Prepared, card: Card, part: str) -> Rows:
     return found
 
 
-def held_out(expressions: NDArray[np.integer], identities: NDArray, *, fraction: float, seed: int) -> NDArray[np.bool_]:
+def held_out(
+    expressions: NDArray[np.integer], identities: Iterable[str], *, fraction: float, seed: int
+) -> NDArray[np.bool_]:
     """Choose which faces validate: about `fraction` of every class, at least one of a class with two or more.
 
     All faces of a person go together; faces of unknown people ("") each stand alone. Class by class, the rarest first,

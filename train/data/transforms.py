@@ -17,6 +17,8 @@ from torch import Tensor
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
+Numbers = NDArray[np.floating]
+Places = NDArray[np.int64]
 Pair = tuple[Tensor, Tensor | None]
 
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
@@ -61,7 +63,7 @@ def standardise(images: Tensor, kind: str = "imagenet") -> Tensor:
     count, channels, height, width = images.shape
     lines = images.permute(0, 2, 3, 1).reshape(count, height, width * channels)  # no copy of channels last
     if kind == "image":
-        mean = lines.mean(1).unflatten(1, (width, channels)).mean(1)
+        mean = torch.unflatten(lines.mean(1), 1, (width, channels)).mean(1)
         deviation = lines.flatten(1).std(1, correction=0, keepdim=True) + FLAT
     else:
         mean, deviation = (images.new_tensor([NORMALISATIONS[kind][name]]) for name in ("mean", "std"))
@@ -69,7 +71,8 @@ def standardise(images: Tensor, kind: str = "imagenet") -> Tensor:
         (part.expand(-1, channels)).repeat(1, width)[:, None] for part in (-mean / deviation, 1 / deviation)
     )
     # Whole lines: numbers that are spread over three channels keep a CPU from vectorising.
-    return torch.addcmul(offset, lines, factor).unflatten(2, (width, channels)).permute(0, 3, 1, 2)
+    scaled = torch.addcmul(offset, lines, factor)
+    return torch.unflatten(scaled, 2, (width, channels)).permute(0, 3, 1, 2)
 
 
 def evaluation_input(face: Image, size: int, kind: str = "imagenet") -> Tensor:
@@ -92,14 +95,14 @@ def augment_paper(faces: Tensor, maps: Tensor | None, uniforms: Floats, size: in
     return images, _windows(maps, top, left, mirrored, size)
 
 
-def _windows(pictures: Tensor, top: NDArray, left: NDArray, mirrored: NDArray, size: int) -> Tensor:
+def _windows(pictures: Tensor, top: Places, left: Places, mirrored: NDArray[np.bool_], size: int) -> Tensor:
     """Cut a window from each picture (b, s, s, ...), mirrored or not."""
     # A CPU copies lines thirty times as fast as it picks pixels; for a GPU each picture would be work of its own.
     cut = _by_lines if pictures.device.type == "cpu" else _by_pixels
     return cut(pictures, np.stack([top, left], 1), mirrored, size)
 
 
-def _by_lines(pictures: Tensor, corners: NDArray, mirrored: NDArray, size: int) -> Tensor:
+def _by_lines(pictures: Tensor, corners: Places, mirrored: NDArray[np.bool_], size: int) -> Tensor:
     windows = pictures.new_empty((len(pictures), size, size, *pictures.shape[3:]))
     for number, (top, left) in enumerate(corners.tolist()):
         window = pictures[number, top : top + size, left : left + size]
@@ -107,7 +110,7 @@ def _by_lines(pictures: Tensor, corners: NDArray, mirrored: NDArray, size: int) 
     return windows
 
 
-def _by_pixels(pictures: Tensor, corners: NDArray, mirrored: NDArray, size: int) -> Tensor:
+def _by_pixels(pictures: Tensor, corners: Places, mirrored: NDArray[np.bool_], size: int) -> Tensor:
     places = np.arange(size)
     rows, columns = corners[:, :1] + places, corners[:, 1:] + np.where(mirrored[:, None], places[::-1], places)
     down, right = (torch.from_numpy(place).to(pictures.device, non_blocking=True) for place in (rows, columns))
@@ -139,7 +142,7 @@ AUGMENTATIONS: dict[str, Callable[[Tensor, Tensor | None, Floats, int, torch.Gen
 }
 
 
-def _affine(share: NDArray, mirrored: NDArray, offset: NDArray, angle: NDArray) -> Floats:
+def _affine(share: Numbers, mirrored: NDArray[np.bool_], offset: Numbers, angle: Numbers) -> Floats:
     """Lead from windows to their faces, both from -1 to 1, as (b, 2, 3): scale, then shift, then turn.
 
     `share` (b,) is the window's side and `offset` (b, 2) its left and top edge, in sides of the face.
@@ -186,7 +189,7 @@ def _index(chosen: NDArray[np.bool_], like: Tensor) -> Tensor:
 
 
 def _luma(images: Tensor) -> Tensor:
-    red, green, blue = images.split(1, 1)
+    red, green, blue = images.chunk(3, 1)
     return LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
 
 
@@ -210,7 +213,7 @@ def _hue(images: Tensor, amount: Tensor) -> Tensor:
     With v the largest and c the largest minus the smallest channel, hue h in sixths of the circle gives the channels
     v - c * clamp(min(k, 4 - k), 0, 1) for k = (n + h) mod 6, n = 5, 3, 1 (Smith, Color gamut transform pairs, 1978).
     """
-    red, green, blue = images.split(1, 1)
+    red, green, blue = images.chunk(3, 1)
     value = images.amax(1, keepdim=True)
     span = value - images.amin(1, keepdim=True)
     part = torch.where(span > 0, span, 1.0)

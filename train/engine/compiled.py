@@ -1,9 +1,9 @@
 """The forward pass of a training, compiled where that works."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
 
 from train.methods.base import Output
 
@@ -11,9 +11,9 @@ from train.methods.base import Output
 class Compiled:
     """Calls a method through torch.compile; where that fails, as without a compiler, says so and calls it as it is."""
 
-    def __init__(self, method: nn.Module) -> None:
+    def __init__(self, method: Callable[..., Output]) -> None:
         self.method = method
-        self.call: Any = torch.compile(method)
+        self.call: Callable[..., Output] = torch.compile(method)
 
     def __call__(self, *inputs: Any) -> Output:
         """Do what the method does."""
@@ -25,4 +25,4 @@ class Compiled:
             reason = str(error).strip().partition("\n")[0]
             print(f"training.compile: not compiled ({type(error).__name__}: {reason}); going on without", flush=True)
             self.call = self.method
-            return self.method(*inputs)
+            return self.call(*inputs)

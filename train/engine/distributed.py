@@ -5,7 +5,7 @@ the whole batch, so that the number of processes changes nothing but the time.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -90,9 +90,11 @@ class Processes:
         if self.size == 1:
             return method
         if device.type == "cuda":
-            from timm.layers import convert_sync_batchnorm  # noqa: PLC0415  (knows timm's layers, as torch's own does not)
+            from timm.layers import norm_act  # noqa: PLC0415  (slow to import)
 
-            return DistributedDataParallel(convert_sync_batchnorm(method), device_ids=[device])
+            # It knows timm's layers; torch's own function does not.
+            convert: Callable[[nn.Module], nn.Module] = norm_act.convert_sync_batchnorm
+            return DistributedDataParallel(convert(method), device_ids=[device])
         for module in method.modules():
             if isinstance(module, _BatchNorm):
                 if type(module) not in (nn.BatchNorm1d, nn.BatchNorm2d):
@@ -136,7 +138,8 @@ class _Synced(_BatchNorm):
             self.running_var.lerp_(variance * count / (count - 1), self.momentum or 0.0)
             self.num_batches_tracked += 1
         scaled = centred * (variance + self.eps).rsqrt().view(shape)
-        return (scaled * self.weight.view(shape) + self.bias.view(shape)).to(values.dtype)
+        normalised: Tensor = scaled * self.weight.view(shape) + self.bias.view(shape)
+        return normalised.to(values.dtype)
 
     def _check_input_dim(self, values: Tensor) -> None:
         del values

@@ -53,7 +53,7 @@ def load(folder: Path, key: str) -> dict[str, Any] | None:
         if verify_checksum(path) is None:
             print(f"{path} is damaged: set aside as {set_aside(path).name}, an earlier state is used", flush=True)
             continue
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         if content["key"] == key:
             return content
         path.replace(folder / f"{content['key'][:12]}.pt")

@@ -47,26 +47,14 @@ class RandomWalk(TorchFunctionMode):
     """
 
     def __torch_function__(
-        self, function: Callable, types: Any, args: tuple = (), kwargs: Mapping[str, Any] | None = None
+        self,
+        function: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """Replace a function that has a rule."""
         return RULES.get(function, function)(*args, **(kwargs or {}))
-
-
-class Attention(TorchFunctionMode):
-    """While active, notes whether a network weighs places by each other: by a softmax, products of features, an LSTM.
-
-    There the random walk has no rule, and no probabilities.
-    """
-
-    found = False
-
-    def __torch_function__(
-        self, function: Callable, types: Any, args: tuple = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        """Call a function and look which it is."""
-        self.found |= function in ATTENTION
-        return function(*args, **(kwargs or {}))
 
 
 class _Spread(torch.autograd.Function):
@@ -89,12 +77,17 @@ class _Spread(torch.autograd.Function):
         return counted.detach() * back, None, None
 
 
+def _spread(values: Tensor, layer: Callable[[Tensor], Tensor], spread: Callable[[Tensor], Tensor]) -> Tensor:
+    result: Tensor = _Spread.apply(values, layer, spread)
+    return result
+
+
 def _affine(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Positive connections share; bias and negative ones only count for the value."""
 
     def rule(values: Tensor, weight: Tensor, bias: Tensor | None = None, *geometry: Any, **named: Any) -> Tensor:
         positive = weight.detach().clamp(min=0)
-        return _Spread.apply(
+        return _spread(
             values,
             lambda given: function(given, weight, bias, *geometry, **named),
             lambda counted: function(counted, positive, None, *geometry, **named),
@@ -108,7 +101,7 @@ def _average(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         def average(given: Tensor) -> Tensor:
             return function(given, *geometry, **named)
 
-        return _Spread.apply(values, average, average)
+        return _spread(values, average, average)
 
     return rule
 
@@ -147,14 +140,10 @@ ONE_TO_ONE: tuple[Callable[..., Tensor], ...] = (
     *(F.batch_norm, F.layer_norm, F.group_norm),
     *(F.relu, F.relu6, F.leaky_relu, F.prelu, F.elu, F.gelu, F.silu, F.mish, F.hardswish, F.hardtanh),
 )
-RULES: dict[Any, Callable] = {
+RULES: dict[Any, Callable[..., Any]] = {
     **{function: _affine(function) for function in (F.conv2d, F.linear)},
     **{function: _one_to_one(function) for function in ONE_TO_ONE},
     F.avg_pool2d: _average(F.avg_pool2d),
     **dict.fromkeys((torch.add, Tensor.add, Tensor.add_), _sum),
     **dict.fromkeys((torch.mul, Tensor.mul, Tensor.mul_), _product),
-}
-ATTENTION = {
-    *(F.softmax, torch.softmax, Tensor.softmax, F.scaled_dot_product_attention, F.multi_head_attention_forward),
-    *(torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm, Tensor.bmm, torch.baddbmm, torch.einsum, torch.lstm),
 }

@@ -51,7 +51,8 @@ class Acol(Method):
         No gradient goes through what is erased.
         """
         kept = _stretch(output.class_map(classes)) < self.threshold
-        return self.tower_b(output.features[5] * kept[:, None])
+        maps: Tensor = self.tower_b(output.features[5] * kept[:, None])
+        return maps
 
     def classification_loss(self, output: Output, target: Tensor) -> Tensor:
         """Sum of both towers' cross-entropies."""

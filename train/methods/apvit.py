@@ -2,7 +2,7 @@
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from timm.layers import Mlp
+from timm.layers.mlp import Mlp
 from torch import Tensor, nn
 
 from pipeline.errors import UserError
@@ -129,7 +129,8 @@ class Block(nn.Module):
         if self.rate < 1:
             kept = strongest(tokens[:, 1:], scores, int(self.rate * scores.shape[1]))
             tokens = torch.cat([tokens[:, :1], kept], 1)
-        return tokens + self.mlp(self.norm2(tokens))
+        update: Tensor = self.mlp(self.norm2(tokens))
+        return tokens + update
 
 
 def strongest(tokens: Tensor, scores: Tensor, count: int) -> Tensor:

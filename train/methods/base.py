@@ -138,7 +138,10 @@ def build_method(card: Card, *, initialise: bool = True) -> Method:
     module = load("train.methods", card.method)
     found = [value for value in vars(module).values() if isinstance(value, type) and issubclass(value, Method)]
     (kind,) = (value for value in found if value.__module__ == module.__name__)
-    network = build_backbone(card.model, initialise=initialise)
+    model = card.model
+    network = build_backbone(
+        model.backbone, image_size=model.image_size, init=model.init if initialise else "none", weights=model.weights
+    )
     method = kind(network, len(Expression), **card.model.options)
     layers = method.backbone.channels
     absent = [layer for layer in card.guidance.layers if layer not in layers]

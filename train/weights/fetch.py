@@ -2,11 +2,11 @@
 
     python -m train.weights --need backbone:resnet50 --need landmarks:face_alignment --out weights
 
-A need is a key of `weights.yaml` or `backbone:timm/<name>`. Every file that is fetched is checked before it gets its
-name: against the first eight digits of its SHA-256, which its publisher put into the file name, or (timm) against the
-SHA-256 that the Hugging Face hub states. A file that torch hub has fetched before is copied, and checked the same way.
-Files that are in the folder already are checked by the digits in their names, those of timm networks not at all.
-`manifest.csv` in the folder lists all with the SHA-256 that they have here.
+A need is a key of `files.yaml` or `backbone:timm/<name>`. Every fetched file is checked before it gets its name:
+against the first eight digits of its SHA-256, which its publisher put into the file name, or (timm) against the
+SHA-256 that the Hugging Face hub states. A file that torch hub has fetched before is copied and checked in the same
+way. Files that are already in the folder are checked by the digits in their names, those of timm networks not at all.
+`manifest.csv` in the folder lists all files with their SHA-256.
 """
 
 import csv
@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from au_guidance.tables import suggestion
 from pipeline.errors import UserError
 from pipeline.storage.files import atomic_write, digest
-from train.card.checks import known_weights
+from train.weights.known import known_weights
 
 MANIFEST = "manifest.csv"
 HASH = "X-Linked-ETag"  # the header in which the hub states the SHA-256 of a large file
@@ -130,7 +130,7 @@ def _hub_sha256(url: str) -> str:
         if HASH not in answer.headers:
             raise
         headers = answer.headers
-    stated = headers.get(HASH, "").strip('"')
+    stated: str = headers.get(HASH, "").strip('"')
     if not re.fullmatch(r"[0-9a-f]{64}", stated):
         raise ValueError("the hub states no SHA-256 of the file")
     return stated

@@ -6,8 +6,8 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from pipeline.errors import UserError
-from train.card.checks import MS1M
 from train.weights import fetch
+from train.weights.known import MS1M
 from train.weights.tensors import check_tensors, read_tensors
 
 ZOO = "face.evoLVe (https://github.com/ZhaoJ9014/face.evoLVe)"

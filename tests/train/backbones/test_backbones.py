@@ -1,6 +1,7 @@
 """Backbones: features of the right layers, weights from files in their publishers' formats, one clear line without."""
 
 import pickle
+from functools import partial
 
 import pytest
 import torch
@@ -11,8 +12,7 @@ from pipeline.errors import UserError
 from train.backbones import ir50, resnet, vit
 from train.backbones.build import build_backbone
 from train.backbones.registry import BACKBONES
-from train.card.checks import known_weights
-from train.card.schema import Model
+from train.weights.known import known_weights
 from train.weights.tensors import read_tensors
 
 
@@ -47,7 +47,7 @@ SIDES = {
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_sizes_and_channels_are_those_that_the_card_is_checked_against(name):
-    network = build_backbone(Model(backbone=name, init="none"))
+    network = build_backbone(name, init="none")
     with torch.no_grad():
         features = network.eval()(torch.zeros(1, 3, 224, 224))
     assert [part.shape[-1] for part in features.values()] == SIDES.get(name, RESNET)
@@ -71,7 +71,7 @@ def test_sizes_and_channels_are_those_that_the_card_is_checked_against(name):
     ],
 )
 def test_parameters_of_the_last_stage(name, last):
-    network = build_backbone(Model(backbone=name, init="none", image_size=64))
+    network = build_backbone(name, init="none", image_size=64)
     found = {id(parameter) for parameter in network.last_stage_parameters()}
     assert found == {id(value) for key, value in network.named_parameters() if key.startswith(last)}
 
@@ -102,22 +102,22 @@ def torchvision_file(tmp_path_factory):
 
 def test_imagenet_weights_come_from_the_folder(torchvision_file):
     folder, network = torchvision_file
-    ours = build_backbone(Model(backbone="resnet18", weights=folder))
+    ours = build_backbone("resnet18", weights=folder)
     assert torch.equal(ours.layer4[1].conv2.weight, network.layer4[1].conv2.weight)
     assert torch.equal(ours.bn1.running_var, network.bn1.running_var)
 
 
 def test_weights_from_a_path_and_none_at_all(torchvision_file):
     folder, network = torchvision_file
-    given = build_backbone(Model(backbone="resnet18", init=str(folder / "resnet18-f37072fd.pth")))
+    given = build_backbone("resnet18", init=str(folder / "resnet18-f37072fd.pth"))
     assert torch.equal(given.conv1.weight, network.conv1.weight)
-    random = build_backbone(Model(backbone="resnet18", init="imagenet", weights="nowhere"), initialise=False)
+    random = build_backbone("resnet18", init="none")
     assert not torch.equal(random.conv1.weight, network.conv1.weight)
 
 
 def test_a_missing_file_is_named_with_its_address(tmp_path):
     with pytest.raises(UserError) as caught:
-        build_backbone(Model(backbone="resnet50", weights=tmp_path))
+        build_backbone("resnet50", weights=tmp_path)
     for part in (
         str(tmp_path / "resnet50-0676ba61.pth"),
         known_weights()["backbone:resnet50"],
@@ -125,7 +125,7 @@ def test_a_missing_file_is_named_with_its_address(tmp_path):
     ):
         assert part in str(caught.value)
     with pytest.raises(UserError, match=r"model\.init: lost\.pth does not exist"):
-        build_backbone(Model(backbone="resnet50", init="lost.pth"))
+        build_backbone("resnet50", init="lost.pth")
 
 
 def test_weights_of_another_network_are_refused_by_tensor(tmp_path, torchvision_file):
@@ -134,13 +134,13 @@ def test_weights_of_another_network_are_refused_by_tensor(tmp_path, torchvision_
     tensors = network.state_dict()
     torch.save({k: v for k, v in tensors.items() if k != "layer2.0.bn1.bias"}, path)
     with pytest.raises(UserError, match=r"tensor layer2\.0\.bn1\.bias is missing"):
-        build_backbone(Model(backbone="resnet18", init=str(path)))
+        build_backbone("resnet18", init=str(path))
     torch.save({**tensors, "conv1.weight": torch.zeros(64, 3, 3, 3)}, path)
     with pytest.raises(UserError, match=r"conv1\.weight is \(64, 3, 3, 3\) instead of \(64, 3, 7, 7\)"):
-        build_backbone(Model(backbone="resnet18", init=str(path)))
+        build_backbone("resnet18", init=str(path))
     torch.save({**tensors, "head.weight": torch.zeros(1)}, path)
     with pytest.raises(UserError, match=r"head\.weight has no place"):
-        build_backbone(Model(backbone="resnet18", init=str(path)))
+        build_backbone("resnet18", init=str(path))
 
 
 class Runs:
@@ -158,16 +158,16 @@ def test_a_file_with_code_or_garbage_is_refused_and_not_run(tmp_path):
     path, trace = tmp_path / "evil.pth", tmp_path / "trace"
     torch.save({"conv1.weight": Runs(trace)}, path)
     with pytest.raises(UserError, match=r"evil\.pth is not a plain file of weights"):
-        build_backbone(Model(backbone="resnet18", init=str(path)))
+        build_backbone("resnet18", init=str(path))
     path.write_bytes(pickle.dumps(Runs(trace)))
     with pytest.raises(UserError, match=r"evil\.pth"):
-        build_backbone(Model(backbone="resnet18", init=str(path)))
+        build_backbone("resnet18", init=str(path))
     assert not trace.exists()
     for suffix in (".pth", ".safetensors"):
         garbage = tmp_path / f"garbage{suffix}"
         garbage.write_bytes(b"no weights at all")
         with pytest.raises(UserError, match="garbage"):
-            build_backbone(Model(backbone="resnet18", init=str(garbage)))
+            build_backbone("resnet18", init=str(garbage))
 
 
 def test_a_damaged_pickle_is_refused_and_a_mistake_of_ours_is_not_hidden(tmp_path, monkeypatch):
@@ -188,7 +188,7 @@ def test_a_damaged_pickle_is_refused_and_a_mistake_of_ours_is_not_hidden(tmp_pat
 def evolve_file(tmp_path_factory):
     """A file as face.evoLVe writes it for ir50_micro: units numbered through, a fourth stage and an embedding."""
     torch.manual_seed(4)
-    network = build_backbone(Model(backbone="ir50_micro", init="none"))
+    network = build_backbone("ir50_micro", init="none")
     numbers = {"body.0.0.": "body.0.", "body.1.0.": "body.1.", "body.2.0.": "body.2.", "body.2.1.": "body.3."}
     tensors = {}
     for name, value in network.state_dict().items():
@@ -202,7 +202,7 @@ def evolve_file(tmp_path_factory):
 
 def test_units_of_face_evolve_go_to_their_stages(evolve_file):
     path, network, _ = evolve_file
-    ours = build_backbone(Model(backbone="ir50_micro", init=str(path)))
+    ours = build_backbone("ir50_micro", init=str(path))
     for name, value in network.state_dict().items():
         assert torch.equal(ours.state_dict()[name], value), name
 
@@ -218,31 +218,31 @@ def test_ir50_numbers_its_units_3_4_14():
 def test_a_file_that_is_not_of_face_evolve_is_refused(evolve_file, torchvision_file, tmp_path):
     _, _, tensors = evolve_file
     path = tmp_path / "other.pth"
-    model = Model(backbone="ir50_micro", init=str(path))
+    build = partial(build_backbone, "ir50_micro", init=str(path))
     torch.save({k: v for k, v in tensors.items() if k != "body.3.res_layer.2.weight"}, path)
     with pytest.raises(
         UserError, match=r"other\.pth fits another network: the tensor body\.2\.1\.res_layer\.2\.weight is miss"
     ):
-        build_backbone(model)
+        build()
     torch.save({**tensors, "input_layer.0.weight": torch.zeros(64, 3, 3, 3)}, path)
     with pytest.raises(UserError, match=r"input_layer\.0\.weight is \(64, 3, 3, 3\) instead of \(32, 3, 3, 3\)"):
-        build_backbone(model)
+        build()
     torch.save(torchvision_file[1].state_dict(), path)
     with pytest.raises(
         UserError, match=r"other\.pth fits another network: the tensor input_layer\.0\.weight is missing"
     ):
-        build_backbone(model)
+        build()
 
 
 def test_the_ms1m_file_is_asked_for_by_name_and_place(tmp_path, evolve_file):
-    model = Model(backbone="ir50", init="ms1m", weights=tmp_path)
+    build = partial(build_backbone, "ir50", init="ms1m", weights=tmp_path)
     with pytest.raises(UserError) as caught:
-        build_backbone(model)
+        build()
     path = tmp_path / "backbone_ir50_ms1m_epoch120.pth"
     assert str(caught.value).startswith(f"{path} is missing: download that file from the model zoo of face.evoLVe")
     torch.save(evolve_file[2], path)
     with pytest.raises(UserError, match=r"ms1m_epoch120\.pth fits another network: the tensor"):
-        build_backbone(model)
+        build()
 
 
 def test_a_unit_without_its_convolutions_takes_every_second_pixel():
@@ -256,7 +256,7 @@ def test_a_unit_without_its_convolutions_takes_every_second_pixel():
 def deit_file(tmp_path_factory):
     """A file as DeiT's authors publish it, for deit_micro at 32 px: below the key `model`, with a head."""
     torch.manual_seed(5)
-    network = build_backbone(Model(backbone="deit_micro", init="none", image_size=32)).network
+    network = build_backbone("deit_micro", init="none", image_size=32).network
     path = tmp_path_factory.mktemp("deit") / "deit.pth"
     head = {"head.weight": torch.zeros(1000, 192), "head.bias": torch.zeros(1000)}
     torch.save({"model": {**network.state_dict(), **head}}, path)
@@ -265,14 +265,14 @@ def deit_file(tmp_path_factory):
 
 def test_deit_weights_come_without_their_head(deit_file):
     path, network = deit_file
-    ours = build_backbone(Model(backbone="deit_micro", init=str(path), image_size=32))
+    ours = build_backbone("deit_micro", init=str(path), image_size=32)
     for name, value in network.state_dict().items():
         assert torch.equal(ours.network.state_dict()[name], value), name
 
 
 def test_positional_embeddings_fit_another_image_size(deit_file):
     path, network = deit_file
-    ours = build_backbone(Model(backbone="deit_micro", init=str(path), image_size=64)).network
+    ours = build_backbone("deit_micro", init=str(path), image_size=64).network
     expected = resample_abs_pos_embed(network.pos_embed, [8, 8], num_prefix_tokens=1)
     assert ours.pos_embed.shape == (1, 65, 192)
     torch.testing.assert_close(ours.pos_embed, expected)
@@ -285,12 +285,12 @@ def test_another_transformer_is_refused(deit_file, tmp_path):
     with pytest.raises(
         UserError, match=r"deit\.pth fits another network: the tensor cls_token is \(1, 1, 192\) instead of"
     ):
-        build_backbone(Model(backbone="deit_small", init=str(path)))
+        build_backbone("deit_small", init=str(path))
     smaller = {k: v for k, v in network.state_dict().items() if not k.startswith("blocks.3.")}
     torch.save({"model": smaller}, tmp_path / "short.pth")
     with pytest.raises(
         UserError, match=r"short\.pth fits another network: the tensor blocks\.3\.norm1\.weight is missing"
     ):
-        build_backbone(Model(backbone="deit_micro", init=str(tmp_path / "short.pth"), image_size=32))
+        build_backbone("deit_micro", init=str(tmp_path / "short.pth"), image_size=32)
     with pytest.raises(UserError, match=r"deit_small_patch16_224-cd65a155\.pth is missing: .*dl\.fbaipublicfiles\.com"):
-        build_backbone(Model(backbone="deit_small", weights=tmp_path))
+        build_backbone("deit_small", weights=tmp_path)

@@ -8,7 +8,6 @@ from safetensors.torch import save_file
 from pipeline.errors import UserError
 from train.backbones.build import build_backbone
 from train.backbones.timm import spread
-from train.card.schema import Model
 from train.methods.cam import Cam
 
 HIERARCHIES = {  # name -> modules whose outputs are the layers, the last being layer 5
@@ -42,7 +41,7 @@ def outputs(network, modules, images):
 def whole(name, size):
     """A whole timm network built for a size and the backbone made of it, with the same weights."""
     torch.manual_seed(0)
-    ours = build_backbone(Model(backbone=f"timm/{name}", init="none", image_size=size)).eval()
+    ours = build_backbone(f"timm/{name}", init="none", image_size=size).eval()
     kind = timm.create_model(name)
     reference = timm.create_model(name, img_size=size) if kind.pretrained_cfg.get("fixed_input_size") else kind
     reference.load_state_dict(ours.network.state_dict(), strict=False)
@@ -93,7 +92,7 @@ def test_blocks_are_spread_evenly_and_end_with_the_last(depth):
 @pytest.mark.parametrize("name", ["convnext_atto", "vit_tiny_patch16_224"])
 def test_cam_sits_on_the_last_layer(name):
     torch.manual_seed(0)
-    method = Cam(build_backbone(Model(backbone=f"timm/{name}", init="none", image_size=64)), 3).eval()
+    method = Cam(build_backbone(f"timm/{name}", init="none", image_size=64), 3).eval()
     with torch.no_grad():
         output = method(torch.randn(2, 3, 64, 64))
         cam = method.cam(output, torch.tensor([2, 0]))
@@ -104,22 +103,22 @@ def test_cam_sits_on_the_last_layer(name):
 
 @pytest.mark.parametrize("name", [*HIERARCHIES, *PLAIN])
 def test_gradients_reach_every_parameter(name):
-    network = build_backbone(Model(backbone=f"timm/{name}", init="none", image_size=64))
+    network = build_backbone(f"timm/{name}", init="none", image_size=64)
     sum(value.square().mean() for value in network(torch.randn(2, 3, 64, 64)).values()).backward()
     assert [key for key, parameter in network.named_parameters() if parameter.grad is None] == []
 
 
 def test_an_unknown_timm_network_is_refused():
     with pytest.raises(UserError, match=r"timm has no network 'resnet10q'"):
-        build_backbone(Model(backbone="timm/resnet10q", init="none"))
+        build_backbone("timm/resnet10q", init="none")
 
 
 def test_a_size_that_a_network_cannot_have_is_refused():
     with pytest.raises(UserError, match=r"model\.image_size: timm/twins_svt_small cannot be built for 70 px"):
-        build_backbone(Model(backbone="timm/twins_svt_small", init="none", image_size=70))
+        build_backbone("timm/twins_svt_small", init="none", image_size=70)
     for name in ("timm/vit_tiny_patch16_224", "deit_small"):
         with pytest.raises(UserError, match=rf"70 px are no multiple of the 16-px patches of {name}"):
-            build_backbone(Model(backbone=name, init="none", image_size=70))
+            build_backbone(name, init="none", image_size=70)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +133,7 @@ def test_a_size_that_a_network_cannot_have_is_refused():
 )
 def test_a_size_that_a_network_only_fails_on_in_use_is_refused_when_it_is_built(name, size, said):
     with pytest.raises(UserError, match=said) as caught:
-        build_backbone(Model(backbone=f"timm/{name}", init="none", image_size=size))
+        build_backbone(f"timm/{name}", init="none", image_size=size)
     assert str(caught.value).startswith(f"model.image_size: timm/{name} cannot be built for {size} px")
     assert "\n" not in str(caught.value)
 
@@ -145,7 +144,7 @@ def test_the_image_that_tries_a_network_leaves_no_trace():
     reference = timm.create_model("resnet10t")
     drawn = torch.randn(3)
     torch.manual_seed(5)
-    ours = build_backbone(Model(backbone="timm/resnet10t", init="none", image_size=64))
+    ours = build_backbone("timm/resnet10t", init="none", image_size=64)
     assert torch.equal(torch.randn(3), drawn)
     assert all(module.training for module in ours.modules())
     assert torch.equal(ours.network.bn1.running_var, torch.ones_like(ours.network.bn1.running_var))
@@ -154,7 +153,7 @@ def test_the_image_that_tries_a_network_leaves_no_trace():
 
 def test_a_network_of_one_stride_without_a_final_norm_gives_its_maps():
     torch.manual_seed(0)
-    ours = build_backbone(Model(backbone="timm/convmixer_768_32", init="none", image_size=56)).eval()
+    ours = build_backbone("timm/convmixer_768_32", init="none", image_size=56).eval()
     images = torch.randn(1, 3, 56, 56)
     with torch.no_grad():
         expected = ours.network.blocks(ours.network.stem(images))
@@ -166,7 +165,7 @@ def test_timm_weights_from_safetensors(tmp_path):
     reference = timm.create_model("resnet10t")
     (tmp_path / "timm").mkdir()
     save_file(reference.state_dict(), tmp_path / "timm" / "resnet10t.safetensors")
-    ours = build_backbone(Model(backbone="timm/resnet10t", weights=tmp_path))
+    ours = build_backbone("timm/resnet10t", weights=tmp_path)
     assert torch.equal(ours.network.layer4[0].conv1.weight, reference.layer4[0].conv1.weight)
 
 
@@ -174,8 +173,7 @@ def test_weights_of_a_transformer_fit_another_image_size(tmp_path):
     torch.manual_seed(3)
     reference = timm.create_model("vit_tiny_patch16_224", img_size=64)
     save_file(reference.state_dict(), tmp_path / "vit.safetensors")
-    model = Model(backbone="timm/vit_tiny_patch16_224", init=str(tmp_path / "vit.safetensors"), image_size=96)
-    ours = build_backbone(model).network
+    ours = build_backbone("timm/vit_tiny_patch16_224", init=str(tmp_path / "vit.safetensors"), image_size=96).network
     expected = timm.layers.resample_abs_pos_embed(reference.pos_embed, [6, 6], num_prefix_tokens=1)
     torch.testing.assert_close(ours.pos_embed, expected)
     assert torch.equal(ours.blocks[11].mlp.fc2.weight, reference.blocks[11].mlp.fc2.weight)

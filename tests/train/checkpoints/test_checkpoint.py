@@ -8,9 +8,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pipeline.errors import UserError
-from train.checkpoints import checkpoint, checksummed
+from train.checkpoints import checkpoint
 from train.data.prepared import Prepared
 from train.methods.base import build_method
+from train.weights import checksummed
 from train.weights.load import load_weights
 
 

@@ -23,7 +23,7 @@ def test_apvit_answers_as_the_published_code(shared):
         return leads[lead] + key.removeprefix(lead)
 
     images, tensors, answers = published(shared, "APVIT", rename)
-    method = ApVit(build_backbone(Model(backbone="ir50", init="none", image_size=112)), 7, mode="published")
+    method = ApVit(build_backbone("ir50", init="none", image_size=112), 7, mode="published")
     check_against_published(method, images, tensors, answers)
     assert sum(parameter.numel() for parameter in method.parameters()) == 65_209_543
 
@@ -89,7 +89,7 @@ def test_attention_is_torchs_own():
 
 def test_tokens_thin_out_from_160_to_104():
     torch.manual_seed(0)
-    network = build_backbone(Model(backbone="ir50_micro", init="none", image_size=112))
+    network = build_backbone("ir50_micro", init="none", image_size=112)
     method, counts = ApVit(network, 7, dim=12, heads=2).eval(), []
     for block in method.blocks:
         block.register_forward_hook(lambda _m, inputs, out: counts.append((inputs[0].shape[1], out.shape[1])))

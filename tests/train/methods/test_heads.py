@@ -10,7 +10,6 @@ from torch import nn
 from pipeline.errors import UserError
 from tests.support.given_features import GivenFeatures
 from train.backbones.build import build_backbone
-from train.card.schema import Model
 from train.methods import gradcam, gradcampp, layercam
 from train.methods.acol import Acol
 from train.methods.adl import Adl
@@ -109,7 +108,7 @@ def test_on_the_network_of_cam_the_gradient_is_the_weight():
 @pytest.mark.parametrize(("kind", "package"), [(GradCam, GradCAM), (LayerCam, LayerCAM)])
 def test_package_grad_cam_agrees(kind, package):
     torch.manual_seed(0)
-    method = kind(build_backbone(Model(backbone="resnet18_half", init="none")), 7).eval()
+    method = kind(build_backbone("resnet18_half", init="none"), 7).eval()
     images, classes = torch.randn(3, 3, 64, 64), torch.tensor([6, 2, 4])
     found = method.cam(method(images), classes)
 

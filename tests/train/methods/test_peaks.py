@@ -7,7 +7,6 @@ from torch import nn
 from pipeline.errors import UserError
 from tests.support.given_features import GivenFeatures
 from train.backbones.build import build_backbone
-from train.card.schema import Model
 from train.methods._peaks import RandomWalk, find_peaks, propagate
 from train.methods.prm import Prm
 
@@ -114,7 +113,7 @@ NETWORKS = ["resnet18_half", "timm/resnet10t", "timm/regnety_002", "timm/densene
 @pytest.fixture(params=NETWORKS)
 def traced(request):
     torch.manual_seed(0)
-    method = Prm(build_backbone(Model(backbone=request.param, init="none")), 7).eval()
+    method = Prm(build_backbone(request.param, init="none"), 7).eval()
     images = torch.randn(2, 3, 64, 64) * torch.tensor([1.0, 3.0])[:, None, None, None]
     with torch.no_grad():
         yield method, method(images)
@@ -147,7 +146,7 @@ def test_the_map_is_the_sum_of_its_peaks_alone(traced):
 
 
 def test_a_map_needs_no_gradients_outside():
-    method = Prm(build_backbone(Model(backbone="resnet18_half", init="none")), 7).eval()
+    method = Prm(build_backbone("resnet18_half", init="none"), 7).eval()
     images = torch.rand(1, 3, 64, 64)
     with torch.inference_mode():
         inside = method.cam(method(images), torch.tensor([1]))
@@ -172,7 +171,7 @@ ATTENDING = ["cait_xxs24_224", "xcit_nano_12_p8_224", "edgenext_xx_small", "effi
     "name", [*ATTENDING, "coat_lite_tiny", "botnet26t_256", "sequencer2d_s", "vit_tiny_patch16_224"]
 )
 def test_networks_whose_places_look_at_each_other_are_told_by_what_they_compute(name):
-    network = build_backbone(Model(backbone=f"timm/{name}", init="none", image_size=64))
+    network = build_backbone(f"timm/{name}", init="none", image_size=64)
     with pytest.raises(UserError, match=r"model\.options\.mode: .* a transformer has mode published"):
         Prm(network, 2)
 
@@ -180,7 +179,7 @@ def test_networks_whose_places_look_at_each_other_are_told_by_what_they_compute(
 @pytest.mark.parametrize("name", ["mixer_s32_224", "tresnet_m"])
 def test_a_map_does_not_depend_on_batch_neighbours(name):
     torch.manual_seed(0)
-    method = Prm(build_backbone(Model(backbone=f"timm/{name}", init="none", image_size=64)), 7).eval()
+    method = Prm(build_backbone(f"timm/{name}", init="none", image_size=64), 7).eval()
     images = torch.randn(3, 3, 64, 64) * torch.tensor([1.0, 3.0, 0.5])[:, None, None, None]
     with torch.no_grad():
         together = method.cam(method(images), [2, 5, 1])

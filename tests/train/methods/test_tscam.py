@@ -11,7 +11,6 @@ from tests.support.oracle import check_against_published, published
 from train.backbones.build import build_backbone
 from train.backbones.vit import VisionTransformer
 from train.card.checks import check_model, method_backbones, needed_weights
-from train.card.schema import Model
 from train.methods.base import Output, build_method
 from train.methods.tscam import TsCam
 
@@ -20,7 +19,7 @@ def test_tscam_answers_as_the_published_code(shared):
     images, tensors, answers = published(
         shared, "TSCAM", lambda key: key if key.startswith("head.") else f"backbone.network.{key}"
     )
-    method = TsCam(build_backbone(Model(backbone="deit_small", init="none")), 7)
+    method = TsCam(build_backbone("deit_small", init="none"), 7)
     output = check_against_published(method, images, tensors, answers)
     np.testing.assert_allclose(output.features[2], answers["att_rollup"], atol=1e-6)
     assert sum(parameter.numel() for parameter in method.parameters()) == 21_689_863
@@ -48,7 +47,7 @@ def test_attention_of_the_class_token_is_that_of_timms_own_softmax(options):
 
 def test_patch_tokens_are_laid_out_row_by_row():
     torch.manual_seed(0)
-    network = build_backbone(Model(backbone="deit_micro", init="none", image_size=32)).eval()
+    network = build_backbone("deit_micro", init="none", image_size=32).eval()
     images = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         patches, tokens = network(images)[1], network.network.forward_features(images)
@@ -58,7 +57,7 @@ def test_patch_tokens_are_laid_out_row_by_row():
 
 
 def test_tscam_by_hand():
-    method = TsCam(build_backbone(Model(backbone="deit_micro", init="none", image_size=32)), 3)
+    method = TsCam(build_backbone("deit_micro", init="none", image_size=32), 3)
     maps = torch.tensor([[[[1.0, 2.0]], [[3.0, -4.0]], [[5.0, 6.0]]], [[[1.0, 1.0]], [[2.0, 0.0]], [[0.5, 3.0]]]])
     looks = torch.tensor([[[[0.5, 0.25]]], [[[2.0, 1.0]]]])
     output = Output(maps.mean((2, 3)), {1: torch.zeros(2, 192, 1, 2), 2: looks}, maps)
@@ -68,7 +67,7 @@ def test_tscam_by_hand():
 
 def test_logits_of_tscam_are_means_of_a_convolution_over_the_patches():
     torch.manual_seed(0)
-    method = TsCam(build_backbone(Model(backbone="deit_micro", init="none", image_size=32)), 3).eval()
+    method = TsCam(build_backbone("deit_micro", init="none", image_size=32), 3).eval()
     with torch.no_grad():
         output = method(torch.randn(2, 3, 32, 32))
     padded = nn.functional.pad(output.features[1], (1, 1, 1, 1))
