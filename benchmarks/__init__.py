@@ -1,1 +1,1 @@
-"""How fast the project is on the machine at hand, each number beside what it is compared with, in one run."""
+"""Benchmarks: how fast every stage is on this machine, each number next to what it is compared with."""

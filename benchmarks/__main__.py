@@ -1,4 +1,4 @@
-"""Measure everything and print it; `make bench`.
+"""Measure the speed of every stage and print it; `make bench`.
 
     python -m benchmarks --out results/benchmarks.csv [--only loading training] [--device cuda]
 
@@ -16,7 +16,7 @@ import cv2
 import pandas as pd
 import torch
 
-from benchmarks import device, evaluation, explaining, faces, loading, preparation, training
+from benchmarks import data, device, evaluation, explaining, loading, preparation, training
 from benchmarks.timing import Row
 from pipeline.errors import UserError, run
 from pipeline.storage.files import write_text
@@ -24,64 +24,90 @@ from train.hardware import machine, precision
 
 PEOPLE = 32
 STAGES = ("preparation", "loading", "training", "evaluation", "explaining", "device")
-TRAINED = "resnet50 at 224 px"
+REFERENCE = "resnet50 at 224 px"  # the training whose rate is compared with the device's peak
+DESCRIPTION = """\
+Measure the speed of every stage on faces that the project draws itself. Prints a line for each number and writes all of
+them to a CSV file, from which `python -m workflow.config --cost FILE` estimates the cost of a config."""
+EXAMPLE = """\
+example:
+  python -m benchmarks --out results/benchmarks.csv --only loading training"""
 
 
 def main() -> None:
-    """Read the command line, measure, print a line per number as it comes, write all of them."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure the speed of every stage.")
-    parser.add_argument("--out", type=Path, required=True, help="CSV to write")
-    parser.add_argument("--only", nargs="+", choices=STAGES, default=STAGES, help="stages to measure")
-    parser.add_argument("--device", help="cpu or cuda; a GPU where there is one")
-    arguments = parser.parse_args()
+    """Read the command line and measure."""
+    arguments = _parse()
     name = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
     if name.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError("--device: there is no GPU that torch can use; take cpu")
+        raise UserError("--device: torch finds no GPU on this machine; use cpu")
     measure(torch.device(name), arguments.only, arguments.out)
 
 
 def measure(on: torch.device, stages: Iterable[str], out: Path) -> None:
-    """Measure some stages on a device and write the table."""
+    """Measure some stages on a device, print each number and write the table."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    found: list[Row] = []
-    started = time.monotonic()
+    rows: list[Row] = []
+    start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        made = faces.prepare(Path(folder), PEOPLE)
-        works: dict[str, Callable[[], Iterable[Row]]] = {
-            "preparation": lambda: preparation.measure(made),
-            "loading": lambda: loading.measure(made),
-            "training": lambda: training.measure(made, on),
-            "evaluation": lambda: evaluation.measure(made),
-            "explaining": lambda: explaining.measure(made),
-            "device": lambda: device.measure(on, _trained(found)),
+        faces = data.prepare(Path(folder), PEOPLE)
+        benchmarks: dict[str, Callable[[], Iterable[Row]]] = {
+            "preparation": lambda: preparation.measure(faces),
+            "loading": lambda: loading.measure(faces),
+            "training": lambda: training.measure(faces, on),
+            "evaluation": lambda: evaluation.measure(faces),
+            "explaining": lambda: explaining.measure(faces),
+            "device": lambda: device.measure(on, _training_rate(rows)),
         }
         for stage in stages:
-            for one in works[stage]():
-                found.append(one)
-                print(_line(one), flush=True)
-    here = machine()
-    about = {
+            for row in benchmarks[stage]():
+                rows.append(row)
+                print(_line(row), flush=True)
+    conditions = _conditions(on)
+    write_text(out, pd.DataFrame([row.record() | conditions for row in rows]).to_csv(index=False))
+    print(f"{out} ({time.monotonic() - start:.0f} s)")
+
+
+def _conditions(on: torch.device) -> dict[str, str]:
+    hardware = machine()
+    return {
         "device": str(on),
-        "machine": here.get("GPU") or here.get("processor", ""),
+        "machine": hardware.get("GPU") or hardware.get("processor", ""),
         "precision": str(precision("bf16", on)).removeprefix("torch."),
         "torch": torch.__version__,
         "load": f"{os.getloadavg()[0]:.1f}",
     }
-    write_text(out, pd.DataFrame([{**one.record(), **about} for one in found]).to_csv(index=False))
-    print(f"{out} ({time.monotonic() - started:.0f} s)")
 
 
-def _trained(found: Iterable[Row]) -> float:
-    rates = [one.value for one in found if one.name.startswith(TRAINED) and one.unit == "images/s"]
+def _training_rate(rows: Iterable[Row]) -> float:
+    """Return the highest measured rate of the reference training in images per second, NaN without one."""
+    rates = [row.value for row in rows if row.name.startswith(REFERENCE) and row.unit == "images/s"]
     return max(rates, default=float("nan"))
 
 
-def _line(one: Row) -> str:
-    spread = "" if one.repeats == 1 else f" [{one.low:.3g}, {one.high:.3g}]"
-    return f"{one.stage:12} {one.name:70} {one.value:10.3g}{spread} {one.unit}" + (
-        f" ({one.target})" * bool(one.target)
+def _line(row: Row) -> str:
+    spread = "" if row.repeats == 1 else f" [{row.low:.3g}, {row.high:.3g}]"
+    target = f" ({row.target})" if row.target else ""
+    return f"{row.stage:12} {row.name:70} {row.value:10.3g}{spread} {row.unit}{target}"
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=DESCRIPTION,
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.csv", help="table to write")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=STAGES,
+        default=STAGES,
+        metavar="STAGE",
+        help=f"stages to measure: {', '.join(STAGES)} (default: all)",
+    )
+    parser.add_argument("--device", help="cpu or cuda (default: cuda where torch finds a GPU, else cpu)")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

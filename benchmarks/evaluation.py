@@ -1,4 +1,4 @@
-"""Checkpoint to scores: which share of the time is the network's, and whether memory grows with the faces."""
+"""Prediction and scores: the network's share of the time, and whether memory grows with the number of faces."""
 
 import subprocess
 import sys
@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.faces import Prepared
-from benchmarks.loading import card
-from benchmarks.timing import Row, interleaved, row
+from benchmarks.data import BenchmarkData
+from benchmarks.timing import Row, summarise, time_tasks
 from eval import predict, score
 from eval.records.predictions import read
+from pipeline.storage import shards
 from train.card.schema import Heatmap
 from train.checkpoints import checkpoint
 from train.data.faces import FaceStore
-from train.data.prepared import Prepared as PreparedData
+from train.data.prepared import Prepared
 from train.data.transforms import standardise, to_unit_range
 from train.methods.base import Method, build_method
 
@@ -25,31 +25,32 @@ FACES = 8
 CPU = torch.device("cpu")
 
 
-def measure(made: Prepared, repeats: int = 3) -> Iterator[Row]:
-    """Time forward passes of ResNet-50 alone, the whole of prediction, and scoring, per face on one core."""
-    prepared = PreparedData(made.folder, Heatmap())
-    given = card(made.folder)
+def measure(data: BenchmarkData, repeats: int = 3) -> Iterator[Row]:
+    """Time forward passes of ResNet-50 alone, the complete prediction, and the scores, per face on one core."""
+    prepared, card = Prepared(data.folder, Heatmap()), data.card()
     torch.manual_seed(0)
-    method = build_method(given).eval().to(memory_format=torch.channels_last)
+    method = build_method(card).eval().to(memory_format=torch.channels_last)
     rows = prepared.rows("test")
-    some = rows[:FACES]
-    shown = next(iter(FaceStore(prepared, some, given.model.image_size, CPU).batches([some])))
-    images = standardise(to_unit_range(shown)).contiguous(memory_format=torch.channels_last)
-    classes = torch.from_numpy(prepared.expressions[some])
-    out = made.folder / "predictions.h5"
-    predict._write(out, method, given, batch_size=FACES, of=Path("untrained"), checkpoint="", commit="")
+    sample = rows[:FACES]
+    faces = next(iter(FaceStore(prepared, sample, card.model.image_size, CPU).batches([sample])))
+    images = standardise(to_unit_range(faces)).contiguous(memory_format=torch.channels_last)
+    classes = torch.from_numpy(prepared.expressions[sample])
+    out = data.folder / "predictions.h5"
+    predict._write(out, method, card, batch_size=FACES, of=Path("untrained"), checkpoint="", commit="")
     predictions = read(out)
-    works = {
+    tasks = {
         "network": lambda: _forward(method, images, classes),
-        "prediction": lambda: list(predict._forward(method, prepared, some, card=given, batch_size=FACES, device=CPU)),
+        "prediction": lambda: list(predict._forward(method, prepared, sample, card=card, batch_size=FACES, device=CPU)),
     }
-    spent = {name: seconds / len(some) for name, seconds in interleaved(works, repeats, CPU).items()}
-    spent["scores"] = interleaved({"scores": lambda: score.score(predictions)}, repeats, CPU)["scores"] / len(rows)
-    for name, seconds in spent.items():
-        yield row(STAGE, f"ResNet-50 large maps, {name}", 1e3 * seconds, "ms CPU per face")
-    share = 100 * spent["network"] / (np.maximum(spent["prediction"], spent["network"]) + spent["scores"])
-    yield row(STAGE, "share of the network in prediction and scores", share, "%", ">= 90")
-    yield from _memory(made)
+    per_face = {name: seconds / len(sample) for name, seconds in time_tasks(tasks, repeats, CPU).items()}
+    per_face |= time_tasks({"scores": lambda: score.score(predictions)}, repeats, CPU)
+    per_face["scores"] /= len(rows)
+    for name, seconds in per_face.items():
+        yield summarise(STAGE, f"ResNet-50 large maps, {name}", 1e3 * seconds, "ms CPU per face")
+    network, total = per_face["network"], np.maximum(per_face["prediction"], per_face["network"]) + per_face["scores"]
+    share = 100 * network / total
+    yield summarise(STAGE, "share of the network in prediction and scores", share, "%", ">= 90")
+    yield from _memory(data)
 
 
 def _forward(method: Method, images: torch.Tensor, classes: torch.Tensor) -> None:
@@ -57,35 +58,33 @@ def _forward(method: Method, images: torch.Tensor, classes: torch.Tensor) -> Non
         method.cam(method(images), classes)
 
 
-def _memory(made: Prepared) -> Iterator[Row]:
-    """Read the peak memory of processes that predict and score once and four times as many faces."""
+def _memory(data: BenchmarkData) -> Iterator[Row]:
+    """Measure the peak memory of processes that predict and score the test faces, and four times as many."""
     peaks = []
     for times in (1, 4):
-        code = f"from benchmarks.evaluation import peak; print(peak({str(made.folder)!r}, {times}))"
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        peaks.append(float(done.stdout.split()[-1]))
+        code = f"from benchmarks.evaluation import peak_memory; print(peak_memory({str(data.folder)!r}, {times}))"
+        process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        peaks.append(float(process.stdout.split()[-1]))
         yield Row(STAGE, f"peak memory, {times} x the test faces", peaks[-1], "MB")
     yield Row(STAGE, "peak memory, four times the faces against once", peaks[1] / peaks[0], "times")
 
 
-def peak(folder: str, times: int) -> float:
-    """Predict and score the test faces several times over with a small network; return the peak memory in MB."""
-    given = card(Path(folder))
-    model = given.model.model_copy(update={"backbone": "resnet18_quarter", "image_size": 64})
-    given = given.model_copy(update={"model": model})
-    prepared = PreparedData(given.data.folder, Heatmap())
+def peak_memory(folder: str, times: int) -> float:
+    """Predict and score the test faces `times` times with a small network; return this process's peak memory in MB."""
+    card = BenchmarkData(Path(folder)).card()
+    model = card.model.model_copy(update={"backbone": "resnet18_quarter", "image_size": 64})
+    card = card.model_copy(update={"model": model})
+    prepared = Prepared(card.data.folder, Heatmap())
     rows = np.tile(prepared.rows("test"), times)
-    blocks = predict._forward(build_method(given), prepared, rows, card=given, batch_size=64, device=CPU)
+    blocks = predict._forward(build_method(card), prepared, rows, card=card, batch_size=64, device=CPU)
     out = Path(folder) / "many.h5"
     columns = {
         "id": np.array([f"{place}" for place in range(len(rows))], object),
         "expression": prepared.expressions[rows].astype(np.int8),
         "valid": np.zeros(len(rows), bool),
     }
-    from pipeline.storage import shards  # noqa: PLC0415
-
-    shards.write(out, columns, blocks=blocks, card=given.model_dump_json(), checkpoint="", commit=checkpoint.commit())
+    shards.write(out, columns, blocks=blocks, card=card.model_dump_json(), checkpoint="", commit=checkpoint.commit())
     read(out)
-    # not ru_maxrss, which a process inherits from the one that started it
+    # Not ru_maxrss: a process inherits that from its parent.
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(float(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1e3

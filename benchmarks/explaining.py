@@ -1,4 +1,4 @@
-"""Any picture to its explanation: one picture after loading, and a folder against a call for each picture."""
+"""Explaining images: one image after loading the network, and a folder against one call per image."""
 
 import subprocess
 import sys
@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.faces import Prepared
-from benchmarks.loading import card
-from benchmarks.timing import Row, interleaved, row
+from benchmarks.data import BenchmarkData
+from benchmarks.timing import Row, summarise, time_tasks
 from eval.explain.explainer import Explainer
 from eval.explain.outputs import write_files
 from pipeline.storage import images
@@ -19,39 +18,37 @@ from train.checkpoints import checkpoint
 from train.methods.base import build_method
 
 STAGE = "explaining"
-PICTURES = 24
+IMAGES = 24
 CPU = torch.device("cpu")
 
 
-def measure(made: Prepared, repeats: int = 5) -> Iterator[Row]:
-    """Time ResNet-50 at 224 px with panel, JSON and arrays; the calls are in wall time, as starting one is waiting."""
-    path, out = made.folder / "resnet50.safetensors", made.folder / "explained"
-    given = card(made.folder)
+def measure(data: BenchmarkData, repeats: int = 5) -> Iterator[Row]:
+    """Time ResNet-50 at 224 px with panel, JSON and arrays; calls in wall time, as their start is mostly waiting."""
+    path, out, card = data.folder / "resnet50.safetensors", data.folder / "explained", data.card()
     torch.manual_seed(0)
     alignment = {"size": 256, "detector": "dlib", "mode": "corrected"}
-    checkpoint.write(path, build_method(given).state_dict(), given, {"temperature": 1.0}, alignment=alignment)
-    pictures = sorted((made.root / "images").glob("*.jpg"))[:PICTURES]
+    checkpoint.write(path, build_method(card).state_dict(), card, {"temperature": 1.0}, alignment=alignment)
+    paths = sorted((data.root / "images").glob("*.jpg"))[:IMAGES]
     explainer = Explainer(path)
 
-    def one() -> None:
-        faces = explainer.explain(images.read(pictures[0]))
-        write_files(out / "one", "one", faces, given.heatmap)
+    def explain_one() -> None:
+        write_files(out / "one", "one", explainer.explain(images.read(paths[0])), card.heatmap)
 
-    yield row(STAGE, "one picture after loading", interleaved({"one": one}, repeats, CPU)["one"], "s CPU", "< 2")
-    calls = np.array([_call(path, out, pictures[:1]) for _ in range(3)])
-    folder = _call(path, out, pictures) / len(pictures)
-    yield row(STAGE, "a call for one picture", calls, "s")
-    yield Row(STAGE, f"{len(pictures)} pictures in one call, each", folder, "s")
-    # Starting costs the same for any number, so that it is spread over 200 here.
-    start = (np.median(calls) - folder) / (1 - 1 / len(pictures))
-    each = folder - start / len(pictures) + start / 200
-    yield Row(
-        STAGE, "a folder of 200 against a call for each picture", float(np.median(calls)) / each, "times", target=">= 5"
-    )
+    seconds = time_tasks({"one": explain_one}, repeats, CPU)["one"]
+    yield summarise(STAGE, "one image after loading", seconds, "s CPU", "< 2")
+    single_calls = np.array([_time_call(path, out, paths[:1]) for _ in range(3)])
+    per_image = _time_call(path, out, paths) / len(paths)
+    yield summarise(STAGE, "a call for one image", single_calls, "s")
+    yield Row(STAGE, f"{len(paths)} images in one call, each", per_image, "s")
+    single = float(np.median(single_calls))
+    # Starting takes the same time for any number of images, here spread over 200.
+    start = (single - per_image) / (1 - 1 / len(paths))
+    ratio = single / (per_image - start / len(paths) + start / 200)
+    yield Row(STAGE, "a folder of 200 against a call for each image", ratio, "times", target=">= 5")
 
 
-def _call(path: Path, out: Path, pictures: list[Path]) -> float:
-    started = time.monotonic()
-    call = [sys.executable, "-m", "eval.explain", *map(str, pictures), "--checkpoint", str(path), "--out", str(out)]
+def _time_call(checkpoint: Path, out: Path, paths: list[Path]) -> float:
+    start = time.monotonic()
+    call = [sys.executable, "-m", "eval.explain", *map(str, paths), "--checkpoint", str(checkpoint), "--out", str(out)]
     subprocess.run(call, check=True, capture_output=True)
-    return time.monotonic() - started
+    return time.monotonic() - start

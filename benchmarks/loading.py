@@ -1,119 +1,104 @@
-"""Shards to batches: a core's time per face, beside a loader that works the published way; bytes on disk."""
+"""Loading: time per face of one core from shards to batches, next to a loader like the published one; bytes on disk."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from au_guidance.expressions import Expression
 from au_guidance.heatmap import draw
-from benchmarks.faces import Prepared
-from benchmarks.published_way import PublishedWay, full_size_map
-from benchmarks.timing import Row, interleaved, row
+from benchmarks.data import BATCH_SIZE, BenchmarkData
+from benchmarks.published_loader import PublishedDataset, full_size_map
+from benchmarks.timing import Row, summarise, time_tasks
 from pipeline.geometry import rescale
 from pipeline.storage import images, shards
-from train.card.schema import Card, Heatmap
+from train.card.schema import Heatmap
 from train.data.batches import TrainingBatches
-from train.data.prepared import Prepared as PreparedData
+from train.data.prepared import Prepared
 
 STAGE = "loading"
-BATCH = 32
 AFFECTNET = 287_401  # training and test images of the seven classes
 CPU = torch.device("cpu")
 
-
-def card(folder: Path, **changes: object) -> Card:
-    """Make the card of a training at 224 px on the measured faces."""
-    training = {"epochs": 1, "batch_size": BATCH, "learning_rate": 1e-3}
-    return Card.model_validate(
-        {
-            "dataset": "drawn",
-            "method": "cam",
-            "variant": "au",
-            "seed": 0,
-            "protocol": "paper",
-            "data": {"folder": folder},
-            "heatmap": {},
-            "model": {"backbone": "resnet50", "init": "none"},
-            "training": training | {key: value for key, value in changes.items() if key != "weight"},
-            "guidance": {"weight": changes.get("weight", 4.0)},
-        }
-    )
+Rows = NDArray[np.intp]
+LabelledShapes = tuple[NDArray[Any], Expression]
 
 
-def measure(made: Prepared, repeats: int = 7) -> Iterator[Row]:
-    """Time one epoch of batches of 224 px, ours and the published way's, on one core without workers."""
-    prepared = PreparedData(made.folder, Heatmap())
+def measure(data: BenchmarkData, repeats: int = 7) -> Iterator[Row]:
+    """Time an epoch of batches of 224 px, ours and the published loader's, on one core without workers."""
+    prepared = Prepared(data.folder, Heatmap())
     rows = prepared.rows("train")
-    theirs = _published_way(made, prepared, rows)
+    seconds = time_tasks(_tasks(data, prepared, rows), repeats, CPU)
+    for name, values in seconds.items():
+        yield summarise(STAGE, name, 1e3 * values / len(rows), "ms CPU per face")
+    for maps in ("without maps", "with maps"):
+        for place in ("in memory", "from the shards"):
+            ratio = seconds[f"published loader, {maps}"] / seconds[f"ours {place}, {maps}"]
+            yield summarise(STAGE, f"published loader against ours {place}, {maps}", ratio, "times", ">= 20")
+    ratio = seconds["published loader, with maps"] / seconds["ours in memory, with maps, published augmentation"]
+    yield summarise(STAGE, "published loader against ours, with maps and the published augmentation", ratio, "times")
+    yield from _drawing(prepared, rows, repeats)
+    yield from _disk(data)
 
-    def ours(**changes: object) -> Callable[[], object]:
-        batches = TrainingBatches(prepared, card(made.folder, **changes), rows, CPU)
+
+def _tasks(data: BenchmarkData, prepared: Prepared, rows: Rows) -> dict[str, Callable[[], object]]:
+    published = _published_dataset(data, prepared, rows)
+
+    def ours(weight: float = 4.0, **training: object) -> Callable[[], object]:
+        batches = TrainingBatches(prepared, data.card(weight=weight, **training), rows, CPU)
         epochs = iter(range(10**6))
         return lambda: deque(batches.epoch(next(epochs)), maxlen=0)
 
-    works = {
-        "published way, without maps": lambda: _all(theirs(maps=False)),
-        "published way, with maps": lambda: _all(theirs(maps=True)),
+    def theirs(*, maps: bool) -> Callable[[], object]:
+        return lambda: deque(DataLoader(published(maps), batch_size=BATCH_SIZE), maxlen=0)
+
+    return {
+        "published loader, without maps": theirs(maps=False),
+        "published loader, with maps": theirs(maps=True),
         "ours in memory, without maps": ours(weight=0.0),
         "ours in memory, with maps": ours(),
         "ours from the shards, without maps": ours(weight=0.0, faces="stream"),
         "ours from the shards, with maps": ours(faces="stream"),
         "ours in memory, with maps, published augmentation": ours(augmentation="published"),
     }
-    spent = interleaved(works, repeats, CPU)
-    for name, seconds in spent.items():
-        yield row(STAGE, name, 1e3 * seconds / len(rows), "ms CPU per face")
-    for maps in ("without maps", "with maps"):
-        for place in ("in memory", "from the shards"):
-            ratio = spent[f"published way, {maps}"] / spent[f"ours {place}, {maps}"]
-            yield row(STAGE, f"published way against ours {place}, {maps}", ratio, "times", ">= 20")
-    heavy = spent["published way, with maps"] / spent["ours in memory, with maps, published augmentation"]
-    yield row(STAGE, "published way against ours, with maps and the published augmentation", heavy, "times")
-    yield from _maps(prepared, rows, repeats)
-    yield from _bytes(made)
 
 
-def _published_way(made: Prepared, prepared: PreparedData, rows: np.ndarray) -> Callable[..., PublishedWay]:
-    folder = made.folder / "aligned"
+def _published_dataset(data: BenchmarkData, prepared: Prepared, rows: Rows) -> Callable[[bool], PublishedDataset]:
+    folder = data.folder / "aligned"
     folder.mkdir(exist_ok=True)
     files = [folder / f"{row}.jpg" for row in rows]
-    for file, place in zip(files, rows, strict=True):
-        file.write_bytes(images.encode(prepared.image(int(place))).tobytes())
+    for file, row in zip(files, rows, strict=True):
+        file.write_bytes(images.encode(prepared.image(int(row))).tobytes())
     points = rescale(prepared.points[rows], 224, 224)
-    return lambda maps: PublishedWay(files, prepared.expressions[rows], points, maps=maps)
+    return lambda maps: PublishedDataset(files, prepared.expressions[rows], points, maps=maps)
 
 
-def _all(faces: PublishedWay) -> None:
-    for _ in DataLoader(faces, batch_size=BATCH):
-        pass
-
-
-def _maps(prepared: PreparedData, rows: np.ndarray, repeats: int) -> Iterator[Row]:
-    """Draw every face's map of its class once."""
-    known = [row for row in rows if prepared.heatmap(row) is not None]
-    faces = [(prepared.shapes[row], Expression(prepared.expressions[row])) for row in known]
-    points = prepared.points[known]
-    works = {
-        "one map, published way": lambda: [full_size_map(p, e) for p, (_, e) in zip(points, faces, strict=True)],
-        "one map at 224 px": lambda: [draw(shape, expression) for shape, expression in faces],
-        "one map at the layer's 28 px": lambda: [draw(shape, expression, 28) for shape, expression in _at_28(faces)],
+def _drawing(prepared: Prepared, rows: Rows, repeats: int) -> Iterator[Row]:
+    """Time drawing the AU map of each face once."""
+    valid = [row for row in rows if prepared.heatmap(row) is not None]
+    faces = [(prepared.shapes[row], Expression(prepared.expressions[row])) for row in valid]
+    points = prepared.points[valid]
+    tasks = {
+        "one map, published loader": lambda: [full_size_map(p, e) for p, (_, e) in zip(points, faces, strict=True)],
+        "one map at 224 px": lambda: [draw(shapes, expression) for shapes, expression in faces],
+        "one map at the layer's 28 px": lambda: [draw(shapes, expression, 28) for shapes, expression in _at_28(faces)],
     }
-    for name, seconds in interleaved(works, repeats, CPU).items():
+    for name, seconds in time_tasks(tasks, repeats, CPU).items():
         target = "<= 0.15" if name.endswith("28 px") else ""
-        yield row(STAGE, name, 1e3 * seconds / len(faces), "ms CPU", target)
+        yield summarise(STAGE, name, 1e3 * seconds / len(faces), "ms CPU", target)
 
 
-def _at_28(faces: list[tuple[np.ndarray, Expression]]) -> list[tuple[np.ndarray, Expression]]:
+def _at_28(faces: Sequence[LabelledShapes]) -> list[LabelledShapes]:
     return [(np.concatenate([(s[:, :2] + 0.5) / 8 - 0.5, s[:, 2:4] / 8, s[:, 4:]], 1), e) for s, e in faces]
 
 
-def _bytes(made: Prepared) -> Iterator[Row]:
+def _disk(data: BenchmarkData) -> Iterator[Row]:
     for stage in ("faces", "landmarks", "heatmaps"):
-        count = len(shards.read(made.stage(stage), "id")["id"])
-        size = made.stage(stage).stat().st_size / count
+        shard = data.shard(stage)
+        size = shard.stat().st_size / len(shards.read(shard, "id")["id"])
         yield Row("disk", f"{stage} shards", size, "bytes per image")
         yield Row("disk", f"{stage} shards of AffectNet at this rate", size * AFFECTNET / 1e9, "GB")

@@ -1,4 +1,4 @@
-"""Works timed in turn, so that whatever else the machine does falls on all of them alike."""
+"""Time several tasks in turn, so that other load on the machine affects all of them alike."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+
+Seconds = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One number: of which stage, of what, the median over repeats with its quartiles, and the target, if any."""
+    """One number of the table: the median over `repeats`, its quartiles `low` and `high`, and the target, if any."""
 
     stage: str
     name: str
@@ -23,35 +26,35 @@ class Row:
     target: str = ""
 
     def record(self) -> dict[str, Any]:
-        """Return it as a line of a table."""
+        """Return the row as a line of a table."""
         return asdict(self)
 
 
-def interleaved(works: Mapping[str, Callable[[], object]], repeats: int, device: torch.device) -> dict[str, np.ndarray]:
-    """Run all works in turn, after one turn that does not count; return the seconds of each (repeats,).
+def time_tasks(tasks: Mapping[str, Callable[[], object]], repeats: int, device: torch.device) -> dict[str, Seconds]:
+    """Run all tasks in turn, after one warm-up turn; return the seconds of each (repeats,).
 
-    On a CPU they are processor time of this process, all its threads together, which other processes on the machine
-    disturb little; on a GPU wall time until the device has finished.
+    On a CPU this is the processor time of this process over all its threads, which other processes hardly affect; on a
+    GPU it is wall time until the device has finished.
     """
     clock = time.process_time if device.type == "cpu" else time.perf_counter
-    spent: dict[str, list[float]] = {name: [] for name in works}
+    seconds: dict[str, list[float]] = {name: [] for name in tasks}
     for turn in range(repeats + 1):
-        for name, work in works.items():
-            _finish(device)
-            started = clock()
-            work()
-            _finish(device)
-            if turn:
-                spent[name].append(clock() - started)
-    return {name: np.array(seconds) for name, seconds in spent.items()}
+        for name, task in tasks.items():
+            _wait_for(device)
+            start = clock()
+            task()
+            _wait_for(device)
+            if turn > 0:
+                seconds[name].append(clock() - start)
+    return {name: np.array(values) for name, values in seconds.items()}
 
 
-def row(stage: str, name: str, values: np.ndarray, unit: str, target: str = "") -> Row:
-    """Gather repeats of one number."""
-    low, middle, high = np.quantile(values, (0.25, 0.5, 0.75))
-    return Row(stage, name, float(middle), unit, float(low), float(high), len(values), target)
+def summarise(stage: str, name: str, values: Seconds, unit: str, target: str = "") -> Row:
+    """Summarise the repeats of one number (repeats,) by median and quartiles."""
+    low, median, high = np.quantile(values, (0.25, 0.5, 0.75))
+    return Row(stage, name, float(median), unit, float(low), float(high), len(values), target)
 
 
-def _finish(device: torch.device) -> None:
+def _wait_for(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -1,4 +1,4 @@
-"""Benchmarks: what they compare with does the same work, numbers are gathered rightly, and rates become costs."""
+"""Benchmarks: the published loader does the same work, numbers are summarised correctly, and rates become costs."""
 
 import time
 
@@ -12,8 +12,8 @@ from au_guidance.expressions import Expression
 from au_guidance.heatmap import render
 from benchmarks import __main__ as command
 from benchmarks import loading
-from benchmarks.published_way import PublishedWay, full_size_map
-from benchmarks.timing import interleaved, row
+from benchmarks.published_loader import PublishedDataset, full_size_map
+from benchmarks.timing import summarise, time_tasks
 from pipeline.errors import UserError
 from pipeline.storage import images
 from tests.support.faces import mean_face
@@ -23,23 +23,23 @@ from workflow.cost import estimate
 CPU = torch.device("cpu")
 
 
-def test_works_take_turns_after_one_that_does_not_count():
+def test_tasks_take_turns_after_a_warm_up():
     order = []
-    spent = interleaved({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 3, CPU)
+    spent = time_tasks({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 3, CPU)
     assert order == ["a", "b"] * 4
     assert {name: seconds.shape for name, seconds in spent.items()} == {"a": (3,), "b": (3,)}
 
 
 def test_processor_time_is_measured_and_not_waiting():
-    assert interleaved({"sleep": lambda: time.sleep(0.05)}, 1, CPU)["sleep"][0] < 0.04
+    assert time_tasks({"sleep": lambda: time.sleep(0.05)}, 1, CPU)["sleep"][0] < 0.04
 
 
 def test_a_row_is_the_median_with_quartiles():
-    made = row("stage", "name", np.array([4.0, 1, 2, 3, 10]), "ms")
-    assert (made.low, made.value, made.high, made.repeats) == (2, 3, 4, 5)
+    row = summarise("stage", "name", np.array([4.0, 1, 2, 3, 10]), "ms")
+    assert (row.low, row.value, row.high, row.repeats) == (2, 3, 4, 5)
 
 
-def test_the_published_way_draws_the_same_maps():
+def test_the_published_loader_draws_the_same_maps():
     points = mean_face()
     for expression in Expression:
         ours, theirs = render(points, expression, 224), full_size_map(points, expression)
@@ -49,11 +49,11 @@ def test_the_published_way_draws_the_same_maps():
             np.testing.assert_allclose(theirs, ours, atol=1e-5)
 
 
-def test_the_published_way_gives_three_pictures_and_a_map(tmp_path):
+def test_the_published_loader_gives_three_images_and_a_map(tmp_path):
     picture = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
     (tmp_path / "0.jpg").write_bytes(images.encode(picture).tobytes())
     happy = np.array([Expression.HAPPINESS])
-    item = PublishedWay([tmp_path / "0.jpg"], happy, mean_face()[None], maps=True)[0]
+    item = PublishedDataset([tmp_path / "0.jpg"], happy, mean_face()[None], maps=True)[0]
     assert {name: tuple(value.shape) for name, value in item.items()} == {
         "image": (3, 224, 224),
         "unmasked": (3, 224, 224),
@@ -76,10 +76,11 @@ def test_a_stage_is_measured_and_written(tmp_path, monkeypatch, capsys):
     assert (table["value"] > 0).all()
     assert table["device"].eq("cpu").all()
     ours, theirs = (
-        table.loc[table["name"] == f"{who}, with maps", "value"].item() for who in ("ours in memory", "published way")
+        table.loc[table["name"] == f"{who}, with maps", "value"].item()
+        for who in ("ours in memory", "published loader")
     )
     assert ours < theirs
-    assert "published way, with maps" in capsys.readouterr().out
+    assert "published loader, with maps" in capsys.readouterr().out
 
 
 def rates(path, *names, value=100.0):
