@@ -6,11 +6,7 @@ import torch
 
 from au_guidance.loss import attention, au_loss, cosine, resize
 from tests.support import formula
-from tests.support.paths import GOLDEN
-from train.backbones import resnet
-from train.methods.cam import Cam
-
-GOLDEN_FILE = GOLDEN / "cam.npz"
+from tests.support.oracle import RELEASED, answers_of, image_size
 
 
 def kernel(size_in: int, size_out: int, step: float) -> np.ndarray:
@@ -154,40 +150,14 @@ def test_autocast_does_not_touch_the_term():
     assert inside.item() == au_loss({5: features}, *maps, layers=[5]).item()
 
 
-@pytest.fixture(scope="module")
-def formula_output():
-    method = Cam(resnet.build_network("resnet50", None), 7)
-    published = {"backbone": "encoder", "fc": "classification_head.fc"}
-    for name, value in method.state_dict().items():
-        first, rest = name.split(".", 1)
-        value.copy_(torch.from_numpy(formula.tensor(f"{published[first]}.{rest}", tuple(value.shape))))
-    method.eval()
-    with torch.no_grad():
-        return method, method(torch.from_numpy(formula.images(224)))
-
-
-def check_published(answer, method, output, every=1):
-    cam = method.cam(output, torch.from_numpy(answer["targets"])).detach().numpy()[:, ::every, ::every]
-    att = attention(output.features[int(answer["att_layer"])]).numpy()[:, ::every, ::every]
-    span = np.ptp(answer["cam_raw"])
-    np.testing.assert_allclose(output.logits.numpy(), answer["logits"], atol=1e-4)
-    np.testing.assert_allclose(att, answer["att"], atol=1e-4)
-    np.testing.assert_allclose(cam, answer["cam_raw"], atol=1e-4 * span)
-    targets = torch.eye(7)[torch.from_numpy(answer["targets"])]
-    assert method.classification_loss(output, targets).item() == pytest.approx(float(answer["loss_ce"]), abs=1e-3)
-    maps = torch.from_numpy(formula.heatmaps()), torch.tensor([True, True])
-    layers = [int(answer["align_layer"])]
-    term = au_loss(output.features, *maps, layers=layers, reduction="mean", resize_mode="published").item()
-    assert term * float(answer["align_lambda"]) == pytest.approx(float(answer["loss_align_weighted"]), abs=1e-3)
-
-
-def test_published_cam_attention_and_losses(formula_output):
-    """Against a few values of the published code, kept here."""
-    check_published(np.load(GOLDEN_FILE), *formula_output, every=7)
-
-
-def test_published_cam_attention_and_losses_everywhere(shared, formula_output):
-    check_published(np.load(shared / "oracle" / "CAM.npz"), *formula_output)
+@pytest.mark.parametrize("method", [method for method in RELEASED if method != "CutMIX"])  # which aligns layer 4
+def test_loss_of_the_published_code(method):
+    answers = answers_of(method)
+    features = torch.from_numpy(answers["att"])[:, None]  # one channel is its own mean
+    heatmaps = torch.from_numpy(formula.heatmaps(image_size(method)))
+    term = au_loss(features, heatmaps, torch.tensor([True, True]), reduction="mean", resize_mode="published")
+    expected = answers["loss_align_weighted"] / answers["align_lambda"]
+    assert term.item() == pytest.approx(float(expected), abs=1e-6)
 
 
 def test_one_layer_may_be_given_as_a_tensor_and_all_layers_are_the_default():

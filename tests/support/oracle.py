@@ -1,36 +1,37 @@
-"""What the published code answers for weights and images of a formula, and the comparison of a method with it."""
+"""What the published code answers for weights and images of a formula.
 
+tests/golden/published holds, for each of the eleven methods, `<method>.npz` with the answers, and `keys.json.gz` with
+names and shapes of the tensors of all released checkpoints. No weights are stored: `tests.support.formula` makes them.
+"""
+
+import gzip
 import json
-import runpy
 
 import numpy as np
-import torch
+
+from tests.support.paths import GOLDEN
+
+RELEASED = sorted(path.stem for path in (GOLDEN / "published").glob("*.npz"))
 
 
-def published(shared, name, rename):
-    """What the published code answers for images and weights of a formula, and those weights under our names."""
-    formula = runpy.run_path(str(shared / "oracle" / "formula.py"))
-    keys = json.loads((shared / "oracle" / "keys" / f"{name}.json").read_text())
-    tensors = {rename(key): torch.tensor(value) for key, value in formula["checkpoint"](keys, 0).items()}
-    answers = np.load(shared / "oracle" / f"{name}.npz")
-    size = 112 if name == "APVIT" else 224
-    return torch.from_numpy(formula["images"](size, 0)), tensors, {key: answers[key] for key in answers.files}
+def answers_of(method):
+    """Return the answers for two images by name.
+
+    `targets`, `logits`; of the layer `att_layer` the channel mean `att`; of the target class `cam_raw` and, min-maxed,
+    `cam_norm`; `cam_all` of every class; `cosines_layers_then_cam` with `formula.heatmaps`, the image as layer 0;
+    `features_abs_mean` of the same layers; `loss_ce`; `loss_align_weighted` of `align_layer`, times `align_lambda`;
+    `grad_names` and `grad_norms` of the total loss, -1 where there is no gradient.
+    """
+    with np.load(GOLDEN / "published" / f"{method}.npz") as file:
+        return {name: file[name] for name in file.files}
 
 
-def check_against_published(method, images, tensors, answers):
-    method.load_state_dict(tensors)
-    with torch.no_grad():
-        output = method.eval()(images)
-        alone = method(images[1:])
-        for label in range(7):
-            cam = method.cam(output, torch.tensor([label, label]))
-            np.testing.assert_allclose(cam, answers["cam_all"][:, label], atol=1e-4 * np.ptp(answers["cam_all"]))
-        cam = method.cam(output, torch.from_numpy(answers["targets"]))
-        single = method.cam(alone, torch.from_numpy(answers["targets"][1:]))
-    np.testing.assert_allclose(output.logits, answers["logits"], atol=1e-4)
-    # Of its range: APViT's reaches 170, where processors that add in another order differ by 2e-3.
-    np.testing.assert_allclose(output.features[1].mean(1), answers["att"], atol=1e-4 * max(1, np.ptp(answers["att"])))
-    np.testing.assert_allclose(cam, answers["cam_raw"], atol=1e-4 * np.ptp(answers["cam_raw"]))
-    torch.testing.assert_close(output.logits[1:], alone.logits, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(cam[1:], single, rtol=1e-4, atol=1e-5)
-    return output
+def image_size(method):
+    """Return the side in pixels of a method's input."""
+    return 112 if method == "APVIT" else 224
+
+
+def released_shapes(method):
+    """Return the shapes of a released checkpoint's tensors by their names there."""
+    keys = json.loads(gzip.decompress((GOLDEN / "published" / "keys.json.gz").read_bytes()))
+    return {name: tuple(shape) for name, shape in keys[method].items()}

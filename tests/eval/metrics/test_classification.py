@@ -1,11 +1,11 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
 from au_guidance.expressions import Expression
 from eval.metrics import classification
+from tests.support import formula
+from tests.support.oracle import RELEASED, answers_of, image_size
 
 FEAR, ANGER, HAPPINESS, NEUTRAL = Expression.FEAR, Expression.ANGER, Expression.HAPPINESS, Expression.NEUTRAL
 
@@ -122,44 +122,28 @@ def test_aggregate_refuses_nothing() -> None:
         classification.aggregate(np.array([0.5]), np.array([NEUTRAL]), np.array([True]))
 
 
-def au_like_maps() -> torch.Tensor:
-    """Three Gaussian blobs for each of two faces, as the reference values were made with."""
-    row, column = np.mgrid[:224, :224].astype(np.float64)
-    faces = [[(150, 80), (150, 144), (95, 112)], [(85, 75), (85, 149), (170, 112)]]
-    drawn = []
-    for blobs in faces:
-        peaks = [np.exp(-((row - r) ** 2 + (column - c) ** 2) / (2 * 14**2)) for r, c in blobs]
-        joined = np.max(peaks, axis=0)
-        drawn.append((joined - joined.min()) / (joined.max() - joined.min()))
-    return torch.tensor(np.stack(drawn), dtype=torch.float32)
-
-
-@pytest.mark.parametrize("method", ["CAM", "WILDCAT", "LayerCAM", "ACoL", "TSCAM"])
-def test_cosines_of_the_published_code(shared: Path, method: str) -> None:
-    # TS-CAM's features are negative in places, so it tests the shift; its CAM is stored at the image's size.
-    stored = np.load(shared / "oracle" / f"{method}.npz")
-    expected = stored["cosines_layers_then_cam"]
-    attention = torch.tensor(stored["att"], dtype=torch.float32)
-    canvas = classification.attention_canvas(attention, 224, "published")
-    assert classification.map_cosine(canvas, au_like_maps()) == pytest.approx(
-        expected[:, stored["att_layer"]], abs=1e-5
-    )
-    cam = classification.cam_canvas(torch.tensor(stored["cam_norm"], dtype=torch.float32), 224)
-    assert classification.map_cosine(cam, au_like_maps()) == pytest.approx(expected[:, -1], abs=1e-5)
+@pytest.mark.parametrize("method", RELEASED)
+def test_cosines_of_the_published_code(method: str) -> None:
+    """TS-CAM's features are negative in places, so it tests the shift."""
+    answers, size = answers_of(method), image_size(method)
+    heatmaps = torch.from_numpy(formula.heatmaps(size))
+    expected = answers["cosines_layers_then_cam"]
+    canvas = classification.attention_canvas(torch.from_numpy(answers["att"]), size, "published")
+    attention_cosine = classification.map_cosine(canvas, heatmaps)
+    assert attention_cosine == pytest.approx(expected[:, answers["att_layer"]], abs=1e-5)
+    cam = classification.cam_canvas(torch.from_numpy(answers["cam_norm"]), size)
+    assert classification.map_cosine(cam, heatmaps) == pytest.approx(expected[:, -1], abs=1e-5)
 
 
 def test_small_golden_cosines() -> None:
-    # Worked out once from the formulas in double precision with numpy; they hold without the reference files.
+    # Worked out once from the formulas in double precision with numpy.
     cell = np.arange(49).reshape(1, 7, 7)
     maps = torch.tensor(np.sin(cell) - 0.3, dtype=torch.float32)
-    cosines = [
-        classification.map_cosine(classification.attention_canvas(maps, 224, "half_pixel"), au_like_maps()[:1])[0],
-        classification.map_cosine(classification.attention_canvas(maps, 224, "published"), au_like_maps()[:1])[0],
-        classification.map_cosine(classification.cam_canvas(classification.normalise(maps), 224), au_like_maps()[:1])[
-            0
-        ],
+    heatmaps = torch.from_numpy(formula.heatmaps(224))[:1]
+    canvases = [
+        classification.attention_canvas(maps, 224, "half_pixel"),
+        classification.attention_canvas(maps, 224, "published"),
+        classification.cam_canvas(classification.normalise(maps), 224),
     ]
-    assert cosines == pytest.approx(GOLDEN, abs=1e-5)
-
-
-GOLDEN = [0.2124509, 0.1546782, 0.2124509]
+    cosines = [classification.map_cosine(canvas, heatmaps)[0] for canvas in canvases]
+    assert cosines == pytest.approx([0.2124509, 0.1546782, 0.2124509], abs=1e-5)

@@ -1,28 +1,16 @@
-"""TS-CAM and its transformers: the published code's values, each step by hand or by timm."""
+"""TS-CAM and its transformers: each step by hand or by timm."""
 
-import numpy as np
 import pytest
 import torch
 from timm.models.vision_transformer import VisionTransformer as TimmVisionTransformer
 from torch import nn
 
 from pipeline.errors import UserError
-from tests.support.oracle import check_against_published, published
 from train.backbones.build import build_backbone
 from train.backbones.vit import VisionTransformer
 from train.card.checks import check_model, method_backbones, needed_weights
 from train.methods.base import Output, build_method
 from train.methods.tscam import TsCam
-
-
-def test_tscam_answers_as_the_published_code(shared):
-    images, tensors, answers = published(
-        shared, "TSCAM", lambda key: key if key.startswith("head.") else f"backbone.network.{key}"
-    )
-    method = TsCam(build_backbone("deit_small", init="none"), 7)
-    output = check_against_published(method, images, tensors, answers)
-    np.testing.assert_allclose(output.features[2], answers["att_rollup"], atol=1e-6)
-    assert sum(parameter.numel() for parameter in method.parameters()) == 21_689_863
 
 
 @pytest.mark.parametrize("options", [{}, {"qk_norm": True, "reg_tokens": 2, "class_token": True}, {"qkv_bias": False}])
