@@ -1,8 +1,8 @@
-"""The paper's claims, and whether each held here: read from the comparisons with their intervals.
+"""The paper's claims, and whether each holds here, judged from the paired comparisons and their intervals.
 
 A claim that something rises holds if the 95 % interval of the difference lies above 0 and the p value, corrected by
 Holm over its table, is below 0.05; it is contradicted if the interval lies below 0; otherwise it is not shown.
-Accuracy does not suffer if the interval lies above -1 point and not below 0; it suffers if the interval lies below 0.
+Accuracy is preserved if the interval lies above -1 point and not entirely below 0; below 0 it drops.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,9 +18,9 @@ from eval.tables import layout
 from eval.tables.table import with_extras
 from pipeline.errors import UserError
 
-MARGIN = 1.0  # points of accuracy, less than what two seeds differ by
+MARGIN = 1.0  # points of accuracy, less than the difference between two seeds
 LEVEL = 0.05
-LISTED = 3  # comparisons that a sentence names
+LISTED = 3  # comparisons that a sentence lists
 VERDICTS = {
     "held": "held",
     "partly": "held in part",
@@ -33,7 +33,7 @@ VERDICTS = {
 
 @dataclass(frozen=True)
 class Evidence:
-    """One comparison behind a claim: of what, its numbers as text, and its verdict (a key of VERDICTS)."""
+    """One comparison behind a claim: what it is of, its numbers as text, and its verdict (a key of VERDICTS)."""
 
     what: str
     levels: str
@@ -60,12 +60,12 @@ class Claim:
 
 
 def rises(rows: Iterable[Row], metric: str, against: str = "plain") -> list[Evidence]:
-    """Judge, for every place, whether a metric rises against the runs without AU or against a control."""
+    """Judge for every place whether a metric rises compared with the runs without AU or with a control."""
     return [_evidence(row, _rise(row)) for row in rows if _is(row, metric, against)]
 
 
-def unharmed(rows: Iterable[Row]) -> list[Evidence]:
-    """Judge, for every place, whether accuracy stays."""
+def preserved(rows: Iterable[Row]) -> list[Evidence]:
+    """Judge for every place whether accuracy is preserved."""
     return [_evidence(row, _stay(row)) for row in rows if _is(row, "accuracy", "plain")]
 
 
@@ -75,7 +75,7 @@ def _is(row: Row, metric: str, against: str) -> bool:
 
 def _rise(row: Row) -> str:
     low, high, p = _value(row, "low"), _value(row, "high"), _value(row, "p_holm")
-    if low > 0 and not p >= LEVEL:  # no p value (nan) is no objection
+    if low > 0 and not p >= LEVEL:  # a missing p value, NaN, does not count against it
         return "held"
     return "contradicted" if high < 0 else "unshown"
 
@@ -109,24 +109,24 @@ def _value(row: Row, name: str) -> float:
 
 
 def verdict(evidence: Sequence[Evidence], expected: int) -> str:
-    """Put verdicts together; `expected` is how many comparisons there will be."""
-    found = {one.verdict for one in evidence}
+    """Combine verdicts; `expected` is the number of comparisons that the configuration asks for."""
+    verdicts = {one.verdict for one in evidence}
     if not expected:
         return "untested"
-    if not found:
+    if not verdicts:
         return "pending"
-    return found.pop() if len(found) == 1 else "partly" if "held" in found else "unshown"
+    return verdicts.pop() if len(verdicts) == 1 else "partly" if "held" in verdicts else "unshown"
 
 
 def sentence(evidence: Sequence[Evidence], expected: int) -> str:
-    """Say in how many comparisons a claim held, with the numbers where there is only one."""
+    """Return a sentence: in how many comparisons a claim held or, if there is only one, its numbers."""
     if not expected:
-        return "Nothing in this configuration tests it."
+        return "This configuration does not test it."
     if not evidence:
         return f"No comparison is finished; {expected} are expected."
     held = sum(one.verdict == "held" for one in evidence)
-    left = max(0, expected - len(evidence))
-    more = f" {left} more are pending." if left else ""
+    pending = max(0, expected - len(evidence))
+    more = f" {pending} more are pending." if pending else ""
     if len(evidence) == 1:
         one = evidence[0]
         return f"{one.levels}, difference {one.change}, p (Holm) {one.p}; {one.what}.{more}"
@@ -136,7 +136,7 @@ def sentence(evidence: Sequence[Evidence], expected: int) -> str:
 
 
 def claim(name: str, text: str, evidence: Sequence[Evidence], expected: int) -> Claim:
-    """Put a claim together."""
+    """Make a claim of its evidence."""
     return Claim(name, text, verdict(evidence, expected), sentence(evidence, expected), list(evidence))
 
 
@@ -147,8 +147,8 @@ def paper(rows: Sequence[Row], runs: Sequence[Run], base: Mapping[Place, Setting
     with_cam = len({place for place in base if place[2] not in _without_cam(runs)})
     return [
         claim("attention", "AU guidance raises ATT-COS: the network looks where the expert looks", attention, pairs),
-        claim("cam", "It raises CAM-COS: the class map moves to the action units too", cam, with_cam),
-        claim("accuracy", "It does not cost accuracy", unharmed(rows), pairs),
+        claim("cam", "It raises CAM-COS: the class activation map moves to the action units too", cam, with_cam),
+        claim("accuracy", "It does not reduce accuracy", preserved(rows), pairs),
         _generic(attention, cam, base),
         _cheap(runs, base),
     ]
@@ -159,22 +159,20 @@ def _without_cam(runs: Iterable[Run]) -> set[str]:
 
 
 def _generic(attention: Sequence[Evidence], cam: Sequence[Evidence], base: Mapping[Place, Setting]) -> Claim:
-    text = "It is generic: it works for any method"
+    text = "It is generic: it works for every method"
     methods = list(dict.fromkeys(method for _, _, method in base))
     if len(methods) < 2:
-        return Claim("generic", text, "untested", "This configuration has one method only.")
+        return Claim("generic", text, "untested", "This configuration has only one method.")
     names = {place_name(place): layout.method_name(place[2]) for place in base}
     judged: dict[str, set[str]] = {}
     for one in (*attention, *cam):
         judged.setdefault(names[one.what.partition(":")[0]], set()).add(one.verdict)
-    held = [name for name, found in judged.items() if found == {"held"}]
+    held = [name for name, verdicts in judged.items() if verdicts == {"held"}]
     failed = [name for name in judged if name not in held]
-    finding = (
-        f"ATT-COS and CAM-COS, where there is one, rose in all comparisons of {len(held)} of {len(judged)} methods"
-    )
+    finding = f"ATT-COS and, if there is one, CAM-COS rose in all comparisons of {len(held)} of {len(judged)} methods"
     finding += f"; not in all of {', '.join(failed)}." if failed else f" ({', '.join(held)})." if held else "."
-    left = len(methods) - len(judged)
-    finding += f" {left} methods are pending." if left else ""
+    pending = len(methods) - len(judged)
+    finding += f" {pending} methods are pending." if pending else ""
     if len(judged) < 2:
         return Claim("generic", text, "pending", f"{len(judged)} of {len(methods)} methods are compared so far.")
     word = "held" if not failed else "partly" if held else "unshown"
@@ -205,7 +203,7 @@ def _cheap(runs: Sequence[Run], base: Mapping[Place, Setting]) -> Claim:
 
 
 def _epoch(runs: Sequence[Run]) -> float | None:
-    """Return the seconds that an epoch took: the median of a run, the mean over runs; None if no history is there."""
+    """Return the seconds per epoch: the median of each run, averaged over runs; None if no run has a history."""
     try:
         known = [one.scores["seconds_per_epoch"] for one in with_extras("time", runs) if one.scores]
     except UserError:

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from eval.records.runs import OWN, PLAIN, Place, Run, Setting
+from eval.records.runs import PLAIN, Place, Run, Setting
 from eval.report import embed
-from eval.report.runs import au_term, place_name
+from eval.report.runs import au_term, is_compared, place_name
 
 LARGEST = 60_000  # bytes of a CSV that is embedded in the page
 KINDS = {  # file name -> title, what is to be seen
@@ -24,7 +24,7 @@ KINDS = {  # file name -> title, what is to be seen
         "Bars of the cosines without and with AU beside baselines such as the mean AU map of all classes",
     ),
     "faithfulness": (
-        "Faithfulness: what the network loses when the map's pixels go",
+        "Faithfulness: deletion, insertion and ROAD",
         "Curves of the class's probability while the most important pixels are deleted or inserted",
     ),
     "matrices": (
@@ -36,7 +36,7 @@ KINDS = {  # file name -> title, what is to be seen
         "Test faces in rows: the image, its AU map, CAM and attention without and with AU",
     ),
     "reliability": (
-        "Reliability: how often an answer of some confidence is right",
+        "Reliability: accuracy by confidence",
         "Accuracy by confidence in bins, with the diagonal of a perfectly calibrated network",
     ),
 }
@@ -100,8 +100,8 @@ def representative(runs: Iterable[Run], base: Mapping[Place, Setting], *, others
     chosen: dict[tuple[Place, Setting], Run] = {}
     for run in runs:
         own = base.get(run.place)
-        control = own is not None and run.setting[2] != OWN and run.setting[:2] == own[:2]
-        if run.setting == own or (others and (control or run.setting == PLAIN)):
+        other = run.setting == PLAIN or (own is not None and is_compared(run.setting, own))
+        if run.setting == own or (others and other):
             chosen.setdefault((run.place, run.setting), run)
     return list(chosen.values())
 

@@ -1,4 +1,4 @@
-"""Everything put together and set as HTML."""
+"""The page: all parts of the report, rendered as HTML."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,8 +12,21 @@ from markupsafe import Markup
 
 from eval.metrics.baselines import BASELINES
 from eval.records.runs import STATES, Place, Run, Setting, done, expected_runs, read_grid
-from eval.report import claims, classes, comparisons, figures, gallery, origin, quality, runs, tables, trust
-from eval.report.cells import Block, Cell, Column, Table, of_texts
+from eval.report import (
+    checks,
+    claims,
+    classes,
+    comparisons,
+    discrimination,
+    figures,
+    gallery,
+    ladder,
+    origin,
+    quality,
+    runs,
+    tables,
+)
+from eval.report.cells import Table
 from eval.report.numbers import number
 from eval.tables import layout
 
@@ -31,29 +44,29 @@ SECTIONS = {  # template -> heading
 }
 
 
-def build(grid_file: Path, results: Path) -> str:
-    """Return the page of a results folder as HTML; raise UserError if the grid is none."""
+def build_page(grid_file: Path, results: Path) -> str:
+    """Return the page of a results folder as HTML; raise UserError if `grid_file` is not a grid."""
     grid = read_grid(grid_file)
-    found = expected_runs(grid, results)
-    base = runs.base(grid, found)
+    expected = expected_runs(grid, results)
+    base = runs.base(grid, expected)
     content = {
-        **_frame(grid, found, results),
-        **_tables(grid, found, base, results),
-        **_pictures(grid, found, base, results / "figures"),
-        "faces_behind": trust.faces_behind(found),
-        "ladders": trust.ladders(found, base),
-        "discrimination": _discrimination(found, base),
-        "truth": number(truth, 3) if (truth := trust.codebook_truth(found)) is not None else "",
+        **_frame(grid, expected, results),
+        **_tables(grid, expected, base, results),
+        **_pictures(grid, expected, base, results / "figures"),
+        "test_faces": quality.of_test_faces(expected),
+        "ladders": ladder.ladders(expected, base),
+        "discrimination": discrimination.table(discrimination.of_runs(expected, base)),
+        "truth": number(truth, 3) if (truth := discrimination.codebook_truth(expected)) is not None else "",
         "baselines": {baseline.label: baseline.description for baseline in BASELINES.values()},
-        "classes": classes.of_runs(found, base),
+        "classes": classes.of_runs(expected, base),
         "quality": quality.of_datasets(grid.get("datasets", {}), results),
-        "origin": origin.of_runs(grid, found),
+        "origin": origin.of_runs(grid, expected),
     }
     return environment().get_template("page.html").render(content)
 
 
 def environment() -> Environment:
-    """Make the environment of the templates: every value is escaped, and a missing one is an error."""
+    """Return the environment of the templates: values are escaped, and a missing one is an error."""
     return Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
@@ -63,15 +76,15 @@ def environment() -> Environment:
     )
 
 
-def _frame(grid: Mapping[str, Any], found: Sequence[Run], results: Path) -> dict[str, Any]:
-    counts = Counter(run.state for run in found)
+def _frame(grid: Mapping[str, Any], expected: Sequence[Run], results: Path) -> dict[str, Any]:
+    counts = Counter(run.state for run in expected)
     drawn = [name for name, dataset in grid.get("datasets", {}).items() if dataset.get("source") == "synthetic"]
     return {
         "title": TITLE,
         "style": Markup((FOLDER / "style.css").read_text(encoding="utf-8")),
         "script": Markup((FOLDER / "page.js").read_text(encoding="utf-8")),
         "sections": SECTIONS,
-        "progress": {"all": len(found), **{state: counts[state] for state in STATES}},
+        "progress": {"all": len(expected), **{state: counts[state] for state in STATES}},
         "made": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         "folder": str(results),
         "synthetic": drawn,
@@ -80,9 +93,9 @@ def _frame(grid: Mapping[str, Any], found: Sequence[Run], results: Path) -> dict
 
 
 def _tables(
-    grid: Mapping[str, Any], found: Sequence[Run], base: Mapping[Place, Setting], results: Path
+    grid: Mapping[str, Any], expected: Sequence[Run], base: Mapping[Place, Setting], results: Path
 ) -> dict[str, Any]:
-    by_name = {run.name: run for run in found}
+    by_name = {run.name: run for run in expected}
     shown: dict[str, list[Table]] = {}
     compared: list[pd.DataFrame] = []
     for name, experiment in grid["experiments"].items():
@@ -98,34 +111,19 @@ def _tables(
     rows = comparisons.chosen(pd.concat(compared, ignore_index=True), base) if compared else []
     return {
         "experiments": {name: made for name, made in shown.items() if made},
-        "claims": claims.paper(rows, found, base),
-        "checks": trust.checks(rows, found, base),
+        "claims": claims.paper(rows, expected, base),
+        "checks": checks.checks(rows, expected, base),
         "verdicts": claims.VERDICTS,
     }
 
 
 def _pictures(
-    grid: Mapping[str, Any], found: Sequence[Run], base: Mapping[Place, Setting], folder: Path
+    grid: Mapping[str, Any], expected: Sequence[Run], base: Mapping[Place, Setting], folder: Path
 ) -> dict[str, Any]:
-    together, single = figures.of_experiments(grid, found, folder), figures.of_runs(found, base, folder)
+    together, single = figures.of_experiments(grid, expected, folder), figures.of_runs(expected, base, folder)
     return {
         "figures": together.figures,
         "single_figures": single.figures,
         "omitted_figures": together.omitted + single.omitted,
-        "gallery": gallery.of_runs(found, base, folder),
+        "gallery": gallery.of_runs(expected, base, folder),
     }
-
-
-def _discrimination(found: Sequence[Run], base: Mapping[Place, Setting]) -> Block:
-    rows = trust.discriminations(found, base)
-    with_truth = any(row.truth is not None for row in rows)
-    columns = [Column(name, numeric=False) for name in ("run", "AU term", "map")]
-    names = ["skill", "retrieval, true (%)", "retrieval, predicted (%)", "own − other", "own face − others"]
-    columns += [Column(name) for name in (*names, *(["active AUs"] * with_truth), "seeds")]
-    body = []
-    for row in rows:
-        values = [(row.skill, 1, 3), (row.retrieval, 100, 1), (row.retrieval_predicted, 100, 1)]
-        values += [(row.margin, 1, 3), (row.specificity, 1, 3), *([(row.truth, 1, 3)] * with_truth)]
-        cells = [Cell(number(None if v is None else factor * v, places), v) for v, factor, places in values]
-        body.append([*of_texts(row.of, row.guidance, row.map), *cells, Cell(str(row.seeds), row.seeds)])
-    return Block("Skill and class discrimination", columns, body)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from au_guidance.expressions import Expression
+from au_guidance.expressions import SIX, Expression
+from eval.records.runs import Run, done
 from eval.report.cells import Block, Cell, Column, Row, number_of, of_texts
 from eval.report.numbers import number
 from eval.report.words import heading
@@ -47,6 +48,27 @@ class Quality:
 def of_datasets(datasets: Mapping[str, Any], results: Path) -> list[Quality]:
     """Read `status.csv` of every dataset; a dataset without it is not prepared yet."""
     return [_quality(name, dataset.get("source", ""), results / "data" / name) for name, dataset in datasets.items()]
+
+
+def of_test_faces(runs: Sequence[Run]) -> list[str]:
+    """Return a sentence per dataset: its number of test faces, and the uncertainty that this number alone causes.
+
+    The error of an accuracy a on n faces is 1.96 sqrt(a (1 - a) / n), the normal approximation of a 95 % interval.
+    """
+    sentences: dict[str, str] = {}
+    for run in done(runs):
+        scores, classes = run.scores, run.scores["per_class"]
+        rarest = min((expression.label for expression in SIX), key=lambda label: classes[label]["images_with_map"])
+        accuracy, count = scores["accuracy"], scores["images"]
+        error = 196 * (accuracy * (1 - accuracy) / count) ** 0.5
+        sentences.setdefault(
+            run.dataset,
+            f"{run.dataset}: {count} test faces, {scores['images_with_map']} with an AU map. With another sample of "
+            f"faces, a CL of {number(100 * accuracy, 0)} % would vary by about ±{number(error, 1)} points (95 %). The "
+            f"rarest expression, {rarest}, has {classes[rarest]['images_with_map']} faces with a map and counts for a "
+            "sixth of every cosine.",
+        )
+    return list(sentences.values())
 
 
 def _quality(name: str, source: str, folder: Path) -> Quality:

@@ -53,6 +53,16 @@ def plain_run(run: Run, runs: Iterable[Run]) -> Run | None:
     return next((other for other in runs if other.key == (run.place, PLAIN, run.seed)), None)
 
 
+def is_compared(setting: Setting, chosen: Setting) -> bool:
+    """Return whether a setting is shown beside the chosen one of its place: itself, without AU, or a control of it."""
+    return setting in (PLAIN, chosen) or (setting[2] != OWN and setting[:2] == chosen[:2])
+
+
+def map_scores(runs: Iterable[Run], kind: str) -> list[dict[str, Any]]:
+    """Return the scores of one kind of map in all runs that have it."""
+    return [run.scores["maps"][kind] for run in runs if kind in run.scores.get("maps", {})]
+
+
 def groups(runs: Iterable[Run]) -> dict[tuple[Place, Setting], list[Run]]:
     """Group runs that differ only in their seed."""
     grouped: dict[tuple[Place, Setting], list[Run]] = {}

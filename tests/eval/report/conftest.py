@@ -2,7 +2,7 @@
 
 import pytest
 
-from eval.report.page import build
+from eval.report.page import build_page
 from tests.support import reported
 
 
@@ -15,7 +15,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(folder):
-    return build(folder / "grid.json", folder)
+    return build_page(folder / "grid.json", folder)
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 
 from eval.records.runs import expected_runs, read_grid
-from eval.report import claims, comparisons, runs, trust
+from eval.report import claims, comparisons, runs
+from eval.report.checks import checks
 from tests.support.reported import run_folder
 
 BASE = {("faces", "heldout", "cam"): (5.0, (5,), "own")}
@@ -40,7 +41,7 @@ def test_a_rise_holds_if_interval_and_p_say_so(changes, expected):
     [("-0.9", "2", "held"), ("-1.1", "2", "unshown"), ("-0.9", "-0.1", "contradicted"), ("0.1", "2", "held")],
 )
 def test_accuracy_may_lose_less_than_a_point(low, high, expected):
-    (found,) = claims.unharmed([row(metric="accuracy", low=low, high=high)])
+    (found,) = claims.preserved([row(metric="accuracy", low=low, high=high)])
     assert found.verdict == expected
 
 
@@ -76,7 +77,7 @@ def test_claims_of_the_made_up_runs(folder):
     assert base == {**BASE, ("faces", "heldout", "wildcat"): (5.0, (5,), "own")}
     compared = [comparisons.of_experiment(name, _of(grid, found, name), folder)[0] for name in ("table1", "controls")]
     rows = comparisons.chosen(pd.concat(compared), base)
-    judged = {one.name: one for one in (*claims.paper(rows, found, base), *trust.checks(rows, found, base))}
+    judged = {one.name: one for one in (*claims.paper(rows, found, base), *checks(rows, found, base))}
     assert {name: one.verdict for name, one in judged.items()} == {
         "attention": "held", "cam": "held", "accuracy": "held", "generic": "held", "time": "held",
         "controls": "held", "baseline": "held", "apart": "held",

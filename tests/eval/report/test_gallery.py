@@ -1,16 +1,16 @@
 """The report's pictures: what is damaged is left out, what is heavy is thinned."""
 
 from eval.report import gallery
-from eval.report.page import build
+from eval.report.page import build_page
 
 
 def test_damaged_pictures_are_named_and_left_out(small):
     figures = small / "figures"
     (figures / "table1" / "baselines.png").write_bytes(b"no picture")
     (figures / "heldout/faces/cam/au-w5-l5/seed0/gallery/gallery.json").write_text("[{}]")
-    page = build(small / "grid.json", small)
-    assert "table1/baselines.png" in page.partition("damaged, or of runs that are stale")[2]
-    assert "Older than its runs or damaged, and so not shown: CAM, faces (heldout)" in page
+    page = build_page(small / "grid.json", small)
+    assert "table1/baselines.png" in page.partition("damaged, or of stale runs")[2]
+    assert "Not shown, because older than its runs or damaged: CAM, faces (heldout)" in page
 
 
 def test_a_heavy_gallery_keeps_as_many_faces_of_every_class():

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from eval.report.__main__ import main
-from eval.report.page import build
+from eval.report.page import build_page
 from pipeline import errors
 from pipeline.errors import UserError
 from tests.support import reported
@@ -69,4 +69,4 @@ def test_a_grid_whose_run_says_too_little_is_refused(small):
     del grid["runs"][first]["card"]
     (small / "grid.json").write_text(json.dumps(grid))
     with pytest.raises(UserError, match=f"{first} has no card"):
-        build(small / "grid.json", small)
+        build_page(small / "grid.json", small)

@@ -7,7 +7,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
-from eval.report.page import build
+from eval.report.page import build_page
 from tests.support import reported
 
 pytestmark = pytest.mark.slow
@@ -19,7 +19,7 @@ def address(tmp_path_factory):
     reported.write(folder)
     path = folder / "moved" / "report.html"  # no file lies beside it
     path.parent.mkdir()
-    path.write_text(build(folder / "grid.json", folder), encoding="utf-8")
+    path.write_text(build_page(folder / "grid.json", folder), encoding="utf-8")
     return path.as_uri()
 
 

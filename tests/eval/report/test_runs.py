@@ -6,7 +6,7 @@ import re
 
 from eval.records.runs import expected_runs, read_grid
 from eval.report import tables
-from eval.report.page import build
+from eval.report.page import build_page
 from tests.support import reported
 from tests.support.reported import change, run_folder
 
@@ -34,16 +34,14 @@ def test_scores_that_do_not_say_their_card_are_stale(small):
 
 def test_no_number_of_a_stale_run_is_shown(small):
     change(run_folder(small) / "scores.json", card="another", accuracy=0.123456, cam_cosine=0.4321)
-    page = build(small / "grid.json", small)
+    page = build_page(small / "grid.json", small)
     assert "1 stale" in page
     assert "12.35" not in page
     assert "0.43" not in page
     assert 'class="number stale"' in page
     # its gallery and its figures are of the same old run
     assert 'class="face"' not in page
-    assert (
-        "heldout/faces/cam/au-w5-l5/seed0/panels.png" in page.partition("of runs that are stale, and so not shown")[2]
-    )
+    assert "heldout/faces/cam/au-w5-l5/seed0/panels.png" in page.partition("or of stale runs:")[2]
 
 
 def test_pictures_may_be_older_than_scores_but_not_than_predictions(small):
@@ -52,19 +50,19 @@ def test_pictures_may_be_older_than_scores_but_not_than_predictions(small):
     times = {folder / "predictions.h5": 100, folder / "scores.json": 300}
     for path, seconds in {**times, pictures / "panels.png": 200, pictures / "gallery/gallery.json": 200}.items():
         os.utime(path, (seconds, seconds))
-    page = build(small / "grid.json", small)
+    page = build_page(small / "grid.json", small)
     assert 'class="face"' in page
-    assert "seed0/panels.png" not in page.partition("and so not shown")[2]
+    assert "seed0/panels.png" not in page.partition("Not shown, because older than their runs")[2]
     os.utime(folder / "predictions.h5", (250, 250))
-    page = build(small / "grid.json", small)
+    page = build_page(small / "grid.json", small)
     assert 'class="face"' not in page
-    assert "seed0/panels.png" in page.partition("and so not shown")[2]
+    assert "seed0/panels.png" in page.partition("Not shown, because older than their runs")[2]
 
 
 def test_a_page_of_nothing_says_pending_everywhere(tmp_path):
     reported.write(tmp_path / "full")
     (tmp_path / "empty").mkdir()
-    page = build(tmp_path / "full" / "grid.json", tmp_path / "empty")
+    page = build_page(tmp_path / "full" / "grid.json", tmp_path / "empty")
     assert "0 of 10 runs are done, 10 pending" in " ".join(re.sub(r"<[^>]+>", " ", page).split()).replace(" ,", ",")
     assert 'class="number pending"' in page
     assert "held</span>" not in page

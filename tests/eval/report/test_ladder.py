@@ -1,14 +1,14 @@
-"""How far the report's numbers can be trusted."""
+"""The ladders of cosines."""
 
 from eval.records.runs import expected_runs, read_grid
-from eval.report import runs, trust
+from eval.report import runs
+from eval.report.ladder import ladders
 
 
-# --- how far to trust it
 def test_a_ladder_goes_up_from_baseline_to_ceiling(folder):
     grid = read_grid(folder / "grid.json")
-    found = expected_runs(grid, folder)
-    ladder = next(one for one in trust.ladders(found, runs.base(grid, found)) if one.map == "ATT-COS")
+    members = expected_runs(grid, folder)
+    ladder = next(ladder for ladder in ladders(members, runs.base(grid, members)) if ladder.map == "ATT-COS")
     steps = [(step.label, step.text, step.kind) for step in ladder.steps]
     assert steps[0] == ("uniform map", "0.440", "baseline")
     assert steps[-1] == ("mean of true class", "0.970", "baseline")
@@ -19,10 +19,3 @@ def test_a_ladder_goes_up_from_baseline_to_ceiling(folder):
         ("network with AU", "0.881", "au"),
     ]
     assert "untrained network" not in [step[0] for step in steps]  # its baseline is null
-
-
-def test_the_number_of_faces_says_how_sure_an_accuracy_can_be(folder):
-    (said,) = trust.faces_behind(expected_runs(read_grid(folder / "grid.json"), folder))
-    assert "56 test faces, 48 with an AU map" in said
-    assert "a CL of 75 % by about ±11.3 points" in said  # 1.96 sqrt(0.75 * 0.25 / 56) = 0.1134
-    assert "fear, has 7 faces" in said
