@@ -63,7 +63,7 @@ def _steps(name: str, card: Card, size: int, device: torch.device, repeats: int)
     overhead = 100 * (seconds["with AU"] / seconds["without AU"] - 1)
     yield summarise(STAGE, f"{name}, AU overhead of a step", overhead, "%", "<= 2")
     yield from _loss_alone(name, trainers["with AU"], batch, float(np.median(seconds["without AU"])), repeats)
-    tensors = trainers["with AU"].method.state_dict().values()
+    tensors = trainers["with AU"].learner.method.state_dict().values()
     stored = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
     yield Row("disk", f"{card.model.backbone} checkpoint", stored / 1e6, "MB")
     if device.type == "cuda":
@@ -71,7 +71,7 @@ def _steps(name: str, card: Card, size: int, device: torch.device, repeats: int)
 
 
 def _step(trainer: Trainer, batch: Batch) -> None:
-    trainer._step(batch, torch.Generator())
+    trainer.learner.step(batch, torch.Generator())
 
 
 def _random_batch(size: int, side: int, device: torch.device) -> Batch:
@@ -89,7 +89,7 @@ def _loss_alone(name: str, trainer: Trainer, batch: Batch, step: float, repeats:
     """Time the AU loss, forward and backward, on a network's features: its share of a step without the step's noise."""
     layer = trainer.card.guidance.layers[0]
     with torch.no_grad(), torch.autocast(batch.images.device.type, torch.bfloat16):
-        features = trainer.method(batch.images, batch.target).features[layer]
+        features = trainer.learner.method(batch.images, batch.target).features[layer]
     features = features.detach().requires_grad_()
 
     def loss() -> None:

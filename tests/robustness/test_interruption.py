@@ -147,7 +147,7 @@ def test_the_second_process_waits_and_does_not_train_again(make_card, tmp_path):
         second = subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
         assert "waiting for its end" in second.stdout.readline()
         trainer = trainer_of(card, out / "state")
-        checkpoint.save(out / "checkpoint.safetensors", trainer.method.state_dict(), card, trainer.prepared, {})
+        checkpoint.save(out / "checkpoint.safetensors", trainer.learner.method.state_dict(), card, trainer.prepared, {})
     printed, _ = second.communicate(timeout=60)
     assert second.returncode == 0
     assert printed == f"the other process has finished this run: {out}\n"

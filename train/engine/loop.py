@@ -9,22 +9,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from au_guidance.loss import au_loss
 from pipeline.errors import UserError
 from train.card.schema import Card
 from train.checkpoints import checkpoint
 from train.data.batches import EvaluationBatches, TrainingBatches, step_seed
 from train.data.prepared import Prepared, Rows, part_rows
 from train.engine import resume
-from train.engine.compiled import Compiled
 from train.engine.distributed import Processes
-from train.engine.ema import EMA
-from train.engine.optimiser import build_optimiser, set_rates
+from train.engine.learner import Learner
+from train.engine.optimiser import set_rates
 from train.engine.progress import EpochRow, Progress, write_history
 from train.engine.signals import Stop
 from train.engine.temperature import fit_temperature
 from train.hardware import autocast, claim_several, precision
-from train.methods.base import Batch, Method, build_method
 
 FORMAT = 2  # of the state
 SAVE_MINUTES = 10.0  # between two states within an epoch
@@ -74,23 +71,12 @@ class Trainer:
         self.processes, self.stop = processes or Processes(), stop or Stop()
         self.train_rows = part_rows(prepared, card, "train")
         self.validation_rows = part_rows(prepared, card, "validation")
-        kind = precision(card.training.amp, device)
-        unreadable = int((~prepared.readable).sum())
-        print(
-            f"{len(self.train_rows)} faces train, {len(self.validation_rows)} validate (protocol {card.protocol}), "
-            f"{unreadable} of {len(prepared.ids)} are unreadable and left out; device {device}, "
-            f"{str(kind).removeprefix('torch.')}",
-            flush=True,
-        )
+        self._print_faces()
         torch.manual_seed(card.seed)
         torch.backends.cudnn.benchmark = True
         with self.processes.main_process_first():
             saved = resume.load(folder, self._key())
-        self.method = build_method(card, initialise=saved is None).to(device).to(memory_format=torch.channels_last)
-        self.ema = EMA(self.method, card.training.averaging) if card.training.averaging else None
-        # torch's fused step does not skip what overflowed on a CPU
-        self.optimiser = build_optimiser(self.method, card, fused=device.type == "cuda" or kind != torch.float16)
-        self.scaler = torch.amp.GradScaler(device.type, enabled=kind == torch.float16)
+        self.learner = Learner(card, device, self.processes, saved)
         self.history: list[EpochRow] = []
         self.best: dict[str, Any] = {"accuracy": -1.0, "epoch": 0, "tensors": {}}
         # Of the running epoch: its steps so far, the sums over them, and its seconds in earlier processes.
@@ -98,12 +84,20 @@ class Trainer:
         self.save_seconds, self.saved_at, self.started = 60 * SAVE_MINUTES, time.monotonic(), time.monotonic()
         if saved:
             self._restore(saved)
-        joined = self.processes.join(self.method, device)
-        self.forward = Compiled(joined) if card.training.compile else joined
         self.train_batches = TrainingBatches(prepared, card, self.train_rows, device)
         self.validation_batches = EvaluationBatches(prepared, card, self.processes.share(self.validation_rows), device)
         print(
             f"training faces {self.train_batches.faces}, validation faces {self.validation_batches.faces}", flush=True
+        )
+
+    def _print_faces(self) -> None:
+        unreadable = int((~self.prepared.readable).sum())
+        kind = str(precision(self.card.training.amp, self.device)).removeprefix("torch.")
+        print(
+            f"{len(self.train_rows)} faces train, {len(self.validation_rows)} validate "
+            f"(protocol {self.card.protocol}), "
+            f"{unreadable} of {len(self.prepared.ids)} are unreadable and left out; device {self.device}, {kind}",
+            flush=True,
         )
 
     def progress(self, out: Path) -> Progress:
@@ -117,13 +111,13 @@ class Trainer:
         for epoch in range(len(self.history), training.epochs):
             self.started = time.monotonic() - self.spent
             means = self._epoch(epoch, progress)
-            row = EpochRow(epoch=epoch + 1, learning_rate=self.optimiser.param_groups[0]["lr"], **means)
+            row = EpochRow(epoch=epoch + 1, learning_rate=self.learner.optimiser.param_groups[0]["lr"], **means)
             row.validation_accuracy = self.validate()
             row.seconds = time.monotonic() - self.started
             self.history.append(row)
             # Strictly better: of equal epochs the first is kept (the published code kept the last one).
             if row.validation_accuracy > self.best["accuracy"]:
-                tensors = {name: tensor.cpu().clone() for name, tensor in self.result.state_dict().items()}
+                tensors = {name: tensor.cpu().clone() for name, tensor in self.learner.result.state_dict().items()}
                 self.best = {"accuracy": row.validation_accuracy, "epoch": epoch + 1, "tensors": tensors}
             self.step, self.spent = 0, 0.0
             self.total.zero_()
@@ -134,7 +128,7 @@ class Trainer:
     def write(self, out: Path) -> None:
         """Write what the training gave."""
         write_history(out / "history.csv", self.history)
-        last = {name: tensor.cpu().clone() for name, tensor in self.result.state_dict().items()}
+        last = {name: tensor.cpu().clone() for name, tensor in self.learner.result.state_dict().items()}
         kept = ((last, len(self.history), "last"), (self.best["tensors"], self.best["epoch"], "checkpoint"))
         for tensors, epoch, name in kept:
             scores = self.scores(epoch) | {"temperature": self.temperature(tensors)}
@@ -150,15 +144,10 @@ class Trainer:
             "protocol": self.card.protocol,
         }
 
-    @property
-    def result(self) -> Method:
-        """What the training is for: the running mean of the network, or the network itself."""
-        return self.ema.method if self.ema else self.method
-
     @torch.inference_mode()
     def validate(self) -> float:
         """Return the accuracy on the validation faces."""
-        result = self.result.eval()
+        result = self.learner.result.eval()
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
         for images, classes in self.validation_batches:
             if self.stop.asked and self.processes.size == 1:  # several may have different numbers of batches here
@@ -172,13 +161,13 @@ class Trainer:
     @torch.no_grad()
     def temperature(self, tensors: dict[str, Tensor]) -> float:
         """Return the temperature that calibrates the network with these tensors, fitted to all validation faces."""
-        result = self.result.eval()
+        result = self.learner.result.eval()
         result.load_state_dict(tensors)
         batches = self.validation_batches
         if self.processes.size > 1:  # those of this process are a part of them
             batches = EvaluationBatches(self.prepared, self.card, self.validation_rows, self.device)
-        found = [(result(images).logits.float().cpu(), classes.cpu()) for images, classes in batches]
-        logits, classes = (torch.cat(parts).numpy() for parts in zip(*found, strict=True))
+        answers = [(result(images).logits.float().cpu(), classes.cpu()) for images, classes in batches]
+        logits, classes = (torch.cat(parts).numpy() for parts in zip(*answers, strict=True))
         return fit_temperature(logits, classes)
 
     def _epoch(self, epoch: int, progress: Progress) -> dict[str, float]:
@@ -186,20 +175,21 @@ class Trainer:
 
         The numbers of a step depend on the seed, the epoch and the step only, so that it can continue anywhere.
         """
-        self.method.train()
+        self.learner.method.train()
         pending_losses: list[tuple[Tensor, Rows]] = []
         steps = len(self.train_batches)
         generator = torch.Generator()
         for number, (batch, rows) in enumerate(self.train_batches.epoch(epoch, self.step), start=self.step + 1):
-            set_rates(self.optimiser, self.card.training, epoch + (number - 1) / steps)
+            set_rates(self.learner.optimiser, self.card.training, epoch + (number - 1) / steps)
             torch.manual_seed(generator.manual_seed(step_seed(self.card, epoch, number)).initial_seed())
-            pending_losses.append((self._step(batch, generator), rows))
+            pending_losses.append((self.learner.step(batch, generator), rows))
             progress.step()
             late = time.monotonic() - self.saved_at >= self.save_seconds
             asked, due = self.processes.any_rank(self.stop.asked, late)
             if asked or due or number % CHECKED_EVERY == 0 or number == steps:
                 self.total += self._sums(pending_losses)
-                self._check_weights(rows)
+                if not self.learner.weights_are_finite():  # no broken state is saved
+                    raise self._not_finite("weights are", rows)
                 self.step = number
                 pending_losses.clear()
                 progress.show(epoch + 1, self._means())
@@ -209,48 +199,6 @@ class Trainer:
                 self.stop.exit_for_requeue()
         return self._means()
 
-    def _step(self, batch: Batch, generator: torch.Generator) -> Tensor:
-        """Do one step; return mean classification loss, mean AU loss, correct faces and faces, on the device.
-
-        Of several processes, each returns what its part adds to these of the whole batch.
-        """
-        guidance = self.card.guidance
-        truth = batch.target.argmax(1)
-        batch = self.method.augment(batch, generator)
-        part = self.processes.part(len(truth))
-        own = Batch(batch.images[part], batch.target[part], batch.heatmaps[part], batch.valid[part])
-        with autocast(self.card.training.amp, self.device):
-            output = self.forward(own.images, own.target)
-            classification = self.method.classification_loss(output, own.target)
-        classification = classification * (len(own.target) / len(truth))
-        aligned = torch.zeros_like(classification)
-        if guidance.weight > 0:
-            aligned = au_loss(
-                output.features,
-                own.heatmaps,
-                own.valid,
-                layers=guidance.layers,
-                reduction=guidance.reduction,
-                resize_mode=guidance.resize,
-            )
-            aligned = aligned * (own.valid.sum() / batch.valid.sum().clamp(min=1))
-        # Gradients are averaged over the processes, the parts of a loss are to be added.
-        self._descend(self.processes.size * (classification + guidance.weight * aligned))
-        if self.ema:
-            self.ema.update(self.method)
-        correct = (output.logits.argmax(1) == truth[part]).sum()
-        count = torch.full_like(classification, len(own.target))
-        return torch.stack([classification.detach(), aligned.detach(), correct.to(classification), count])
-
-    def _descend(self, loss: Tensor) -> None:
-        self.optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(self.scaler.scale(loss))
-        if self.card.training.clip_norm > 0:
-            self.scaler.unscale_(self.optimiser)
-            torch.nn.utils.clip_grad_norm_(self.method.parameters(), self.card.training.clip_norm)
-        self.scaler.step(self.optimiser)
-        self.scaler.update()
-
     def _sums(self, steps: Sequence[tuple[Tensor, Rows]]) -> Tensor:
         """Add up steps weighted by their faces; raise with the ids of the first batch whose loss is not finite."""
         values = self.processes.sum(torch.stack([step for step, _ in steps]).double().cpu())
@@ -258,12 +206,6 @@ class Trainer:
         if broken:
             raise self._not_finite("loss is", steps[broken[0]][1])
         return torch.cat([(values[:, :2] * values[:, 3:]).sum(0), values[:, 2:].sum(0)])
-
-    def _check_weights(self, rows: Rows) -> None:
-        """Let no state be saved that a step has broken after its loss was still finite."""
-        norms = torch._foreach_norm(list(self.method.parameters()))
-        if not torch.isfinite(torch.stack(norms)).all():
-            raise self._not_finite("weights are", rows)
 
     def _not_finite(self, what: str, rows: Rows) -> UserError:
         ids = ", ".join(self.prepared.ids[row] for row in rows.tolist())
@@ -283,10 +225,7 @@ class Trainer:
             return
         content = {
             "key": self._key(),
-            "method": self.method.state_dict(),
-            "average": self.ema.state_dict() if self.ema else {},
-            "optimiser": self.optimiser.state_dict(),
-            "scaler": self.scaler.state_dict(),
+            **self.learner.state_dict(),
             "history": [vars(row) for row in self.history],
             "best": self.best,
             "step": self.step,
@@ -297,11 +236,6 @@ class Trainer:
         write_history(self.folder / "history.csv", self.history)
 
     def _restore(self, content: dict[str, Any]) -> None:
-        self.method.load_state_dict(content["method"])
-        if self.ema:
-            self.ema.load_state_dict(content["average"])
-        self.optimiser.load_state_dict(content["optimiser"])
-        self.scaler.load_state_dict(content["scaler"])
         self.history = [EpochRow(**row) for row in content["history"]]
         self.best, self.step, self.total = content["best"], content["step"], content["total"]
         self.spent = content["spent"]

@@ -59,13 +59,13 @@ def test_learning_rates_follow_the_schedule(make_card, tmp_path):
         training__learning_rate=0.01, training__head_lr_ratio=10, training__step_size=3, training__gamma=0.1
     )
     trainer = trainer_of(card, tmp_path)
-    body, head = trainer.optimiser.param_groups
+    body, head = trainer.learner.optimiser.param_groups
     for epoch, rate in ((0, 1e-2), (2, 1e-2), (3, 1e-3), (9, 1e-5), (30, 1e-7)):
-        set_rates(trainer.optimiser, card.training, epoch)
+        set_rates(trainer.learner.optimiser, card.training, epoch)
         assert body["lr"] == pytest.approx(rate)
         assert head["lr"] == pytest.approx(max(10 * 0.01 * 0.1 ** (epoch // 3), 1e-7))
-    assert len(body["params"]) + len(head["params"]) == len(list(trainer.method.parameters()))
-    assert {id(p) for p in head["params"]} == {id(p) for p in trainer.method.head_parameters()}
+    assert len(body["params"]) + len(head["params"]) == len(list(trainer.learner.method.parameters()))
+    assert {id(p) for p in head["params"]} == {id(p) for p in trainer.learner.method.head_parameters()}
     assert body["momentum"] == 0.9
     assert body["nesterov"]
     assert body["weight_decay"] == 5e-4
@@ -103,9 +103,9 @@ def test_a_loss_that_is_not_finite_names_its_images_and_keeps_the_last_good_stat
 
 def test_gradients_are_clipped(make_card, tmp_path):
     trainer = trainer_of(make_card(training__clip_norm=0.5), tmp_path)
-    loss = 1e3 * sum(parameter.square().sum() for parameter in trainer.method.parameters())
-    trainer._descend(loss)
-    norm = torch.stack([parameter.grad.norm() for parameter in trainer.method.parameters()]).norm()
+    loss = 1e3 * sum(parameter.square().sum() for parameter in trainer.learner.method.parameters())
+    trainer.learner.descend(loss)
+    norm = torch.stack([parameter.grad.norm() for parameter in trainer.learner.method.parameters()]).norm()
     assert norm.item() == pytest.approx(0.5, rel=1e-3)
 
 
@@ -118,14 +118,14 @@ def test_mixed_precision_stays_near_full_precision(amp, make_card, tmp_path, mon
     trainers = {name: trainer_of(make_card(training__amp=name), tmp_path / name) for name in (amp, "off")}
     target = torch.nn.functional.one_hot(classes, 7).float()
     batch = Batch(images, target, heatmaps, torch.tensor([True, True]))
-    before = trainers[amp].method.fc.weight.detach().clone()
-    values = {name: trainer._step(batch, torch.Generator()) for name, trainer in trainers.items()}
+    before = trainers[amp].learner.method.fc.weight.detach().clone()
+    values = {name: trainer.learner.step(batch, torch.Generator()) for name, trainer in trainers.items()}
     assert not torch.equal(values[amp], values["off"])
     torch.testing.assert_close(values[amp], values["off"], rtol=0.1, atol=0.02)
     for _ in range(6):  # fp16 halves its loss scale, and skips the step, until no gradient overflows
-        trainers[amp]._step(batch, torch.Generator())
-    assert not torch.equal(trainers[amp].method.fc.weight, before)
-    assert all(torch.isfinite(parameter).all() for parameter in trainers[amp].method.parameters())
+        trainers[amp].learner.step(batch, torch.Generator())
+    assert not torch.equal(trainers[amp].learner.method.fc.weight, before)
+    assert all(torch.isfinite(parameter).all() for parameter in trainers[amp].learner.method.parameters())
 
 
 def test_protocol_paper_selects_on_the_test_set(make_card, tmp_path, capsys):

@@ -1,0 +1,107 @@
+"""What a training changes, the network and its optimiser, and the step that changes them."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from au_guidance.loss import au_loss
+from train.card.schema import Card
+from train.engine.compiled import Compiled
+from train.engine.distributed import Processes
+from train.engine.ema import EMA
+from train.engine.optimiser import build_optimiser
+from train.hardware import autocast, precision
+from train.methods.base import Batch, Method, Output, build_method
+
+
+class Learner:
+    """The network of a card, the running mean of its weights if the card asks for one, its optimiser and loss scaler.
+
+    `state` is what `state_dict` of an earlier process gave, to continue from; without it the training begins with the
+    weights that `model.init` names.
+    """
+
+    def __init__(self, card: Card, device: torch.device, processes: Processes, state: dict[str, Any] | None) -> None:
+        self.card, self.device, self.processes = card, device, processes
+        kind = precision(card.training.amp, device)
+        self.method = build_method(card, initialise=state is None).to(device).to(memory_format=torch.channels_last)
+        self.ema = EMA(self.method, card.training.averaging) if card.training.averaging else None
+        # On a CPU, torch's fused step does not skip gradients that overflowed.
+        self.optimiser = build_optimiser(self.method, card, fused=device.type == "cuda" or kind != torch.float16)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=kind == torch.float16)
+        if state:
+            self._load_state_dict(state)
+        joined = processes.join(self.method, device)
+        self.forward = Compiled(joined) if card.training.compile else joined
+
+    @property
+    def result(self) -> Method:
+        """What the training is for: the running mean of the network, or the network itself."""
+        return self.ema.method if self.ema else self.method
+
+    def step(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Do one step; return mean classification loss, mean AU loss, correct faces and faces, on the device.
+
+        Of several processes, each returns what its part adds to these of the whole batch.
+        """
+        truth = batch.target.argmax(1)
+        batch = self.method.augment(batch, generator)
+        part = self.processes.part(len(truth))
+        own = Batch(batch.images[part], batch.target[part], batch.heatmaps[part], batch.valid[part])
+        with autocast(self.card.training.amp, self.device):
+            output: Output = self.forward(own.images, own.target)
+            classification = self.method.classification_loss(output, own.target)
+        classification = classification * (len(own.target) / len(truth))
+        aligned = torch.zeros_like(classification)
+        if self.card.guidance.weight > 0:
+            aligned = self._au_loss(output, own) * (own.valid.sum() / batch.valid.sum().clamp(min=1))
+        # DistributedDataParallel averages gradients over the processes, but the parts of a loss add up.
+        self.descend(self.processes.size * (classification + self.card.guidance.weight * aligned))
+        if self.ema:
+            self.ema.update(self.method)
+        correct = (output.logits.argmax(1) == truth[part]).sum()
+        count = torch.full_like(classification, len(own.target))
+        return torch.stack([classification.detach(), aligned.detach(), correct.to(classification), count])
+
+    def _au_loss(self, output: Output, batch: Batch) -> Tensor:
+        guidance = self.card.guidance
+        return au_loss(
+            output.features,
+            batch.heatmaps,
+            batch.valid,
+            layers=guidance.layers,
+            reduction=guidance.reduction,
+            resize_mode=guidance.resize,
+        )
+
+    def descend(self, loss: Tensor) -> None:
+        """Move the weights against the gradient of a loss, whose norm is clipped where the card says so."""
+        self.optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(self.scaler.scale(loss))
+        if self.card.training.clip_norm > 0:
+            self.scaler.unscale_(self.optimiser)
+            torch.nn.utils.clip_grad_norm_(self.method.parameters(), self.card.training.clip_norm)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+
+    def weights_are_finite(self) -> bool:
+        """Say whether no weight of the network is infinite or NaN."""
+        norms = torch._foreach_norm(list(self.method.parameters()))
+        return bool(torch.isfinite(torch.stack(norms)).all())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what continues the training."""
+        return {
+            "method": self.method.state_dict(),
+            "average": self.ema.state_dict() if self.ema else {},
+            "optimiser": self.optimiser.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def _load_state_dict(self, state: dict[str, Any]) -> None:
+        self.method.load_state_dict(state["method"])
+        if self.ema:
+            self.ema.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.scaler.load_state_dict(state["scaler"])
