@@ -39,7 +39,7 @@ def _solve(images: Tensor, known: Tensor, tolerance: float) -> Tensor:
         coarse = _solve(value / share.clamp(min=1e-6), share > 0, tolerance)
         guess = F.interpolate(coarse, images.shape[2:], mode="bilinear")
     size = max(CACHED // images[0].numel(), 1) if images.device.type == "cpu" else len(images)
-    parts = zip(torch.where(known, images, guess).split(size), known.split(size), strict=True)
+    parts = zip(torch.split(torch.where(known, images, guess), size), torch.split(known, size), strict=True)
     return torch.cat([_conjugate_gradients(part, there, tolerance) for part, there in parts])
 
 

@@ -24,7 +24,7 @@ def blur(images: Tensor) -> Tensor:
     kernel = kernel / kernel.sum()
     padded = F.pad(images, (reach,) * 4, mode="reflect").flatten(0, 1)[:, None]
     rows = F.conv2d(padded, kernel[None, None, None])
-    return F.conv2d(rows, kernel[None, None, :, None])[:, 0].unflatten(0, images.shape[:2])
+    return F.conv2d(rows, kernel[None, None, :, None]).reshape(images.shape)
 
 
 def relevance_order(maps: Tensor, ties: Tensor) -> Tensor:

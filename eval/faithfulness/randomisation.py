@@ -85,4 +85,5 @@ def rank_correlation(first: NDArray[np.floating], second: NDArray[np.floating]) 
     ranks = [pd.DataFrame(maps.reshape(len(maps), -1)).rank(axis=1).to_numpy() for maps in (first, second)]
     a, b = (values - values.mean(1, keepdims=True) for values in ranks)
     length = np.sqrt((a**2).sum(1) * (b**2).sum(1))
-    return np.divide((a * b).sum(1), length, out=np.zeros(len(a)), where=length > 0)
+    correlations: NDArray[np.float64] = np.divide((a * b).sum(1), length, out=np.zeros(len(a)), where=length > 0)
+    return correlations

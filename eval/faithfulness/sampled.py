@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,7 +49,7 @@ class Faces:
         rows = self.rows[chosen.cpu().numpy()]
         return Faces(rows, self.images[chosen], self.expressions[chosen], self.regions[chosen], self.valid[chosen])
 
-    def draw(self, seed: int, purpose: int, draw: Callable[[np.random.Generator], NDArray]) -> Tensor:
+    def draw(self, seed: int, purpose: int, draw: Callable[[np.random.Generator], NDArray[Any]]) -> Tensor:
         """Draw something for every face from a generator of its own, so that the size of a batch does not matter."""
         drawn = [draw(np.random.default_rng([seed, int(row), purpose])) for row in self.rows]
         return torch.from_numpy(np.stack(drawn)).to(self.images.device)

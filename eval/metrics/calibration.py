@@ -43,12 +43,14 @@ def calibration(logits: NDArray[np.floating], expressions: NDArray[np.integer], 
 
 def confidences(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return the largest probability of each face (n,), in [1/7, 1]."""
-    return np.exp(_log_softmax(logits.astype(np.float64)).max(axis=1))
+    largest: NDArray[np.float64] = np.exp(_log_softmax(logits.astype(np.float64)).max(axis=1))
+    return largest
 
 
 def _log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     shifted = logits - logits.max(axis=1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    logarithms: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return logarithms
 
 
 def _bin(number: int, bins: int, confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> dict[str, Any]:

@@ -158,13 +158,15 @@ def _weights(count: int, groups: NDArray[np.integer] | None) -> NDArray[np.float
     if groups is None:
         return np.full(count, 1 / count)
     _, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    return 1 / (len(sizes) * sizes[group])
+    weights: NDArray[np.float64] = 1 / (len(sizes) * sizes[group])
+    return weights
 
 
 def _flipped(shares: NDArray[np.float64], count: int, generator: np.random.Generator) -> NDArray[np.float64]:
     """Return |T| (count, k) under random signs; sum s_i x_i is the sum of x minus twice that of the flipped."""
     flips = generator.integers(2, size=(count, shares.shape[1]), dtype=np.int8)
-    return np.abs(shares.sum(axis=1) - 2 * (flips @ shares.T))
+    statistics: NDArray[np.float64] = np.abs(shares.sum(axis=1) - 2 * (flips @ shares.T))
+    return statistics
 
 
 def _parts(values: NDArray[np.floating], groups: NDArray[np.integer] | None) -> list[NDArray[np.float64]]:
