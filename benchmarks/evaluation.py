@@ -11,7 +11,7 @@ import torch
 from benchmarks.data import BenchmarkData
 from benchmarks.timing import Row, summarise, time_tasks
 from eval import predict, score
-from eval.records.predictions import read
+from eval.records.predictions import read_predictions
 from pipeline.storage import shards
 from train.card.schema import Heatmap
 from train.checkpoints import checkpoint
@@ -37,13 +37,13 @@ def measure(data: BenchmarkData, repeats: int = 3) -> Iterator[Row]:
     classes = torch.from_numpy(prepared.expressions[sample])
     out = data.folder / "predictions.h5"
     predict._write(out, method, card, batch_size=FACES, of=Path("untrained"), checkpoint="", commit="")
-    predictions = read(out)
+    predictions = read_predictions(out)
     tasks = {
         "network": lambda: _forward(method, images, classes),
         "prediction": lambda: list(predict._forward(method, prepared, sample, card=card, batch_size=FACES, device=CPU)),
     }
     per_face = {name: seconds / len(sample) for name, seconds in time_tasks(tasks, repeats, CPU).items()}
-    per_face |= time_tasks({"scores": lambda: score.score(predictions)}, repeats, CPU)
+    per_face |= time_tasks({"scores": lambda: score.score_run(predictions)}, repeats, CPU)
     per_face["scores"] /= len(rows)
     for name, seconds in per_face.items():
         yield summarise(STAGE, f"ResNet-50 large maps, {name}", 1e3 * seconds, "ms CPU per face")
@@ -84,7 +84,7 @@ def peak_memory(folder: str, times: int) -> float:
         "valid": np.zeros(len(rows), bool),
     }
     shards.write(out, columns, blocks=blocks, card=card.model_dump_json(), checkpoint="", commit=checkpoint.commit())
-    read(out)
+    read_predictions(out)
     # Not ru_maxrss: a process inherits that from its parent.
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(float(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1e3

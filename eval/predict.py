@@ -21,7 +21,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from au_guidance.loss import attention
-from eval.metrics import classification
+from eval.metrics.cosines import min_max
 from pipeline.errors import UserError, run
 from pipeline.storage import shards
 from pipeline.storage.files import digest
@@ -126,7 +126,7 @@ def _outputs(method: Method, images: Tensor, classes: Tensor) -> dict[str, NDArr
             columns[f"attention_{layer}"] = _half(maps / torch.where(peak > 0, peak, 1.0))
         cam = method.cam(output, classes)
         if cam is not None:
-            columns["cam"] = _half(classification.normalise(cam.detach().float()))
+            columns["cam"] = _half(min_max(cam.detach().float()))
     return columns
 
 

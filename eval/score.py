@@ -25,10 +25,11 @@ from au_guidance.expressions import Expression
 from eval.metrics import classification, discrimination
 from eval.metrics.baselines import BASELINES, PREFIX, SKILL, skill
 from eval.metrics.calibration import calibration, confidences
-from eval.metrics.groups import groups
-from eval.metrics.per_face import CAM, MEASURES, Measured, attention_name, measure
-from eval.metrics.training_means import Means, read_means
-from eval.records.predictions import ORDERED, Predictions, read
+from eval.metrics.cosines import aggregate
+from eval.metrics.groups import group_scores
+from eval.metrics.per_face import CAM, MEASURES, FaceMeasures, attention_name, measure_faces
+from eval.metrics.training_means import TrainingMeans, read_means
+from eval.records.predictions import ORDERED, Predictions, read_predictions
 from pipeline.errors import run
 from pipeline.storage.files import write_text
 from train.card.schema import Card
@@ -37,18 +38,20 @@ Numbers = NDArray[np.float64]
 Scores = dict[str, Any]
 
 
-def score(predictions: Predictions, means: Means | None = None, untrained: Predictions | None = None) -> Scores:
+def score_run(
+    predictions: Predictions, means: TrainingMeans | None = None, untrained: Predictions | None = None
+) -> Scores:
     """Return the scores of a run with all that tells where they come from; see `scores_of`."""
-    return scores_of(predictions, measure(predictions, means, untrained))
+    return scores_of(predictions, measure_faces(predictions, means, untrained))
 
 
-def scores_of(predictions: Predictions, measured: Measured) -> Scores:
+def scores_of(predictions: Predictions, measured: FaceMeasures) -> Scores:
     """Gather the numbers of the faces in the scores of a run; shares are in [0, 1], null means no CAM or no face.
 
     `maps` has every measure of CAM and attention, macro over expressions and micro over faces, with the baselines
     (macro cosines on the same faces) and the skill against the class-agnostic one.
     """
-    classified = classification.classification(predictions.logits, predictions.expressions)
+    classified = classification.classification_scores(predictions.logits, predictions.expressions)
     cosines = {
         str(layer): _summary(predictions, measured.values[attention_name(layer)]) for layer in predictions.attention
     }
@@ -71,7 +74,7 @@ def scores_of(predictions: Predictions, measured: Measured) -> Scores:
         "confusion": classified.confusion.tolist(),
         "maps": {kind: _map_scores(predictions, measured, kind) for kind in measured.kinds},
         "calibration": calibration(predictions.logits, predictions.expressions),
-        "groups": groups(predictions.attributes, right, kinds, predictions.without_landmarks),
+        "groups": group_scores(predictions.attributes, right, kinds, predictions.without_landmarks),
         "truth": _truth(predictions, measured),
     }
 
@@ -109,12 +112,12 @@ def _summary(predictions: Predictions, values: Numbers) -> Scores:
     known = predictions.valid & np.isfinite(values)
     if not known.any():
         return {"macro": None, "micro": None, "per_class": {expression.label: None for expression in ORDERED}}
-    found = classification.aggregate(values, predictions.expressions, known)
+    found = aggregate(values, predictions.expressions, known)
     per_class = {expression.label: found.per_class.get(expression) for expression in ORDERED}
     return {"macro": found.macro, "micro": found.micro, "per_class": per_class}
 
 
-def _map_scores(predictions: Predictions, measured: Measured, kind: str) -> Scores:
+def _map_scores(predictions: Predictions, measured: FaceMeasures, kind: str) -> Scores:
     found: Scores = {name: _summary(predictions, measured.values[f"{kind}_{name}"]) for name in MEASURES}
     columns = {name: measured.values.get(f"{kind}_{PREFIX}{name}") for name in BASELINES}
     columns |= {name: measured.values[PREFIX + name] for name in BASELINES if PREFIX + name in measured.values}
@@ -131,7 +134,7 @@ def _map_scores(predictions: Predictions, measured: Measured, kind: str) -> Scor
     }
 
 
-def _truth(predictions: Predictions, measured: Measured) -> Scores | None:
+def _truth(predictions: Predictions, measured: FaceMeasures) -> Scores | None:
     """Summarise the cosines with the map of the truly active AUs, of the maps and of the AU heatmap itself."""
     if "heatmap_truth" not in measured.values:
         return None
@@ -170,7 +173,7 @@ def cosine_table(scores: Scores) -> pd.DataFrame:
     return table if scores["cam_cosine"] is None else table.assign(cam=[row["cam_cosine"] for row in found])
 
 
-def image_table(predictions: Predictions, measured: Measured) -> pd.DataFrame:
+def image_table(predictions: Predictions, measured: FaceMeasures) -> pd.DataFrame:
     """Arrange the numbers of each face: id, classes as words, flags as 0 and 1, attributes, columns of `measured`."""
     labels = np.array([expression.label for expression in Expression], object)
     columns: dict[str, Any] = {
@@ -194,13 +197,14 @@ def write_scores(predictions: Path, out: Path, *, means: Path | None = None, unt
 
     Raises ValueError instead of writing a score that is not finite.
     """
-    found = read(predictions)
-    measured = measure(found, read_means(means) if means else None, read(untrained) if untrained else None)
-    scores = scores_of(found, measured)
+    run = read_predictions(predictions)
+    random = read_predictions(untrained) if untrained else None
+    measured = measure_faces(run, read_means(means) if means else None, random)
+    scores = scores_of(run, measured)
     text = json.dumps(scores, indent=2, allow_nan=False) + "\n"
     write_text(out.with_name("confusion.csv"), confusion_table(scores).to_csv())
     write_text(out.with_name("cosines.csv"), cosine_table(scores).to_csv())
-    write_text(out.with_name("images.csv"), image_table(found, measured).to_csv(index=False, float_format="%.7g"))
+    write_text(out.with_name("images.csv"), image_table(run, measured).to_csv(index=False, float_format="%.7g"))
     write_text(out, text)
 
 

@@ -18,7 +18,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from au_guidance.expressions import SIX
-from eval.compare.pairs import Judged, Pair, check, judge, pairs
+from eval.compare.pairs import Pair, PerFaceScores, check, load_per_face, pairs
+from eval.metrics.baselines import skill
 from eval.metrics.inference import Interval, holm, mean, paired_differences, paired_permutations
 from eval.records.runs import Run
 from eval.tables import layout
@@ -57,7 +58,7 @@ NOTES = (
 
 
 @dataclass(frozen=True, eq=False)
-class Test:
+class PairedTest:
     """One comparison to be made: which row of the table, two numbers (n,) per face, and their classes if it is macro.
 
     `baseline` is that of the skill, of a cosine that has one.
@@ -70,7 +71,7 @@ class Test:
     baseline: float | None
 
 
-def compare(runs: Sequence[Judged]) -> pd.DataFrame:
+def compare(runs: Sequence[PerFaceScores]) -> pd.DataFrame:
     """Return one row per pair and metric, and one for the mean over seeds where there are several.
 
     `plain` is the level of the run that is compared against, which `against` names; `guided` that of the guided run.
@@ -79,7 +80,7 @@ def compare(runs: Sequence[Judged]) -> pd.DataFrame:
     for against, (before, after) in pairs(runs):
         guidance = layout.guidance_name(after.run.weight, after.run.layers)
         together.setdefault((*after.key[:3], guidance, against), []).append((before, after))
-    tests: list[Test] = []
+    tests: list[PairedTest] = []
     for (dataset, method, protocol, guidance, against), found in together.items():
         _one_configuration(found)
         start = {"dataset": dataset, "method": method, "protocol": protocol, "guidance": guidance, "against": against}
@@ -98,7 +99,7 @@ def _one_configuration(found: Sequence[Pair]) -> None:
                 raise UserError(f"{first.run.path} and {other.run.path} come from different configurations")
 
 
-def _tests(start: dict[str, Any], group: Sequence[Pair]) -> Iterator[Test]:
+def _tests(start: dict[str, Any], group: Sequence[Pair]) -> Iterator[PairedTest]:
     """List the tests of the means over seeds of some pairs that differ in their seed only."""
     before, after = group[0]
     layer = after.run.layer
@@ -115,17 +116,17 @@ def _tests(start: dict[str, Any], group: Sequence[Pair]) -> Iterator[Test]:
 
 def _test(
     start: dict[str, Any], metric: str, group: Sequence[Pair], *, name: str, macro: bool, baseline: float | None = None
-) -> Test:
+) -> PairedTest:
     first = group[0][0]
     before, after = (np.mean([pair[side].values[name] for pair in group], axis=0) for side in (0, 1))
     counted = np.isfinite(before) & np.isfinite(after)
     if name != "accuracy":
         counted &= np.isin(first.expressions, SIX)
     classes = first.expressions[counted] if macro else None
-    return Test({**start, "metric": metric}, before[counted], after[counted], classes, baseline)
+    return PairedTest({**start, "metric": metric}, before[counted], after[counted], classes, baseline)
 
 
-def _measured(tests: Sequence[Test]) -> list[dict[str, Any]]:
+def _measured(tests: Sequence[PairedTest]) -> list[dict[str, Any]]:
     """Make all tests, those of the same classes of faces with the same draws; each cosine is followed by its skill."""
     batches: dict[tuple[int, bytes], list[int]] = {}
     for number, one in enumerate(tests):
@@ -147,7 +148,7 @@ def _measured(tests: Sequence[Test]) -> list[dict[str, Any]]:
     return rows
 
 
-def _row(test: Test, change: Interval, p: float) -> dict[str, Any]:
+def _row(test: PairedTest, change: Interval, p: float) -> dict[str, Any]:
     return {
         **test.row,
         "images": change.images,
@@ -162,7 +163,7 @@ def _row(test: Test, change: Interval, p: float) -> dict[str, Any]:
 
 def _skill(cosine: dict[str, Any], baseline: float) -> dict[str, Any]:
     """Stretch a row of cosines c to skill: levels to (c - b) / (1 - b), differences by 1 / (1 - b), b the baseline."""
-    levels = {name: (cosine[name] - baseline) / (1 - baseline) for name in ("plain", "guided")}
+    levels = {name: skill(cosine[name], baseline) for name in ("plain", "guided")}
     changes = {name: cosine[name] / (1 - baseline) for name in ("difference", "low", "high")}
     return {**cosine, **levels, **changes, "metric": cosine["metric"].replace("_cosine", "_skill")}
 
@@ -223,7 +224,7 @@ def block(table: pd.DataFrame) -> layout.Block:
 
 def write_comparison(runs: Sequence[Run], out: Path) -> str:
     """Write `out`.csv, `out`.md and `out`.tex; return the Markdown."""
-    table = compare([judge(one) for one in runs if one.state == "done"])
+    table = compare([load_per_face(one) for one in runs if one.state == "done"])
     if table.empty:
         raise UserError("no guided run has its plain run or a control (same dataset, method, protocol, seed) here")
     title, made = "With AU guidance against without, and against controls, on the same test faces", [block(table)]

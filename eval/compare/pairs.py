@@ -19,7 +19,7 @@ SAME = ("backbone", "image_size", "resize", "codebook", "geometry")  # of two ru
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class PerFaceScores:
     """A run and its numbers for each test face (n,): right answers and retrieved classes are 0 or 100, NaN: no map."""
 
     run: Run
@@ -34,7 +34,7 @@ class Judged:
         return self.run.dataset, self.run.method, self.run.protocol, self.run.seed
 
 
-def judge(one: Run) -> Judged:
+def load_per_face(one: Run) -> PerFaceScores:
     """Read a run's numbers for each of its test faces; raise UserError if there is no such file beside its scores."""
     path = one.path.with_name("images.csv")
     try:
@@ -53,13 +53,13 @@ def judge(one: Run) -> Judged:
             values[name] = 100 * np.asarray(table[name], np.float64)
     expressions = np.array([Expression.parse(name) for name in table["expression"]], dtype=np.int64)
     baselines = {kind: found["baselines"][SKILL] for kind in MAPS if (found := one.scores.get("maps", {}).get(kind))}
-    return Judged(one, table["id"].to_numpy(object), expressions, values, baselines)
+    return PerFaceScores(one, table["id"].to_numpy(object), expressions, values, baselines)
 
 
-Pair = tuple[Judged, Judged]
+Pair = tuple[PerFaceScores, PerFaceScores]
 
 
-def pairs(runs: Sequence[Judged]) -> list[tuple[str, Pair]]:
+def pairs(runs: Sequence[PerFaceScores]) -> list[tuple[str, Pair]]:
     """Find for every guided run its plain run and its controls; say what each pair is against.
 
     Raises UserError if their faces or anything else that should be equal differ.
@@ -81,12 +81,12 @@ def pairs(runs: Sequence[Judged]) -> list[tuple[str, Pair]]:
     return found
 
 
-def _order(one: Judged) -> tuple[Any, ...]:
+def _order(one: PerFaceScores) -> tuple[Any, ...]:
     dataset, method, protocol, seed = one.key
     return dataset, layout.rank(method), protocol, one.run.weight, len(one.run.layers), one.run.layers, seed
 
 
-def check(one: Judged, other: Judged) -> None:
+def check(one: PerFaceScores, other: PerFaceScores) -> None:
     """Raise UserError if two runs are about different faces or differ in more than guidance, seed and training."""
     if not np.array_equal(one.ids, other.ids) or not np.array_equal(one.expressions, other.expressions):
         raise UserError(

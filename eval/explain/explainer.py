@@ -20,7 +20,7 @@ from au_guidance.loss import attention
 from eval.explain.explanation import Explanation, Map, RGBImage
 from eval.explain.reading import Reading, au_table, read_map
 from eval.figures.faces import on_canvas
-from eval.metrics import classification
+from eval.metrics.cosines import attention_canvas, cam_canvas, min_max
 from pipeline import plugins
 from pipeline.align import Crop, crop_face
 from pipeline.errors import UserError
@@ -131,11 +131,7 @@ class Explainer:
         """Return the class maps {label: (224, 224)} of each face for its `ranked` class ids (b, k)."""
         with torch.set_grad_enabled(self.method.needs_gradient):
             maps = [self.method.cam(output, classes) for classes in ranked.unbind(1)]
-        ranks = [
-            classification.cam_canvas(classification.normalise(cam.detach().float()), CANVAS).cpu().numpy()
-            for cam in maps
-            if cam is not None
-        ]
+        ranks = [cam_canvas(min_max(cam.detach().float()), CANVAS).cpu().numpy() for cam in maps if cam is not None]
         if not ranks:
             return [{} for _ in ranked]
         return [
@@ -146,9 +142,7 @@ class Explainer:
     def _attention(self, output: Output) -> dict[int, Map]:
         """Return the attention (b, 224, 224) of each layer."""
         return {
-            layer: classification.attention_canvas(
-                attention(features.detach()).float(), CANVAS, self.card.guidance.resize
-            )
+            layer: attention_canvas(attention(features.detach()).float(), CANVAS, self.card.guidance.resize)
             .cpu()
             .numpy()
             for layer, features in sorted(output.features.items())

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from au_guidance.expressions import AU_NAMES, Expression, codebook
 from au_guidance.heatmap import CANVAS, draw, geometry_table
-from eval.metrics.discrimination import NOTHING, best_match, class_cosines, unit
+from eval.metrics.baselines import skill
+from eval.metrics.cosines import l2_normalise
+from eval.metrics.discrimination import NOTHING, best_match, class_cosines
 from eval.records.predictions import ORDERED
 from train.card.schema import Heatmap
 
@@ -182,12 +184,11 @@ def _similarity(values: Map, expression: Expression, shapes: Numbers, heatmap: H
     drawn = [draw(shapes, label, codebook=heatmap.codebook, geometry=heatmap.geometry) for label in ORDERED]
     maps = torch.from_numpy(np.stack([np.zeros_like(values) if image is None else image for image in drawn]))
     place = ORDERED.index(expression)
-    cosines = class_cosines(unit(torch.from_numpy(values)[None]), unit(maps)[None])
+    cosines = class_cosines(l2_normalise(torch.from_numpy(values)[None]), l2_normalise(maps)[None])
     cosine = float(cosines[0, place])
-    baseline = float(class_cosines(unit(maps.mean(0)[None]), unit(maps)[None])[0, place])
-    skill = (cosine - baseline) / (1 - baseline) if baseline < 1 else 0.0
+    baseline = float(class_cosines(l2_normalise(maps.mean(0)[None]), l2_normalise(maps)[None])[0, place])
     match = int(best_match(cosines)[0])
-    return Similarity(cosine, baseline, skill, None if match == NOTHING else Expression(match).label)
+    return Similarity(cosine, baseline, skill(cosine, baseline), None if match == NOTHING else Expression(match).label)
 
 
 def _describe(regions: Sequence[Region]) -> str:

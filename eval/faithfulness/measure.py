@@ -84,7 +84,7 @@ def map_curves(network: Network, faces: Faces, seed: int) -> dict[str, Values]:
     noise = _noise(faces, seed)
     ties = _random(faces, seed, TIES, (size, size))
     classes, maps = network.explain(faces.images)
-    explained = removal.explained(network, faces.images, classes)
+    explained = removal.explain_faces(network, faces.images, classes)
     found, controls = dict[str, Values](), dict[tuple[int, ...], Tensor]()
     for kind, values in maps.items():
         grid = tuple(values.shape[1:])
@@ -98,7 +98,7 @@ def map_curves(network: Network, faces: Faces, seed: int) -> dict[str, Values]:
     return found
 
 
-def _curves(explained: removal.Explained, order: Tensor, noise: Tensor) -> dict[str, Tensor]:
+def _curves(explained: removal.ExplainedFaces, order: Tensor, noise: Tensor) -> dict[str, Tensor]:
     morf, morf_kept = removal.road(explained, order, noise)
     lerf, lerf_kept = removal.road(explained, removal.reverse(order), noise)
     return {

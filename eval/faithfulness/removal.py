@@ -20,7 +20,7 @@ FRACTIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9)  # of the pixels that ROAD remov
 
 
 @dataclass(frozen=True, eq=False)
-class Explained:
+class ExplainedFaces:
     """Faces whose predictions are explained: images (b, 3, s, s) in [0, 1], their blurred copies, predicted `classes`.
 
     `full` and `blurred` (b,) are the probabilities of these classes for both.
@@ -34,14 +34,14 @@ class Explained:
     blurred: Tensor
 
 
-def explained(classify: Classifier, images: Tensor, classes: Tensor) -> Explained:
+def explain_faces(classify: Classifier, images: Tensor, classes: Tensor) -> ExplainedFaces:
     """Record the answers of a network for faces as they are and for their blurred copies."""
     copies = blur(images)
     full, blurred = (_chosen(classify(given), classes) for given in (images, copies))
-    return Explained(classify, images, copies, classes, full, blurred)
+    return ExplainedFaces(classify, images, copies, classes, full, blurred)
 
 
-def deletion(faces: Explained, order: Tensor) -> Tensor:
+def deletion(faces: ExplainedFaces, order: Tensor) -> Tensor:
     """Blur a face from its most relevant pixels on; return the probability of its predicted class (b, STEPS + 1).
 
     Value i of the curve is p(class | the i / STEPS of the pixels first in `order` (b, s, s) are blurred). `area` of it
@@ -52,12 +52,12 @@ def deletion(faces: Explained, order: Tensor) -> Tensor:
     return _replace(faces, order, inserted=False)
 
 
-def insertion(faces: Explained, order: Tensor) -> Tensor:
+def insertion(faces: ExplainedFaces, order: Tensor) -> Tensor:
     """Sharpen a blurred face from its most relevant pixels on; else as `deletion`, and higher is better."""
     return _replace(faces, order, inserted=True)
 
 
-def _replace(faces: Explained, order: Tensor, *, inserted: bool) -> Tensor:
+def _replace(faces: ExplainedFaces, order: Tensor, *, inserted: bool) -> Tensor:
     start, end = (faces.copies, faces.images) if inserted else (faces.images, faces.copies)
     values = [faces.blurred if inserted else faces.full]
     for step in range(1, STEPS):
@@ -68,10 +68,11 @@ def _replace(faces: Explained, order: Tensor, *, inserted: bool) -> Tensor:
 
 def area(curves: NDArray[np.floating]) -> NDArray[np.float64]:
     """Integrate curves (n, points) over the share of pixels from 0 to 1 by trapezoids, (n,): in [0, 1]."""
-    return np.trapezoid(curves, dx=1 / (curves.shape[1] - 1), axis=1)
+    areas: NDArray[np.float64] = np.trapezoid(curves, dx=1 / (curves.shape[1] - 1), axis=1)
+    return areas
 
 
-def road(faces: Explained, order: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+def road(faces: ExplainedFaces, order: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     """Impute the pixels first in `order` (b, s, s); return p(predicted class) and whether it stays: (b, 7) each.
 
     One column for each share of FRACTIONS. With the order of relevance (MoRF) a low value is good; with that order

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from au_guidance.expressions import Expression
 from au_guidance.heatmap import CANVAS
 from au_guidance.loss import cosine
-from eval.metrics import classification
-from eval.records.predictions import Predictions, read
+from eval.metrics.cosines import attention_canvas, cam_canvas
+from eval.records.predictions import Predictions, read_predictions
 from pipeline.errors import UserError
 from pipeline.storage.shards import ShardFolder
 
@@ -89,15 +89,15 @@ class RunPair:
         run: Predictions = getattr(self, side)
         if kind == "cam" and run.cam is not None:
             stored = torch.from_numpy(run.cam[row : row + 1].astype(np.float32))
-            return classification.cam_canvas(stored, CANVAS)[0].numpy()
+            return cam_canvas(stored, CANVAS)[0].numpy()
         stored = torch.from_numpy(run.attention[self.layer][row : row + 1].astype(np.float32))
-        values = classification.attention_canvas(stored, CANVAS, run.card.guidance.resize)[0].numpy()
+        values = attention_canvas(stored, CANVAS, run.card.guidance.resize)[0].numpy()
         return shown(values)
 
 
 def read_pair(plain: Path, au: Path) -> RunPair:
     """Read the predictions of a run without AU and of one with AU; raise UserError if they are not a pair."""
-    pair = RunPair(read(plain), read(au))
+    pair = RunPair(read_predictions(plain), read_predictions(au))
     cards = pair.plain.card, pair.au.card
     if cards[0].guidance.weight or not cards[1].guidance.weight:
         raise UserError(f"give the predictions without AU first, then those with AU; not {plain} and {au}")

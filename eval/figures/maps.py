@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from au_guidance.expressions import SIX
 from au_guidance.heatmap import CANVAS
 from eval.figures.average_maps import draw
-from eval.metrics import classification
-from eval.records.predictions import Predictions, read
+from eval.metrics.cosines import attention_canvas, cam_canvas
+from eval.records.predictions import Predictions, read_predictions
 from eval.tables.layout import guidance_name, method_name
 from pipeline.errors import UserError, run
 from pipeline.storage.files import atomic_write, beside
@@ -47,10 +47,10 @@ def average_maps(predictions: Predictions) -> Maps:
         averages[f"au_map_{expression.label}"] = _divided(heatmap_sums[expression], count)
         rows = np.flatnonzero(of_class)
         if predictions.cam is not None:
-            total = _sum(predictions.cam[rows], lambda maps: classification.cam_canvas(maps, CANVAS))
+            total = _sum(predictions.cam[rows], lambda maps: cam_canvas(maps, CANVAS))
             averages[f"cam_{expression.label}"] = _divided(total, len(rows))
         for layer, maps in predictions.attention.items():
-            total = _sum(maps[rows], lambda maps: classification.attention_canvas(maps, CANVAS, mode))
+            total = _sum(maps[rows], lambda maps: attention_canvas(maps, CANVAS, mode))
             averages[f"attention_{layer}_{expression.label}"] = _divided(total, len(rows))
     return averages
 
@@ -88,7 +88,7 @@ def write_averages(path: Path, out: Path) -> None:
 
     The figure is that of `eval.figures.average_maps.draw`.
     """
-    predictions = read(path)
+    predictions = read_predictions(path)
     averages, about = average_maps(predictions), describe(predictions)
     with atomic_write(beside(out, ".npz")) as temporary:
         np.savez_compressed(temporary, about=np.array(json.dumps(about)), **averages)  # type: ignore[arg-type]

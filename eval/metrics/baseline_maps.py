@@ -12,8 +12,8 @@ from torch import Tensor
 
 from au_guidance.heatmap import CANVAS
 from au_guidance.loss import resize
-from eval.metrics.discrimination import unit
-from eval.metrics.training_means import Means
+from eval.metrics.cosines import l2_normalise
+from eval.metrics.training_means import TrainingMeans
 from eval.records.predictions import ORDERED
 
 SPREAD = CANVAS / 4  # standard deviation of the centred Gaussian, pixels: the best of those tried on real faces
@@ -36,7 +36,7 @@ class BaselineMaps:
     [0, 1].
     """
 
-    def __init__(self, means: Means | None) -> None:
+    def __init__(self, means: TrainingMeans | None) -> None:
         middle = np.full(2, (CANVAS - 1) / 2)
         maps = {
             "uniform": torch.ones(CANVAS, CANVAS),
@@ -49,7 +49,7 @@ class BaselineMaps:
         self.names = list(maps)
         self.with_means = means is not None
         classes = [] if means is None else list(torch.from_numpy(means.class_mean))
-        self.maps = unit(torch.stack([*maps.values(), *classes]))
+        self.maps = l2_normalise(torch.stack([*maps.values(), *classes]))
 
     def cosines(
         self, heatmaps: Tensor, expressions: NDArray[np.integer], predicted: NDArray[np.integer]

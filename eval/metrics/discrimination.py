@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from au_guidance.expressions import Expression
+from eval.metrics.cosines import l2_normalise
 from eval.records.predictions import ORDERED, Predictions
 
 OTHERS = 20  # faces of the same expression that a face is compared with, at most
@@ -21,14 +22,8 @@ Numbers = NDArray[np.float64]
 Ids = NDArray[np.integer]
 
 
-def unit(maps: Tensor) -> Tensor:
-    """Scale maps (..., s, s) to norm 1 as rows (..., s^2); a map of zeros stays."""
-    rows = maps.flatten(-2).float()
-    return rows / torch.linalg.vector_norm(rows, dim=-1, keepdim=True).clamp(min=1e-8)
-
-
 def class_cosines(maps: Tensor, heatmaps: Tensor) -> Numbers:
-    """Return the cosine (b, 6) of each map (b, p) with six heatmaps of its face (b, 6, p), all given by `unit`."""
+    """Return the cosine (b, 6) of each map (b, p) with six heatmaps of its face (b, 6, p); all have norm 1."""
     return torch.bmm(heatmaps, maps[..., None])[..., 0].double().numpy()
 
 
@@ -39,7 +34,8 @@ def own_minus_other(cosines: Numbers, expressions: Ids) -> Numbers:
     In [-1, 1], higher is better; about 0 for a map that knows nothing of the class, whatever its cosine. Source: ours.
     """
     own = cosines[np.arange(len(cosines)), _places(expressions)]
-    return own - (cosines.sum(axis=1) - own) / (cosines.shape[1] - 1)
+    margin: Numbers = own - (cosines.sum(axis=1) - own) / (cosines.shape[1] - 1)
+    return margin
 
 
 def best_match(cosines: Numbers) -> NDArray[np.int64]:
@@ -78,10 +74,10 @@ class Gallery:
             rows = np.flatnonzero(predictions.valid & (predictions.expressions == expression))
             self.rows[expression] = generator.permutation(rows)[:others]
             drawn = [predictions.own_heatmap(row) for row in self.rows[expression]]
-            self.maps[expression] = unit(torch.from_numpy(np.array(drawn))) if drawn else torch.empty(0)
+            self.maps[expression] = l2_normalise(torch.from_numpy(np.array(drawn))) if drawn else torch.empty(0)
 
     def mean_cosine(self, maps: Tensor, rows: Sequence[int] | Ids, expressions: Ids) -> Numbers:
-        """Average the cosines (b,) of maps (b, p), given by `unit`, with heatmaps of other faces of their expression.
+        """Average the cosines (b,) of maps (b, p), of norm 1, with heatmaps of other faces of their expression.
 
         `rows` (b,) say which faces the maps are of: a face is not compared with itself. NaN where it is alone.
         """

@@ -16,7 +16,7 @@ RESAMPLES = 2_000
 Groups = dict[str, dict[str, dict[str, Any]]]
 
 
-def groups(
+def group_scores(
     attributes: Mapping[str, NDArray[np.object_]],
     right: NDArray[np.bool_],
     cosines: Mapping[str, NDArray[np.floating]],

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from au_guidance.heatmap import CANVAS
-from eval.metrics import classification, discrimination
+from eval.metrics import discrimination
 from eval.metrics.baseline_maps import BaselineMaps, through_grid
 from eval.metrics.baselines import PREFIX
-from eval.metrics.discrimination import Gallery, unit
+from eval.metrics.cosines import attention_canvas, cam_canvas, l2_normalise, map_cosine, min_max
+from eval.metrics.discrimination import Gallery
 from eval.metrics.localisation import localisation
-from eval.metrics.training_means import Means
+from eval.metrics.training_means import TrainingMeans
 from eval.records.predictions import ORDERED, Predictions
 from pipeline.errors import UserError
 from pipeline.types import ACTIVE_AUS
@@ -29,7 +30,7 @@ Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class FaceMeasures:
     """Numbers of the n faces of a predictions file, NaN where one is not defined, as for a face without AU heatmap.
 
     `kinds` are "cam", if there is one, and "attention", of the deepest guided layer. `values` {column: (n,)}:
@@ -49,7 +50,7 @@ class Measured:
 
 @dataclass(frozen=True, eq=False)
 class _Batch:
-    """Faces with an AU heatmap: their rows, true and predicted class ids, heatmaps, and all heatmaps by `unit`."""
+    """Faces with an AU heatmap: their rows, true and predicted class ids, heatmaps, and all heatmaps of norm 1."""
 
     rows: NDArray[np.intp]
     expressions: NDArray[np.int8]
@@ -64,7 +65,9 @@ def attention_name(layer: int) -> str:
     return f"attention_cosine_{layer}"
 
 
-def measure(predictions: Predictions, means: Means | None = None, untrained: Predictions | None = None) -> Measured:
+def measure_faces(
+    predictions: Predictions, means: TrainingMeans | None = None, untrained: Predictions | None = None
+) -> FaceMeasures:
     """Take every measure of every valid face.
 
     Baselines from training faces need `means`, that of random weights needs `untrained`.
@@ -77,7 +80,7 @@ def measure(predictions: Predictions, means: Means | None = None, untrained: Pre
     maps = kinds(predictions)
     baselines, gallery = BaselineMaps(means), Gallery(predictions)
     count = len(predictions.ids)
-    measured = Measured(tuple(maps), matched={kind: np.full(count, discrimination.NOTHING) for kind in maps})
+    measured = FaceMeasures(tuple(maps), matched={kind: np.full(count, discrimination.NOTHING) for kind in maps})
     for batch in _batches(predictions):
         found = _shared(batch, baselines, gallery) | _truth(predictions, batch)
         for kind in maps:
@@ -95,7 +98,7 @@ def kinds(predictions: Predictions) -> list[str]:
     return [ATTENTION] if predictions.cam is None else [CAM, ATTENTION]
 
 
-def _check(predictions: Predictions, means: Means | None, untrained: Predictions | None) -> None:
+def _check(predictions: Predictions, means: TrainingMeans | None, untrained: Predictions | None) -> None:
     card = predictions.card
     if not predictions.valid.any():
         raise UserError(f"{predictions.path}: no test face has an AU heatmap; check the landmarks of the dataset")
@@ -115,7 +118,7 @@ def _batches(predictions: Predictions) -> Iterator[_Batch]:
     for rows, drawn in predictions.class_heatmaps():
         expressions = predictions.expressions[rows]
         heatmaps, places = torch.from_numpy(drawn), np.searchsorted(np.array(ORDERED), expressions)
-        six, each = unit(heatmaps), np.arange(len(rows))
+        six, each = l2_normalise(heatmaps), np.arange(len(rows))
         yield _Batch(
             rows, expressions, predictions.predicted[rows], heatmaps[each, places].contiguous(), six, six[each, places]
         )
@@ -132,7 +135,7 @@ def _layers(predictions: Predictions, batch: _Batch, guided: Numbers) -> dict[st
     cosines = {attention_name(layer): guided for layer in predictions.attention}
     for layer in predictions.attention.keys() - {predictions.layer}:
         canvas = _attention(predictions, layer, batch.rows)
-        cosines[attention_name(layer)] = classification.map_cosine(canvas, batch.heatmaps)
+        cosines[attention_name(layer)] = map_cosine(canvas, batch.heatmaps)
     return cosines
 
 
@@ -147,20 +150,17 @@ def _truth(predictions: Predictions, batch: _Batch) -> dict[str, Numbers]:
     compared = {"heatmap": batch.heatmaps} | {
         kind: _canvas(predictions, kind, batch.rows) for kind in kinds(predictions)
     }
-    return {
-        f"{name}_truth": np.where(known, classification.map_cosine(maps, truth), np.nan)
-        for name, maps in compared.items()
-    }
+    return {f"{name}_truth": np.where(known, map_cosine(maps, truth), np.nan) for name, maps in compared.items()}
 
 
 def _kind(
     predictions: Predictions, kind: str, batch: _Batch, gallery: Gallery, untrained: Predictions | None
 ) -> tuple[dict[str, Numbers], NDArray[np.int64]]:
     canvas = _canvas(predictions, kind, batch.rows)
-    rows = unit(canvas)
+    rows = l2_normalise(canvas)
     cosines = discrimination.class_cosines(rows, batch.six)
     matched = discrimination.best_match(cosines)
-    own = classification.map_cosine(canvas, batch.heatmaps)
+    own = map_cosine(canvas, batch.heatmaps)
     others = gallery.mean_cosine(rows, batch.rows, batch.expressions)
     found = {
         "cosine": own,
@@ -169,10 +169,10 @@ def _kind(
         "retrieval_true": discrimination.retrieval(matched, batch.expressions),
         "retrieval_predicted": discrimination.retrieval(matched, batch.predicted),
         "specificity": discrimination.specificity(own, others),
-        f"{PREFIX}ceiling": classification.map_cosine(_ceiling(predictions, kind, batch.heatmaps), batch.heatmaps),
+        f"{PREFIX}ceiling": map_cosine(_ceiling(predictions, kind, batch.heatmaps), batch.heatmaps),
     }
     if untrained is not None:
-        found[f"{PREFIX}untrained"] = classification.map_cosine(_canvas(untrained, kind, batch.rows), batch.heatmaps)
+        found[f"{PREFIX}untrained"] = map_cosine(_canvas(untrained, kind, batch.rows), batch.heatmaps)
     return found, matched
 
 
@@ -180,24 +180,22 @@ def _canvas(predictions: Predictions, kind: str, rows: NDArray[np.intp]) -> Tens
     if kind == ATTENTION:
         return _attention(predictions, predictions.layer, rows)
     assert predictions.cam is not None
-    return classification.cam_canvas(_finite(predictions, predictions.cam[rows]), CANVAS)
+    return cam_canvas(_finite(predictions, predictions.cam[rows]), CANVAS)
 
 
 def _attention(predictions: Predictions, layer: int, rows: NDArray[np.intp]) -> Tensor:
     maps = _finite(predictions, predictions.attention[layer][rows])
-    return classification.attention_canvas(maps, CANVAS, predictions.card.guidance.resize)
+    return attention_canvas(maps, CANVAS, predictions.card.guidance.resize)
 
 
 def _ceiling(predictions: Predictions, kind: str, heatmaps: Tensor) -> Tensor:
     mode = predictions.card.guidance.resize
     if kind == ATTENTION:
         side = predictions.attention[predictions.layer].shape[-1]
-        return through_grid(heatmaps, side, mode, partial(classification.attention_canvas, size=CANVAS, mode=mode))
+        return through_grid(heatmaps, side, mode, partial(attention_canvas, size=CANVAS, mode=mode))
     assert predictions.cam is not None
     side = predictions.cam.shape[-1]
-    return through_grid(
-        heatmaps, side, "half_pixel", lambda maps: classification.cam_canvas(classification.normalise(maps), CANVAS)
-    )
+    return through_grid(heatmaps, side, "half_pixel", lambda maps: cam_canvas(min_max(maps), CANVAS))
 
 
 def _finite(predictions: Predictions, maps: NDArray[np.float16]) -> Tensor:

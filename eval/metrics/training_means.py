@@ -36,7 +36,7 @@ FIELDS = ("class_mean", "class_agnostic", "landmarks", "face_gaussian")
 
 
 @dataclass(frozen=True, eq=False)
-class Means:
+class TrainingMeans:
     """Average maps of the training faces of a dataset, see the module; the shapes are given there."""
 
     path: Path
@@ -60,8 +60,8 @@ def fingerprint(heatmaps: ShardFolder) -> str:
     return hashlib.sha256(heatmaps.checksums.encode()).hexdigest()[:12]
 
 
-def average(folder: Path, heatmap: Heatmap, *, most: int = MOST, seed: int = 0) -> dict[str, Any]:
-    """Average the maps of the training faces of a prepared dataset: the fields of `Means`, `path` aside.
+def average_training_faces(folder: Path, heatmap: Heatmap, *, most: int = MOST, seed: int = 0) -> dict[str, Any]:
+    """Average the maps of the training faces of a prepared dataset: the fields of `TrainingMeans`, `path` aside.
 
     Every face counts the same within its expression, and every expression the same in what is no expression's; one
     without faces has a map of zeros and is left out there. Raises UserError if no training face has landmarks, or the
@@ -134,17 +134,19 @@ def _training_faces(folder: Path, heatmaps: ShardFolder, geometry: str) -> Colum
 
 def write_means(folder: Path, heatmap: Heatmap, out: Path, seed: int = 0) -> None:
     """Write the average maps of a prepared dataset's training faces."""
-    means = average(folder, heatmap, seed=seed)
+    means = average_training_faces(folder, heatmap, seed=seed)
     about = np.array(json.dumps(means.pop("about")))
     with atomic_write(out) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, about=about, **means)
 
 
-def read_means(path: Path) -> Means:
+def read_means(path: Path) -> TrainingMeans:
     """Read a file of this module; raise UserError if it is none."""
     try:
         with np.load(path) as stored:
-            return Means(path, **{name: stored[name] for name in FIELDS}, about=json.loads(str(stored["about"])))
+            return TrainingMeans(
+                path, **{name: stored[name] for name in FIELDS}, about=json.loads(str(stored["about"]))
+            )
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; make it with python -m eval.metrics.training_means") from None
     except Exception:  # numpy and zipfile raise whatever damaged bytes lead them to

@@ -52,8 +52,9 @@ class Predictions:
 
     @property
     def predicted(self) -> NDArray[np.int64]:
-        """The class id (n,) that the network says."""
-        return self.logits.argmax(axis=1)
+        """The class id (n,) that the network predicts."""
+        classes: NDArray[np.int64] = self.logits.argmax(axis=1)
+        return classes
 
     @cached_property
     def heatmap_shards(self) -> ShardFolder:
@@ -122,7 +123,7 @@ class Predictions:
         return UserError(f"{folder} has changed since {self.path} was made; run eval.predict again")
 
 
-def read(path: Path) -> Predictions:
+def read_predictions(path: Path) -> Predictions:
     """Read a file of `eval.predict`; raise UserError if it is missing, damaged or something else."""
     shard = Shard(path)
     columns, stored = shard.columns(), shard.attributes

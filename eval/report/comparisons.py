@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from eval.compare.compare import MEAN, NOTES, compare
-from eval.compare.pairs import judge
+from eval.compare.pairs import load_per_face
 from eval.records.runs import OWN, Place, Run, Setting, done
 from eval.report import embed, tables
 from eval.report.cells import NAMES, Block, Cell, Column, Row, Table, named, number_of, text_of
@@ -32,7 +32,7 @@ def of_experiment(name: str, runs: Sequence[Run], folder: Path) -> tuple[pd.Data
     frame = _stored(folder / f"{name}-guidance.csv", runs)
     if frame is None:
         try:
-            frame = compare([judge(run) for run in done(runs)])
+            frame = compare([load_per_face(run) for run in done(runs)])
         except UserError as error:
             return pd.DataFrame(), [f"Cannot be made: {error}"]
     return frame, [] if frame.empty else list(NOTES)

@@ -14,8 +14,8 @@ from torch import Tensor
 from au_guidance.expressions import Expression
 from eval import predict as predict_module
 from eval.predict import predict, predict_untrained
-from eval.records.predictions import read
-from eval.score import score
+from eval.records.predictions import read_predictions
+from eval.score import score_run
 from pipeline.errors import UserError
 from pipeline.storage import shards
 from tests.support.constructed import Constructed
@@ -86,7 +86,7 @@ def test_real_checkpoint_goes_all_the_way(make_card: MakeCard, prepared_folder: 
     method = build_method(card).eval()
     save(tmp_path / "checkpoint.safetensors", method.state_dict(), card, prepared, {})
     predict(tmp_path / "checkpoint.safetensors", tmp_path / "p.h5", batch_size=5)
-    predictions = read(tmp_path / "p.h5")
+    predictions = read_predictions(tmp_path / "p.h5")
     images = torch.stack([evaluation_input(prepared.image(row), 64) for row in prepared.rows("test")])
     with torch.inference_mode():
         output = method(images)
@@ -100,7 +100,7 @@ def test_real_checkpoint_goes_all_the_way(make_card: MakeCard, prepared_folder: 
     assert predictions.cam is not None
     assert predictions.cam.min() == 0
     assert predictions.cam.max() == 1
-    scores = score(predictions)
+    scores = score_run(predictions)
     assert set(scores["attention_cosine"]) == {"1", "2", "3", "4", "5"}
     assert 0 < scores["cam_cosine"] < 1
     assert scores["commit"] == read_metadata(tmp_path / "checkpoint.safetensors")["commit"]
@@ -111,7 +111,7 @@ def test_predict_says_where_it_comes_from(checkpoint: SimpleNamespace, tmp_path:
     stored = shards.Shard(tmp_path / "p.h5").attributes
     assert stored["checkpoint"] == hashlib.sha256(b"weights").hexdigest()
     assert stored["commit"] == "abc123"
-    assert read(tmp_path / "p.h5").card == checkpoint.loaded.card
+    assert read_predictions(tmp_path / "p.h5").card == checkpoint.loaded.card
 
 
 def test_predict_looks_where_it_is_told(
@@ -119,7 +119,7 @@ def test_predict_looks_where_it_is_told(
 ) -> None:
     checkpoint.loaded.card = make_card(data__folder="/nowhere")
     predict(checkpoint.path, tmp_path / "p.h5", data=prepared_folder)
-    assert read(tmp_path / "p.h5").card == make_card()
+    assert read_predictions(tmp_path / "p.h5").card == make_card()
 
 
 def test_predict_holds_the_device_that_it_claims(
@@ -149,9 +149,9 @@ def test_predict_twice_gives_the_same_file(checkpoint: SimpleNamespace, tmp_path
 def test_predict_without_cam_has_no_cam_columns(checkpoint: SimpleNamespace, tmp_path: Path) -> None:
     checkpoint.loaded.method = NoCam()
     predict(checkpoint.path, tmp_path / "p.h5")
-    predictions = read(tmp_path / "p.h5")
+    predictions = read_predictions(tmp_path / "p.h5")
     assert predictions.cam is None
-    assert score(predictions)["cam_cosine"] is None
+    assert score_run(predictions)["cam_cosine"] is None
 
 
 def test_predict_refuses_logits_that_are_not_finite(
@@ -171,9 +171,9 @@ def test_predict_refuses_logits_that_are_not_finite(
 
 def test_read_refuses_other_files(prepared_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no predictions file"):
-        read(prepared_folder / "landmarks" / "0.h5")
+        read_predictions(prepared_folder / "landmarks" / "0.h5")
     with pytest.raises(UserError, match="does not exist"):
-        read(tmp_path / "none.h5")
+        read_predictions(tmp_path / "none.h5")
 
 
 def test_predictions_of_another_version_are_one_line(make_card: MakeCard, tmp_path: Path) -> None:
@@ -186,10 +186,10 @@ def test_predictions_of_another_version_are_one_line(make_card: MakeCard, tmp_pa
     with pytest.raises(
         UserError, match=r"p\.h5 was made by another version \(training: .*old_key.*run eval\.predict again"
     ):
-        read(path)
+        read_predictions(path)
     shards.write(path, columns, card=stored["card"], commit="abc123")
     with pytest.raises(UserError, match=r"p\.h5 does not say its 'checkpoint'; make it again"):
-        read(path)
+        read_predictions(path)
 
 
 def test_labels_are_in_the_order_of_the_class_ids() -> None:
@@ -206,7 +206,7 @@ def test_untrained_network_has_random_weights_of_the_card_s_seed(make_card: Make
     for number, seed in enumerate((0, 0, 1)):
         card = write_card(make_card(seed=seed), tmp_path / f"{number}.yaml")
         predict_untrained(card, tmp_path / f"{number}.h5")
-        found.append(read(tmp_path / f"{number}.h5"))
+        found.append(read_predictions(tmp_path / f"{number}.h5"))
     assert found[0].checkpoint == "untrained"
     assert found[0].card == make_card()
     assert (found[0].logits == found[1].logits).all()
@@ -224,7 +224,7 @@ def test_untrained_network_needs_no_pretrained_weights(make_card: MakeCard, tmp_
     random = write_card(make_card(model__init="none", **changes), tmp_path / "random.yaml")
     predict_untrained(given, tmp_path / "given.h5")
     predict_untrained(random, tmp_path / "random.h5")
-    found = [read(tmp_path / f"{name}.h5") for name in ("given", "random")]
+    found = [read_predictions(tmp_path / f"{name}.h5") for name in ("given", "random")]
     assert (found[0].logits == found[1].logits).all()
     assert found[0].card.model.init == "imagenet"
 
@@ -234,4 +234,4 @@ def test_untrained_from_the_command_line(make_card: MakeCard, tmp_path: Path, mo
     command = ["eval.predict", str(card), "--untrained", "--out", str(tmp_path / "u.h5")]
     monkeypatch.setattr("sys.argv", command)
     predict_module.main()
-    assert read(tmp_path / "u.h5").attention[5].shape[0] == 21
+    assert read_predictions(tmp_path / "u.h5").attention[5].shape[0] == 21

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from au_guidance.expressions import SIX, Expression
-from eval.metrics.per_face import measure
-from eval.records.predictions import read
-from eval.score import score, write_scores
+from eval.metrics.per_face import measure_faces
+from eval.records.predictions import read_predictions
+from eval.score import score_run, write_scores
 from pipeline.errors import UserError
 from tests.support.constructed import Constructed
 from train.card.schema import Card
@@ -24,11 +24,11 @@ def test_score_of_a_perfect_and_of_a_blind_network(make_card: MakeCard, tmp_path
     blind = made.write(
         tmp_path / "b.h5", logits=made.right(wrong=7), cam=np.zeros((21, 7, 7)), attention_5=np.ones((21, 7, 7))
     )
-    scores = score(read(perfect))
+    scores = score_run(read_predictions(perfect))
     assert scores["accuracy"] == scores["balanced_accuracy"] == scores["macro_f1"] == 1
     assert scores["cam_cosine"] == pytest.approx(1, abs=1e-5)
     assert scores["attention_cosine"] == {"5": pytest.approx(1, abs=1e-5)}
-    scores = score(read(blind))
+    scores = score_run(read_predictions(blind))
     assert scores["accuracy"] == pytest.approx(14 / 21)
     assert scores["cam_cosine"] == 0
     # The cosine with a constant map is the mean of a heatmap over its root mean square.
@@ -41,7 +41,7 @@ def test_score_of_a_perfect_and_of_a_blind_network(make_card: MakeCard, tmp_path
 
 def test_score_counts_and_leaves_neutral_out_of_cosines(make_card: MakeCard, tmp_path: Path) -> None:
     made = Constructed(make_card())
-    scores = score(read(made.write(tmp_path / "p.h5", cam=made.heatmaps, attention_5=made.heatmaps)))
+    scores = score_run(read_predictions(made.write(tmp_path / "p.h5", cam=made.heatmaps, attention_5=made.heatmaps)))
     assert scores["images"] == 21
     assert scores["images_with_map"] == made.valid.sum() < 18.5
     neutral, fear = scores["per_class"]["neutral"], scores["per_class"]["fear"]
@@ -54,7 +54,7 @@ def test_score_counts_and_leaves_neutral_out_of_cosines(make_card: MakeCard, tmp
 
 def test_numbers_are_nan_without_a_heatmap_only(make_card: MakeCard, tmp_path: Path) -> None:
     made = Constructed(make_card(guidance__layers=[3]))
-    measured = measure(read(made.write(tmp_path / "p.h5", attention_3=np.ones((21, 4, 4)))))
+    measured = measure_faces(read_predictions(made.write(tmp_path / "p.h5", attention_3=np.ones((21, 4, 4)))))
     assert measured.kinds == ("attention",)
     for name, values in measured.values.items():
         if name != "attention_retrieval_predicted":  # nor where Neutral is predicted
@@ -66,7 +66,7 @@ def test_card_chooses_how_attention_is_read_out(make_card: MakeCard, tmp_path: P
     found = []
     for mode in ("half_pixel", "published"):
         made = Constructed(make_card(guidance__resize=mode))
-        scores = score(read(made.write(tmp_path / f"{mode}.h5", cam=values, attention_5=values)))
+        scores = score_run(read_predictions(made.write(tmp_path / f"{mode}.h5", cam=values, attention_5=values)))
         found.append((scores["cam_cosine"], scores["attention_cosine"]["5"]))
     (cam, corrected), (same_cam, published) = found
     assert cam == same_cam
@@ -130,4 +130,4 @@ def test_data_that_changed_since_is_noticed(make_card: MakeCard, tmp_path: Path)
     made = Constructed(make_card())
     made.valid[:] = True  # claims that Neutral faces have heatmaps
     with pytest.raises(UserError, match="has changed since"):
-        score(read(made.write(tmp_path / "p.h5", attention_5=made.heatmaps)))
+        score_run(read_predictions(made.write(tmp_path / "p.h5", attention_5=made.heatmaps)))

@@ -5,9 +5,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from eval.metrics.per_face import measure
+from eval.metrics.per_face import measure_faces
 from eval.metrics.training_means import read_means, write_means
-from eval.records.predictions import read
+from eval.records.predictions import read_predictions
 from pipeline import heatmaps, landmarks, status
 from pipeline.storage import shards
 from tests.support.constructed import Constructed
@@ -61,7 +61,7 @@ def test_scores_verify_the_predictions_and_each_shard_once(verified, prepared_fo
     made = Constructed(make_card())
     path = made.write(tmp_path / "made" / "p.h5", attention_5=np.ones((len(made.ids), 4, 4)))
     verified.clear()
-    predictions = read(path)
-    measure(predictions, read_means(tmp_path / "means.npz"))
+    predictions = read_predictions(path)
+    measure_faces(predictions, read_means(tmp_path / "means.npz"))
     assert len(predictions.without_landmarks) == len(made.ids)
     assert verified == {"made/p.h5": 1, **each_once("heatmaps")}

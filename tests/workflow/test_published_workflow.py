@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from eval.published.importing import archive
-from eval.records.predictions import read
+from eval.records.predictions import read_predictions
 from pipeline.sources import rafdb
 from pipeline.sources.rafdb import EXPRESSIONS as RAFDB
 from pipeline.storage import shards
@@ -89,7 +89,7 @@ def test_the_authors_networks_are_evaluated_on_the_users_faces(config, tmp_path)
     out = tmp_path / "out" / "published"
     report = pd.read_csv(out / "import.csv", keep_default_na=False)
     assert report["status"].value_counts().to_dict() == {"missing": 42, "imported": 1, "failed": 1}
-    predictions = read(out / "rafdb" / "tscam" / "au" / "predictions.h5")
+    predictions = read_predictions(out / "rafdb" / "tscam" / "au" / "predictions.h5")
     assert len(predictions.ids) == 7
     assert predictions.valid.sum() == 5  # no Neutral, and one without landmarks
     prepared = predictions.card.data.folder.name

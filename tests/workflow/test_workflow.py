@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from eval.records.predictions import read
+from eval.records.predictions import read_predictions
 from pipeline.errors import UserError
 from pipeline.storage import shards
 from tests.support.paths import ROOT
@@ -260,7 +260,7 @@ class TestSharing:
             assert all(torch.equal(other[key], first[key]) for other in others for key in first)
         assert [checkpoint.load(folder / "checkpoint.safetensors").card.method for folder in folders] == list(names)
         assert len({(folder / "history.csv").read_bytes() for folder in folders}) == 1
-        found = [read(folder / "predictions.h5") for folder in folders]
+        found = [read_predictions(folder / "predictions.h5") for folder in folders]
         for one, other in itertools.combinations(found, 2):
             np.testing.assert_array_equal(one.logits, other.logits)
             assert np.abs(one.cam.astype(float) - other.cam).max() > 0.01

@@ -12,7 +12,7 @@ from au_guidance.expressions import SIX, Expression
 from eval import summary
 from eval.compare import __main__ as compare_command
 from eval.compare import compare
-from eval.compare.pairs import judge, pairs
+from eval.compare.pairs import load_per_face, pairs
 from eval.records.runs import gather
 from pipeline.errors import UserError, run
 from tests.support.scored import grid, images, maps, scores
@@ -54,7 +54,7 @@ def made(
 
 
 def table(*files: Path) -> pd.DataFrame:
-    return compare.compare([judge(one) for one in gather(files)])
+    return compare.compare([load_per_face(one) for one in gather(files)])
 
 
 def test_comparison_by_hand(runs: Path) -> None:

@@ -16,7 +16,7 @@ from eval.explain.explainer import LABELS, Explainer
 from eval.explain.inputs import list_inputs
 from eval.explain.outputs import document
 from eval.published.importing import import_folder
-from eval.records.predictions import read
+from eval.records.predictions import read_predictions
 from pipeline.errors import UserError
 from pipeline.storage import images
 from tests.support.paths import ROOT
@@ -31,12 +31,12 @@ def explainer(trained):
 @pytest.fixture(scope="module")
 def pictures(trained):
     """The test faces: path by id."""
-    ids = read_predictions(trained).ids
+    ids = predictions_of(trained).ids
     return {name: next((trained / "generated").rglob(f"{name}.jpg")) for name in ids}
 
 
-def read_predictions(folder):
-    return read(folder / "run" / "predictions.h5")
+def predictions_of(folder):
+    return read_predictions(folder / "run" / "predictions.h5")
 
 
 def checkpoint_of(trained):
@@ -46,7 +46,7 @@ def checkpoint_of(trained):
 def test_it_is_the_answer_of_the_evaluation(trained, explainer, pictures, monkeypatch):
     """Crops of the evaluation went through JPEG once more, hence the tolerance."""
     monkeypatch.chdir(trained)
-    predictions = read_predictions(trained)
+    predictions = predictions_of(trained)
     logits = torch.from_numpy(predictions.logits.astype(np.float64)) / explainer.temperature
     for row, name in enumerate(predictions.ids):
         (face,) = explainer.explain(images.read(pictures[name]))

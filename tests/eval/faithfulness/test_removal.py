@@ -6,7 +6,7 @@ import torch
 
 from eval.faithfulness import removal
 from eval.faithfulness.perturbation import blur, relevance_order
-from eval.faithfulness.removal import Explained, area
+from eval.faithfulness.removal import ExplainedFaces, area
 
 SIZE = 10
 PLACES = torch.arange(SIZE * SIZE).view(1, SIZE, SIZE)  # the right order: the rows 0 and 1 come first
@@ -24,7 +24,7 @@ def faces():
     images = torch.zeros(1, 3, SIZE, SIZE)
     images[:, :, :2] = 1
     copies, classes = torch.zeros_like(images), torch.tensor([1])
-    return Explained(seen, images, copies, classes, full=torch.ones(1).double(), blurred=torch.zeros(1).double())
+    return ExplainedFaces(seen, images, copies, classes, full=torch.ones(1).double(), blurred=torch.zeros(1).double())
 
 
 def test_deleting_what_the_network_sees_drops_at_once(faces):
@@ -95,7 +95,7 @@ def test_regions_by_hand(faces):
 
 def test_the_ends_are_the_face_and_its_blurred_copy():
     images = torch.rand(3, 3, 24, 24, generator=torch.Generator().manual_seed(0))
-    faces = removal.explained(seen, images, torch.tensor([1, 0, 1]))
+    faces = removal.explain_faces(seen, images, torch.tensor([1, 0, 1]))
     rows = torch.arange(3)
     assert torch.equal(faces.copies, blur(images))
     assert faces.full.tolist() == pytest.approx(seen(images)[rows, faces.classes].tolist())

@@ -11,7 +11,7 @@ from au_guidance.expressions import SIX, Expression
 from eval.figures import __main__ as figures
 from eval.figures import panels
 from eval.figures.faces import RunPair, aligned, overlay, read_pair
-from eval.records.predictions import read
+from eval.records.predictions import read_predictions
 from pipeline.errors import UserError
 from tests.support.constructed import Constructed
 from tests.support.figures import command, numbers
@@ -77,7 +77,7 @@ def test_panels_show_a_face_of_each_expression(pair: RunPair, tmp_path: Path, mo
 
 
 def test_a_changed_dataset_is_named(pair: RunPair) -> None:
-    lost = read(pair.au.path)
+    lost = read_predictions(pair.au.path)
     lost.ids[0] = "gone"
     with pytest.raises(UserError, match="no longer has gone"):
         aligned(lost, [0])

@@ -8,7 +8,7 @@ import pytest
 
 from au_guidance.expressions import SIX, Expression
 from eval.figures import maps
-from eval.records.predictions import read
+from eval.records.predictions import read_predictions
 from pipeline.errors import UserError
 from tests.support.constructed import Constructed
 from train.card.schema import Card
@@ -30,7 +30,7 @@ def test_means_by_hand(made: Constructed, tmp_path: Path) -> None:
     values = level(made)
     cam = np.tile(values[:, None, None], (1, 7, 7))
     attention = np.tile(values[:, None, None] / 2, (1, 4, 4))
-    averages = maps.average_maps(read(made.write(tmp_path / "p.h5", cam=cam, attention_5=attention)))
+    averages = maps.average_maps(read_predictions(made.write(tmp_path / "p.h5", cam=cam, attention_5=attention)))
     for expression in SIX:
         rows = made.expressions == expression
         name = expression.label
@@ -47,7 +47,7 @@ def test_faces_without_heatmap_count_for_cam_but_not_for_the_au_map(made: Constr
     expression = Expression(made.expressions[without])
     cam = np.zeros((len(made.ids), 2, 2))
     cam[without] = 1
-    averages = maps.average_maps(read(made.write(tmp_path / "p.h5", cam=cam, attention_5=cam)))
+    averages = maps.average_maps(read_predictions(made.write(tmp_path / "p.h5", cam=cam, attention_5=cam)))
     assert averages[f"cam_{expression.label}"].mean() == pytest.approx(1 / 3)
     assert averages[f"au_map_{expression.label}"].max() > 0.9
 
@@ -59,11 +59,11 @@ def test_attention_of_every_layer_starts_at_zero_and_the_deepest_guided_one_is_s
     low = np.tile(np.array([[-1.0, 1.0]]), (len(made.ids), 2, 1))
     other = np.full((len(made.ids), 2, 2), 0.25)
     path = made.write(tmp_path / "p.h5", attention_3=other, attention_4=low, attention_5=other)
-    averages = maps.average_maps(read(path))
+    averages = maps.average_maps(read_predictions(path))
     assert averages["attention_4_fear"].min() == 0
     assert averages["attention_4_fear"].max() == 2
     assert averages["attention_5_fear"] == pytest.approx(np.full((224, 224), 0.25))
-    assert maps.describe(read(path))["layer"] == 4
+    assert maps.describe(read_predictions(path))["layer"] == 4
     assert not any(name.startswith("cam") for name in averages)
 
 

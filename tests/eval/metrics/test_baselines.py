@@ -7,11 +7,10 @@ import pytest
 import torch
 
 from au_guidance.expressions import Expression
-from eval.metrics import classification
 from eval.metrics.baseline_maps import BaselineMaps, gaussian, through_grid
 from eval.metrics.baselines import BASELINES, OF_TRAINING, skill
-from eval.metrics.discrimination import unit
-from eval.metrics.training_means import average, fingerprint, read_means, write_means
+from eval.metrics.cosines import attention_canvas, l2_normalise, map_cosine
+from eval.metrics.training_means import average_training_faces, fingerprint, read_means, write_means
 from eval.records.predictions import ORDERED
 from pipeline.errors import UserError
 from pipeline.storage import shards
@@ -65,7 +64,7 @@ def test_means_are_those_of_the_training_faces(prepared_folder: Path, means) -> 
 
 
 def test_as_many_faces_as_asked_for_by_seed(prepared_folder: Path) -> None:
-    few = [average(prepared_folder, Heatmap(), most=2, seed=seed) for seed in (0, 0, 1)]
+    few = [average_training_faces(prepared_folder, Heatmap(), most=2, seed=seed) for seed in (0, 0, 1)]
     assert set(few[0]["about"]["faces"].values()) == {2}
     assert (few[0]["class_mean"] == few[1]["class_mean"]).all()
     assert (few[0]["class_mean"] != few[2]["class_mean"]).any()
@@ -98,7 +97,7 @@ def test_means_of_nothing_are_refused(prepared_folder: Path, tmp_path: Path) -> 
         with pytest.raises(UserError, match="holds no means"):
             read_means(tmp_path / name)
     with pytest.raises(UserError, match="holds the geometry 'published', not 'symmetric'"):
-        average(prepared_folder, Heatmap(geometry="symmetric"))
+        average_training_faces(prepared_folder, Heatmap(geometry="symmetric"))
 
 
 def test_baselines_are_cosines_of_painted_maps(make_card: MakeCard, means) -> None:
@@ -106,7 +105,7 @@ def test_baselines_are_cosines_of_painted_maps(make_card: MakeCard, means) -> No
     rows = np.flatnonzero(made.valid)
     own, expressions = made.heatmaps[rows], made.expressions[rows]
     said = np.where(np.arange(len(rows)) % 3 == 0, Expression.NEUTRAL, Expression.FEAR)
-    found = BaselineMaps(means).cosines(unit(torch.from_numpy(own)), expressions, said)
+    found = BaselineMaps(means).cosines(l2_normalise(torch.from_numpy(own)), expressions, said)
     blob = gaussian(np.full(2, 111.5), 56.0**2 * np.eye(2)).numpy()
     for place, heatmap in enumerate(own):
         fear = np.array(means.class_mean[ORDERED.index(Expression.FEAR)])
@@ -121,7 +120,7 @@ def test_baselines_are_cosines_of_painted_maps(make_card: MakeCard, means) -> No
         }
         assert {name: values[place] for name, values in found.items()} == pytest.approx(expected, abs=1e-5)
         assert expected["class_mean"] > 0.9 > expected["class_agnostic"]
-    assert set(BaselineMaps(None).cosines(unit(torch.from_numpy(own)), expressions, said)) == {
+    assert set(BaselineMaps(None).cosines(l2_normalise(torch.from_numpy(own)), expressions, said)) == {
         "uniform",
         "centred_gaussian",
     }
@@ -134,8 +133,8 @@ def test_ceiling_is_the_heatmap_through_the_grid(make_card: MakeCard) -> None:
     heatmaps = torch.from_numpy(made.heatmaps[made.valid])
     seen = []
     for side in (4, 7, 28, 224):
-        canvas = partial(classification.attention_canvas, size=224, mode="half_pixel")
-        seen.append(classification.map_cosine(through_grid(heatmaps, side, "half_pixel", canvas), heatmaps).mean())
+        canvas = partial(attention_canvas, size=224, mode="half_pixel")
+        seen.append(map_cosine(through_grid(heatmaps, side, "half_pixel", canvas), heatmaps).mean())
     assert seen == sorted(seen)
     assert 0.6 < seen[0] < 0.9
     assert seen[-1] == pytest.approx(1, abs=1e-5)

@@ -7,8 +7,9 @@ import torch
 
 from au_guidance.expressions import Expression
 from eval.metrics import discrimination
-from eval.metrics.discrimination import NOTHING, Gallery, best_match, class_cosines, own_minus_other, retrieval, unit
-from eval.records.predictions import ORDERED, read
+from eval.metrics.cosines import l2_normalise
+from eval.metrics.discrimination import NOTHING, Gallery, best_match, class_cosines, own_minus_other, retrieval
+from eval.records.predictions import ORDERED, read_predictions
 from tests.support.constructed import Constructed
 from train.card.schema import Card
 
@@ -20,7 +21,7 @@ SIX = torch.eye(6).reshape(1, 6, 2, 3)
 
 def cosines_of(*maps: list[float]) -> np.ndarray:
     drawn = torch.tensor(maps).reshape(-1, 2, 3)
-    return class_cosines(unit(drawn), unit(SIX.expand(len(maps), 6, 2, 3)))
+    return class_cosines(l2_normalise(drawn), l2_normalise(SIX.expand(len(maps), 6, 2, 3)))
 
 
 def test_cosines_with_six_heatmaps_by_hand() -> None:
@@ -61,10 +62,10 @@ def cosine(left: np.ndarray, right: np.ndarray) -> float:
 
 def test_other_faces_are_those_of_the_same_expression_and_not_oneself(make_card: MakeCard, tmp_path: Path) -> None:
     made = Constructed(make_card())
-    predictions = read(made.write(tmp_path / "p.h5", attention_5=made.heatmaps))
+    predictions = read_predictions(made.write(tmp_path / "p.h5", attention_5=made.heatmaps))
     gallery = Gallery(predictions)
     rows = np.flatnonzero(made.valid)
-    found = gallery.mean_cosine(unit(torch.from_numpy(made.heatmaps[rows])), rows, made.expressions[rows])
+    found = gallery.mean_cosine(l2_normalise(torch.from_numpy(made.heatmaps[rows])), rows, made.expressions[rows])
     for row, value in zip(rows, found, strict=True):
         others = [other for other in np.flatnonzero(made.of_class(made.expressions[row])) if other != row]
         expected = np.mean([cosine(made.heatmaps[row], made.heatmaps[other]) for other in others])
@@ -77,15 +78,15 @@ def test_a_face_alone_in_its_class_has_no_others(make_card: MakeCard, tmp_path: 
     fear = np.flatnonzero(made.of_class(Expression.FEAR))
     made.valid[fear[1:]] = False
     made.valid &= made.expressions != Expression.ANGER
-    gallery = Gallery(read(made.write(tmp_path / "p.h5", attention_5=made.heatmaps)))
-    maps = unit(torch.from_numpy(made.heatmaps[fear[:1]]))
+    gallery = Gallery(read_predictions(made.write(tmp_path / "p.h5", attention_5=made.heatmaps)))
+    maps = l2_normalise(torch.from_numpy(made.heatmaps[fear[:1]]))
     assert np.isnan(gallery.mean_cosine(maps, fear[:1], made.expressions[fear[:1]])).all()
     assert [len(gallery.rows[expression]) for expression in ORDERED].count(0) == 1
 
 
 def test_gallery_is_a_seeded_sample(make_card: MakeCard, tmp_path: Path) -> None:
     made = Constructed(make_card())
-    predictions = read(made.write(tmp_path / "p.h5", attention_5=made.heatmaps))
+    predictions = read_predictions(made.write(tmp_path / "p.h5", attention_5=made.heatmaps))
     chosen = [
         {expression: rows.tolist() for expression, rows in Gallery(predictions, others=2, seed=seed).rows.items()}
         for seed in (0, 0, 1)

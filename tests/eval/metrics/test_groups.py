@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from eval.metrics.groups import groups
+from eval.metrics.groups import group_scores
 from eval.metrics.inference import mean_interval
 
 GENDER = np.array(["female", "male", "female", "", "male"], object)
@@ -11,7 +11,7 @@ LOST = np.array([False, False, True, True, False])
 
 
 def test_groups_by_hand() -> None:
-    found = groups({"gender": GENDER}, RIGHT, {"cam_cosine": COSINE}, LOST)
+    found = group_scores({"gender": GENDER}, RIGHT, {"cam_cosine": COSINE}, LOST)
     assert list(found) == ["gender"]
     assert list(found["gender"]) == ["female", "male", "unknown"]
     female, male, unknown = found["gender"].values()
@@ -31,7 +31,7 @@ def test_intervals_are_the_bootstrap_of_the_group_alone() -> None:
     generator = np.random.default_rng(0)
     words = np.array(["a", "b"], object)[generator.integers(2, size=300)]
     cosines = generator.random(300)
-    found = groups({"x": words}, cosines > 0.5, {"cosine": cosines}, cosines < 0)["x"]
+    found = group_scores({"x": words}, cosines > 0.5, {"cosine": cosines}, cosines < 0)["x"]
     interval = mean_interval(cosines[words == "b"], resamples=2_000)
     assert (found["b"]["cosine_low"], found["b"]["cosine_high"]) == (interval.low, interval.high)
 
@@ -44,4 +44,4 @@ def test_what_makes_no_groups_is_left_out() -> None:
         "age": np.array(["young", "old"] * 15, object),
     }
     flags = np.ones(30, bool)
-    assert list(groups(words, flags, {}, flags)) == ["age"]
+    assert list(group_scores(words, flags, {}, flags)) == ["age"]

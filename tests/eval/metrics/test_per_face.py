@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from au_guidance.expressions import Expression
-from eval.metrics.per_face import MEASURES, measure
+from eval.metrics.per_face import MEASURES, measure_faces
 from eval.metrics.training_means import read_means, write_means
-from eval.records.predictions import ORDERED, Predictions, read
-from eval.score import score, write_scores
+from eval.records.predictions import ORDERED, Predictions, read_predictions
+from eval.score import score_run, write_scores
 from pipeline.errors import UserError
 from tests.support.constructed import Constructed
 from train.card.schema import Card, Heatmap
@@ -42,7 +42,7 @@ def test_every_measure_of_a_perfect_network_and_of_one_that_paints_the_class(
     painted = np.zeros_like(made.heatmaps)
     painted[known] = means.class_mean[np.searchsorted(np.array(ORDERED), made.expressions[known])]
     path = made.write(tmp_path / "p.h5", cam=painted, attention_5=made.heatmaps)
-    maps = score(read(path), means)["maps"]
+    maps = score_run(read_predictions(path), means)["maps"]
     perfect, class_mean = maps["attention"], maps["cam"]
     for name in ("cosine", "pearson", "relevance_rank", "f1", "iou", "auc_judd", "retrieval_true"):
         assert perfect[name]["macro"] == pytest.approx(1, abs=1e-3), name
@@ -65,7 +65,7 @@ def test_every_measure_of_a_perfect_network_and_of_one_that_paints_the_class(
 def test_a_map_of_nothing_and_a_uniform_map(make_card: MakeCard, tmp_path: Path, means_path: Path) -> None:
     made = Constructed(make_card())
     path = made.write(tmp_path / "p.h5", cam=np.zeros((21, 7, 7)), attention_5=np.ones((21, 7, 7)))
-    maps = score(read(path), read_means(means_path))["maps"]
+    maps = score_run(read_predictions(path), read_means(means_path))["maps"]
     for name in ("cosine", "pearson", "retrieval_true", "own_minus_other"):
         assert maps["cam"][name]["macro"] == 0, name
     assert np.sum(maps["cam"]["retrieval_confusion"]) == 0
@@ -79,7 +79,7 @@ def test_a_map_of_nothing_and_a_uniform_map(make_card: MakeCard, tmp_path: Path,
 
 def test_baselines_without_means_and_without_an_untrained_network_are_null(make_card: MakeCard, tmp_path: Path) -> None:
     made = Constructed(make_card())
-    maps = score(read(made.write(tmp_path / "p.h5", attention_5=noisy(made))))["maps"]
+    maps = score_run(read_predictions(made.write(tmp_path / "p.h5", attention_5=noisy(made))))["maps"]
     assert list(maps) == ["attention"]
     absent = {name for name, value in maps["attention"]["baselines"].items() if value is None}
     assert absent == {"face_gaussian", "landmarks", "class_agnostic", "class_mean", "predicted_class_mean", "untrained"}
@@ -88,9 +88,9 @@ def test_baselines_without_means_and_without_an_untrained_network_are_null(make_
 
 def test_untrained_network_is_a_baseline_on_the_same_faces(make_card: MakeCard, tmp_path: Path) -> None:
     made = Constructed(make_card())
-    run = read(made.write(tmp_path / "p.h5", cam=made.heatmaps, attention_5=made.heatmaps))
-    other = read(made.write(tmp_path / "u.h5", cam=noisy(made), attention_5=noisy(made, 0.2)))
-    maps, alone = score(run, untrained=other)["maps"], score(other)["maps"]
+    run = read_predictions(made.write(tmp_path / "p.h5", cam=made.heatmaps, attention_5=made.heatmaps))
+    other = read_predictions(made.write(tmp_path / "u.h5", cam=noisy(made), attention_5=noisy(made, 0.2)))
+    maps, alone = score_run(run, untrained=other)["maps"], score_run(other)["maps"]
     for kind in ("cam", "attention"):
         assert maps[kind]["baselines"]["untrained"] == pytest.approx(alone[kind]["cosine"]["macro"])
     strange = Constructed(make_card(method="wildcat"))
@@ -99,7 +99,7 @@ def test_untrained_network_is_a_baseline_on_the_same_faces(make_card: MakeCard, 
         made.write(tmp_path / "no_cam.h5", attention_5=noisy(made)),
     ):
         with pytest.raises(UserError, match="is of another network or other faces"):
-            score(run, untrained=read(path))
+            score_run(run, untrained=read_predictions(path))
 
 
 def test_rows_of_faces_average_to_the_scores(make_card: MakeCard, tmp_path: Path, means_path: Path) -> None:
@@ -151,11 +151,11 @@ def test_landmark_failures_are_counted_by_group(make_card: MakeCard, tmp_path: P
     made = Constructed(make_card())
     lost = made.ids == "test_004"
     group = np.where(lost | (np.arange(21) < 3), "a", "b")
-    scores = score(read(made.write(tmp_path / "p.h5", attention_5=noisy(made), attribute_g=group)))
+    scores = score_run(read_predictions(made.write(tmp_path / "p.h5", attention_5=noisy(made), attribute_g=group)))
     found = scores["groups"]["g"]
     assert found["a"]["without_landmarks"] == pytest.approx(1 / (group == "a").sum())
     assert found["b"]["without_landmarks"] == 0
-    cosines = measure(read(tmp_path / "p.h5")).values["attention_cosine"]
+    cosines = measure_faces(read_predictions(tmp_path / "p.h5")).values["attention_cosine"]
     assert found["b"]["attention_cosine"] == pytest.approx(np.nanmean(cosines[group == "b"]))
 
 
@@ -163,11 +163,11 @@ def test_faces_are_measured_alike_in_batches_of_any_size(
     make_card: MakeCard, tmp_path: Path, means_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = Constructed(make_card())
-    predictions = read(made.write(tmp_path / "p.h5", cam=noisy(made), attention_5=noisy(made, 0.2)))
-    together = measure(predictions, read_means(means_path))
+    predictions = read_predictions(made.write(tmp_path / "p.h5", cam=noisy(made), attention_5=noisy(made, 0.2)))
+    together = measure_faces(predictions, read_means(means_path))
     real = Predictions.class_heatmaps
     monkeypatch.setattr(Predictions, "class_heatmaps", lambda self: real(self, 4))
-    apart = measure(predictions, read_means(means_path))
+    apart = measure_faces(predictions, read_means(means_path))
     assert list(together.values) == list(apart.values)
     for name, values in together.values.items():
         np.testing.assert_allclose(apart.values[name], values, atol=1e-6, err_msg=name)
@@ -181,28 +181,30 @@ def test_truly_active_aus_are_another_truth(make_card: MakeCard, tmp_path: Path)
     words = np.full(21, "", object)
     words[happy] = "4;5;7;10;17;23;24;25;26"
     words[happy[0]] = ""
-    predictions = read(made.write(tmp_path / "p.h5", attention_5=made.heatmaps, attribute_active_aus=words))
+    predictions = read_predictions(made.write(tmp_path / "p.h5", attention_5=made.heatmaps, attribute_active_aus=words))
     angry = np.stack([predictions.heatmap(row, Expression.ANGER) for row in happy[1:]])
     assert (predictions.true_heatmap(happy[1]) == angry[0]).all()
     own = made.heatmaps[happy[1:]].astype(float)
     cosines = (own * angry).sum((1, 2)) / np.sqrt((own**2).sum((1, 2)) * (angry.astype(float) ** 2).sum((1, 2)))
-    truth = score(predictions)["truth"]
+    truth = score_run(predictions)["truth"]
     assert truth["images"] == len(happy) - 1
     assert truth["heatmap"]["macro"] == pytest.approx(cosines.mean(), abs=1e-5)
     assert truth["attention"]["macro"] == pytest.approx(cosines.mean(), abs=1e-3)
     assert truth["attention"]["per_class"]["anger"] is None
     seeing = made.heatmaps.copy()
     seeing[happy[1:]] = angry
-    found = score(read(made.write(tmp_path / "q.h5", attention_5=seeing, attribute_active_aus=words)))["truth"]
+    found = score_run(read_predictions(made.write(tmp_path / "q.h5", attention_5=seeing, attribute_active_aus=words)))[
+        "truth"
+    ]
     assert found["attention"]["macro"] == pytest.approx(1, abs=1e-5)
-    assert score(read(made.write(tmp_path / "r.h5", attention_5=seeing)))["truth"] is None
+    assert score_run(read_predictions(made.write(tmp_path / "r.h5", attention_5=seeing)))["truth"] is None
 
 
 def test_predictions_without_the_guided_layer_or_with_nan_are_refused(make_card: MakeCard, tmp_path: Path) -> None:
     made = Constructed(make_card())
     with pytest.raises(UserError, match=r"no attention of layer 5; run eval\.predict again"):
-        score(read(made.write(tmp_path / "p.h5", attention_3=noisy(made))))
+        score_run(read_predictions(made.write(tmp_path / "p.h5", attention_3=noisy(made))))
     broken = noisy(made)
     broken[np.flatnonzero(made.valid)[0], 0, 0] = np.nan
     with pytest.raises(UserError, match="not finite"):
-        score(read(made.write(tmp_path / "q.h5", attention_5=broken)))
+        score_run(read_predictions(made.write(tmp_path / "q.h5", attention_5=broken)))

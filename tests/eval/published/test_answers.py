@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from au_guidance.loss import attention, au_loss
-from eval.metrics import classification
+from eval.metrics.cosines import attention_canvas, cam_canvas, map_cosine, min_max
 from eval.published.methods import METHODS, tensor_name
 from tests.support import formula
 from tests.support.oracle import answers_of, released_shapes
@@ -59,14 +59,14 @@ def test_logits_maps_and_cosines(imported):
         np.testing.assert_allclose(output.features[2].detach(), answers["att_rollup"], atol=1e-6)
     close_to_range(cam, answers["cam_raw"], 1e-4)
     close_to_range(torch.stack(cams, 1), answers["cam_all"], 1e-4)
-    normalised = classification.normalise(cam)
+    normalised = min_max(cam)
     np.testing.assert_allclose(normalised, answers["cam_norm"], atol=1e-3)
     layers = [value.detach() for value in (images, *output.features.values())]
     strengths = np.stack([value.abs().mean((1, 2, 3)) for value in layers])
     np.testing.assert_allclose(strengths, answers["features_abs_mean"][: len(layers)], rtol=1e-4)
-    canvases = [classification.attention_canvas(attention(one), size, card.guidance.resize) for one in layers]
-    canvases.append(classification.cam_canvas(normalised, size))
-    cosines = np.stack([classification.map_cosine(one, imported.batch.heatmaps) for one in canvases], 1)
+    canvases = [attention_canvas(attention(one), size, card.guidance.resize) for one in layers]
+    canvases.append(cam_canvas(normalised, size))
+    cosines = np.stack([map_cosine(one, imported.batch.heatmaps) for one in canvases], 1)
     np.testing.assert_allclose(cosines, answers["cosines_layers_then_cam"], atol=1e-3)
 
 
