@@ -1,4 +1,4 @@
-"""Which device a training uses, one GPU for itself or the CPU, and in which precision it computes there."""
+"""The device of a training, its precision and free memory, and what the machine is."""
 
 import os
 import platform
@@ -17,6 +17,8 @@ from pipeline.storage.locks import lock
 
 PRECISION = {"off": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 FASTER = {"bf16": ("amx_bf16", "avx512_bf16"), "fp16": ("amx_fp16", "avx512_fp16")}  # of x86 processors
+PROCESSORS, MEMORY = Path("/proc/cpuinfo"), Path("/proc/meminfo")
+GROUP, GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 SLOTS = Path(tempfile.gettempdir()) / "gpu-slots"  # the same for every project folder and user of the machine
 
 
@@ -34,7 +36,7 @@ def claim(folder: Path = SLOTS) -> Iterator[torch.device]:
 
 @contextmanager
 def claim_several(number: int, folder: Path = SLOTS) -> Iterator[list[torch.device]]:
-    """Yield different GPUs for the processes of one training, as `claim` does; those who need several queue for them.
+    """Yield different GPUs for the processes of one training, as `claim` does; trainings that need several queue up.
 
     Raises UserError if the machine has fewer.
     """
@@ -45,7 +47,7 @@ def claim_several(number: int, folder: Path = SLOTS) -> Iterator[list[torch.devi
         yield [torch.device(f"cuda:{index}" if count else "cpu") for index in range(number)]
         return
     with ExitStack() as stack:
-        if number > 1:  # two that each hold some of what the other waits for would wait for ever
+        if number > 1:  # two that each hold a GPU the other waits for would wait for ever
             turn = _lock(folder, "several")
             assert turn is not None
             stack.callback(turn.release)
@@ -82,7 +84,7 @@ def _computes(amp: str) -> bool:
 
 
 def _names(count: int) -> list[str]:
-    """Name the GPUs as the machine does, whatever part of them this process sees."""
+    """Name the GPUs as the machine does, whichever of them this process sees."""
     visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     return visible if len(visible) == count else [str(index) for index in range(count)]
 
@@ -117,12 +119,6 @@ def _wait(folder: Path, names: list[str]) -> tuple[int, FileLock]:
         pause = min(pause * 1.5, 5.0)
 
 
-PROCESSORS, MEMORY = Path("/proc/cpuinfo"), Path("/proc/meminfo")
-
-
-GROUP, GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
-
-
 def machine() -> dict[str, str]:
     """Describe this machine: system, processor, cores that this process may use, and GPUs where there are any."""
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
@@ -144,7 +140,7 @@ def _processor() -> str:
 
 
 def free_memory(device: torch.device) -> int:
-    """Return how many bytes this process may still take on a device, as far as the system tells; 0 where it does not.
+    """Return how many bytes this process may still take on a device, as far as the system reports it; otherwise 0.
 
     On a CPU that is the smaller of what the machine has available and what the control group allows, as of a SLURM job.
     """

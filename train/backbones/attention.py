@@ -1,4 +1,4 @@
-"""Whether a network weighs places by each other, found out by running it."""
+"""Detects whether a network has attention, by running it."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""What every backbone is: a network that hands out the features of its layers."""
+"""What every backbone is: a network that returns the features of its layers."""
 
 from torch import Tensor, nn
 
@@ -7,8 +7,8 @@ class Backbone(nn.Module):
     """A network that turns images (b, 3, h, w) into features {layer: (b, c, h', w')}; layer 5 is the last.
 
     `channels` maps the layers that it has (numbered as in the paper's Table 3) to their numbers of channels. `grid` is
-    the side of the last layer's map where methods may give its places embeddings. `attends` says that what a place
-    takes from another one depends on both, as in attention.
+    the side of the last layer's map where methods may give its places embeddings. `attends` says that a place
+    weighs the others by their features, as attention does.
     """
 
     channels: dict[int, int]

@@ -1,6 +1,6 @@
 """IR-50 up to its third stage, which APViT extracts features with (improved residual units; Deng et al., CVPR 2019).
 
-Tensor names are face.evoLVe's, but `body` is cut into stages: `body.<stage>.<unit>`. Spec of the methods, section 11.
+Tensor names are face.evoLVe's, but `body` is cut into stages: `body.<stage>.<unit>`.
 """
 
 from pathlib import Path

@@ -1,7 +1,7 @@
 """ResNet with large maps: the stages 3 and 4 keep stride 1 without dilation, so layer 5 is 28x28 at 224 px.
 
 Blocks and tensor names are torchvision's, so that its ImageNet weights fit (He et al., 2016; stride in the 3x3
-convolution of a bottleneck). Surgery of the published code: spec of the methods, section 0.4.
+convolution of a bottleneck). The published code changes the strides in the same way.
 """
 
 from collections.abc import Callable

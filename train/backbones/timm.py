@@ -84,7 +84,7 @@ def spread(depth: int) -> list[int]:
 
 
 def check_patches(name: str, patch: int, image_size: int) -> None:
-    """Raise UserError if square patches do not cover the images; the network would leave out a margin unsaid."""
+    """Raise UserError if square patches do not cover the images; the network would silently leave out a margin."""
     if image_size % patch:
         raise UserError(f"model.image_size: {image_size} px are no multiple of the {patch}-px patches of {name}")
 
@@ -92,7 +92,7 @@ def check_patches(name: str, patch: int, image_size: int) -> None:
 def resampled(tensors: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
     """Fit the positional embeddings of a file to a network of the same kind built for another image size.
 
-    Each family of timm has its own way to; a file with other names is left as it is, for the check that follows.
+    Each family of timm does this in its own way. A file with other names is left as it is, for the check that follows.
     """
     wanted = network.state_dict()
     same_names = wanted.keys() <= tensors.keys()
@@ -116,6 +116,8 @@ def _create(name: str, image_size: int) -> Any:
 
 
 def _unfit(name: str, image_size: int, error: Exception) -> UserError:
-    said, made = " ".join(str(error).split())[:100], timm.get_pretrained_cfg(name)
-    size = f"; its own size is {made.input_size[-1]} px" if made else ""
-    return UserError(f"model.image_size: timm/{name} cannot be built for {image_size} px{said and f': {said}'}{size}")
+    reason, settings = " ".join(str(error).split())[:100], timm.get_pretrained_cfg(name)
+    size = f"; its own size is {settings.input_size[-1]} px" if settings else ""
+    return UserError(
+        f"model.image_size: timm/{name} cannot be built for {image_size} px{reason and f': {reason}'}{size}"
+    )

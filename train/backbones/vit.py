@@ -1,6 +1,7 @@
-"""Vision transformers that also say where the class token looks (Dosovitskiy et al., 2021; DeiT: Touvron et al., 2021).
+"""Vision transformers that also return the attention of the class token.
 
-The network is timm's, so that its tensors and DeiT's have their names. Spec of the methods, section 10.
+Sources: Dosovitskiy et al., 2021; DeiT: Touvron et al., 2021. The network is timm's, so that its tensors and DeiT's
+have their names.
 """
 
 from pathlib import Path
@@ -57,7 +58,7 @@ class VisionTransformer(Backbone):
 def class_attention(attention: Any, tokens: Tensor) -> Tensor:
     """Return how the class token attends to all tokens (b, n, dim) in one block: (b, n), the mean over its heads.
 
-    `attention` is timm's module; it computes the same softmax for every token, but hands it to nobody.
+    `attention` is timm's module; it computes the same softmax for every token, but does not return it.
     """
     weight, bias = attention.qkv.weight.chunk(3), (None, None)
     if attention.qkv.bias is not None:

@@ -92,7 +92,7 @@ def _check_init(model: Model, lead: str) -> None:
     if init == "imagenet" and not backbone.startswith("timm/") and f"backbone:{backbone}" not in known_weights():
         other = "ms1m, " if backbone == "ir50" else ""
         raise UserError(
-            f"{lead}model.init: nobody publishes ImageNet weights of {backbone}; give {other}none or a file's path"
+            f"{lead}model.init: there are no ImageNet weights of {backbone}; give {other}none or a file's path"
         )
 
 
@@ -118,9 +118,9 @@ def training_card(card: Card) -> Card:
 
 
 def needed_weights(card: Card) -> list[str]:
-    """Name the pretrained weights that a run starts from, as `python -m train.weights --need` takes them.
+    """List the pretrained weights that a run starts from, as `python -m train.weights --need` takes them.
 
-    They are those of the backbone and those of the method's options that say "imagenet".
+    They are those of the backbone and of the method's options whose value is "imagenet".
     """
     values = {f"backbone:{card.model.backbone}": card.model.init}
     values |= {f"{card.method}:{option}": value for option, value in card.model.options.items()}
@@ -128,14 +128,14 @@ def needed_weights(card: Card) -> list[str]:
 
 
 def given_weights(card: Card) -> list[Path]:
-    """Name the files with weights that a run starts from and a person must put in place."""
+    """List the files with weights that a run starts from and that the user must put in place."""
     values = [str(value) for value in (card.model.init, *card.model.options.values())]
     known = {"ms1m": card.model.weights / MS1M}
     return [known.get(value, Path(value)) for value in values if value in known or value.endswith(SUFFIXES)]
 
 
 def explain(error: ValidationError) -> str:
-    """Say the first problem of a failed check in one line: the key, what is wrong, how many more there are."""
+    """Describe the first problem of a failed check in one line: the key, what is wrong, how many more there are."""
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     what = first["msg"].removeprefix("Value error, ")

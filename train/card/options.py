@@ -1,7 +1,7 @@
 """The options of methods: what they may hold, declared at the arguments of a constructor and read without importing it.
 
-A method takes its options as keyword-only arguments, annotated with the names below (or with plain types): so that a
-card is checked in no time, without torch, before anything runs. Types are exact: "0.5" is no number and 3.0 no count.
+A method takes its options as keyword-only arguments, annotated with the names below or with plain types, so that a card
+is checked without torch before anything runs. Types are strict: "0.5" is not a number and 3.0 is not a count.
 """
 
 import ast
@@ -53,7 +53,7 @@ def method_options(name: str) -> list[str]:
 
 @cache
 def options_model(method: str) -> type[BaseModel]:
-    """Make the model that the options of a method are checked by."""
+    """Return the pydantic model that checks the options of a method."""
     fields: dict[str, Any] = {argument.arg: (_kind(argument.annotation), None) for argument in _arguments(method)}
     return create_model(method, __config__=ConfigDict(strict=True, allow_inf_nan=False), **fields)
 
@@ -82,7 +82,7 @@ def _own(kind: ast.stmt) -> list[ast.arg]:
 
 
 def _kind(annotation: ast.expr | None) -> Any:
-    """Look an annotation up among the names of this file; what has another one is not checked here."""
+    """Look an annotation up among the names of this file; any other annotation is not checked here."""
     try:
         return eval(ast.unparse(annotation), globals()) if annotation else Any
     except NameError:

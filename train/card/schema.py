@@ -109,7 +109,7 @@ class Guidance(Strict):
     weight: float = Field(ge=0, description="lambda of Eq. 3")
     layers: tuple[Layer, ...] = Field((5,), min_length=1, description="layers whose attention is aligned")
     reduction: Literal["sum", "mean"] = Field(
-        "sum", description="over layers: sum as the paper writes, mean as the published code"
+        "sum", description="over layers: sum as the paper writes (Section 3.5, Eq. 3), mean as the published code"
     )
     resize: Literal["half_pixel", "published"] = Field(
         "half_pixel", description="how maps are resized, see au_guidance.loss.resize"
@@ -122,7 +122,7 @@ class Guidance(Strict):
 
     @model_serializer(mode="wrap")
     def _own_unsaid(self, write: Any) -> dict[str, Any]:
-        """Leave the map out where it is the AU map: cards from before there were controls keep their digest."""
+        """Leave the map out where it is the AU map, so that cards from before the controls keep their digest."""
         values = write(self)
         return {key: value for key, value in values.items() if (key, value) != ("map", "own")}
 
@@ -144,7 +144,7 @@ class Card(Strict):
     def line(self, **options: Any) -> str:
         """Write the card as one line of JSON with sorted keys, so that equal cards give equal lines.
 
-        The options of a method keep the order of whoever wrote them, and a checkpoint sorts them. `options` are
+        The options of a method keep the order in which they were written, and a checkpoint sorts them. `options` are
         those of pydantic's `model_dump`.
         """
         return json.dumps(self.model_dump(mode="json", **options), sort_keys=True)

@@ -36,7 +36,7 @@ PACKAGES = ("torch", "torchvision", "timm", "numpy", "opencv-python-headless")
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """A checkpoint in memory: the network in evaluation mode on the CPU, and what its file says about it."""
+    """A checkpoint in memory: the network in evaluation mode on the CPU, and its metadata."""
 
     method: Method
     card: Card
@@ -46,7 +46,7 @@ class Loaded:
 
 
 def load(path: str | Path) -> Loaded:
-    """Load a checkpoint; UserError if it is missing, damaged, of other labels or not of its card's network."""
+    """Load a checkpoint; raise UserError if it is missing or damaged, or its labels or tensors do not fit."""
     path = Path(path)
     meta = read_metadata(path)
     try:
@@ -66,7 +66,7 @@ def load(path: str | Path) -> Loaded:
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """Read what a checkpoint says about itself, without its tensors; UserError as `load` if any byte is another one."""
+    """Read a checkpoint's metadata without its tensors; raise UserError as `load` does if any byte has changed."""
     try:
         with safe_open(path, "numpy") as file:
             texts = file.metadata() or {}
@@ -87,9 +87,16 @@ def save(path: Path, tensors: Mapping[str, Tensor], card: Card, prepared: Prepar
     write(path, tensors, card, scores, alignment=prepared.alignment, data=prepared.digest, machine=machine())
 
 
-def write(path: Path, tensors: Mapping[str, Tensor], card: Card, scores: Mapping[str, Any], **metadata: Any) -> None:
-    """Write a checkpoint whole or not at all; `metadata` are `alignment`, how faces were cut, and further metadata."""
-    alignment = metadata.pop("alignment")
+def write(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    card: Card,
+    scores: Mapping[str, Any],
+    *,
+    alignment: Mapping[str, Any],
+    **metadata: Any,
+) -> None:
+    """Write a checkpoint whole or not at all; `alignment` is how faces were cut, `metadata` are stored as they are."""
     meta = {
         **metadata,
         "card": card.model_dump(mode="json"),
@@ -99,11 +106,6 @@ def write(path: Path, tensors: Mapping[str, Tensor], card: Card, scores: Mapping
         "versions": {"python": sys.version.split()[0], **{name: _version(name) for name in PACKAGES}},
         "commit": commit(),
     }
-    store(path, tensors, meta)
-
-
-def store(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
-    """Write tensors and what is said about them whole or not at all, with a checksum of it all."""
     checksummed.write(path, tensors, meta)
 
 
@@ -118,7 +120,7 @@ def _preprocessing(card: Card, alignment: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def made_by(path: Path, card: Card, prepared: Prepared) -> bool:
-    """Say whether a checkpoint is there that this card made from this data."""
+    """Say whether a checkpoint exists that was trained with this card on this data."""
     if not path.exists():
         return False
     meta = read_metadata(path)

@@ -56,7 +56,7 @@ class Renderer:
         ellipses = self.put["shapes"][rows[:, None, None], units]
         drawn = torch.zeros((len(rows), CANVAS, CANVAS), device=rows.device)
         drawn += BACKGROUND if self.published else 0.0
-        for unit in range(units.shape[1]):  # one after the other: all at once would take seven times the memory
+        for unit in range(units.shape[1]):  # one by one: all at once would take seven times the memory
             if self.published:
                 grid = self._published(ellipses[:, unit], self.pair[rows[:, None], units[:, unit]])
             else:
@@ -91,9 +91,9 @@ def _extents(radii: NDArray[np.integer]) -> NDArray[np.int16]:
     for rows, (rx, ry) in zip(extents, radii.tolist(), strict=True):
         picture = np.zeros((2 * ry + 3, 2 * rx + 3), np.uint8)
         cv2.ellipse(picture, (rx + 1, ry + 1), (rx, ry), 0, 0, 360, 1, cv2.FILLED)
-        there = np.flatnonzero(picture.any(1))
-        filled = picture[there]
-        rows[there - ry - 1 + reach] = np.stack(
+        lines = np.flatnonzero(picture.any(1))
+        filled = picture[lines]
+        rows[lines - ry - 1 + reach] = np.stack(
             [filled.argmax(1), filled.shape[1] - 1 - filled[:, ::-1].argmax(1)], 1
         ) - (rx + 1)
     return extents
@@ -136,7 +136,7 @@ class GuidanceMaps:
             _ = prepared.points  # read once, before there are threads
 
     def on_host(self, rows: Rows, pool: Threads) -> tuple[Tensor, Tensor] | None:
-        """Draw the maps of a batch on the CPU, and say which are there; None if the device does it."""
+        """Draw the maps of a batch on the CPU, and return which faces have one; None if the device draws them."""
         if self.renderer:
             return None
         pinned = self.device.type == "cuda"
@@ -148,7 +148,7 @@ class GuidanceMaps:
         return maps, valid
 
     def on_device(self, rows: Rows, drawn: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
-        """Bring what `on_host` gave to the device, or draw there."""
+        """Move the maps of `on_host` to the device, or draw them there."""
         if drawn is None:
             assert self.renderer
             return self.renderer(torch.from_numpy(rows).to(self.device, non_blocking=True))

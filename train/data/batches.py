@@ -26,7 +26,7 @@ class TrainingStep(NamedTuple):
 
 
 class TrainingBatches:
-    """The augmented training faces of a card; what happens to a face depends on seed and epoch only."""
+    """The augmented training faces of a card; how a face is augmented depends on seed and epoch only."""
 
     def __init__(self, prepared: Prepared, card: Card, rows: Rows, device: torch.device) -> None:
         self.prepared, self.card, self.rows, self.device = prepared, card, rows, device
@@ -76,7 +76,7 @@ class TrainingBatches:
 
 
 def step_seed(card: Card, epoch: int, step: int) -> int:
-    """Return the seed of all that is random in a step of a training, given in its order and its faces."""
+    """Return the seed of all random numbers within one step of a training."""
     return int(np.random.SeedSequence([card.seed % 2**32, epoch, step]).generate_state(1, np.uint64)[0] >> 1)
 
 

@@ -1,4 +1,4 @@
-"""What the AU term may align to instead of the AU map: controls that tell what of the map it is that matters.
+"""Controls: maps that the AU term may align to instead of the AU map, to tell what about the AU map matters.
 
 Every map is float32 (224, 224) in [0, 1] over the square of the image, as the AU map is. Faces without an AU map of
 their own have none here either, so that all variants are guided on the same faces.
@@ -46,8 +46,8 @@ def draw_control(kind: str, expression: Expression, shapes: NDArray[np.floating]
 def landmark_map(points: ArrayLike, sigma: float = SIGMA) -> Map:
     """Add up 68 equal Gaussians on the landmarks (68, 2), pixels of the canvas; scaled so that the largest value is 1.
 
-    L(x, y) = sum_k exp(-((x - x_k)^2 + (y - y_k)^2) / (2 sigma^2)). It knows where a face's parts are and nothing of
-    the expression's action units. A face whose landmarks all lie far outside gives zeros.
+    L(x, y) = sum_k exp(-((x - x_k)^2 + (y - y_k)^2) / (2 sigma^2)). It shows where a face's parts are, but not the
+    expression's action units. A face whose landmarks all lie far outside gives zeros.
     """
     pixels = np.arange(CANVAS)
     across, down = (

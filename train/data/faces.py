@@ -1,4 +1,4 @@
-"""Pictures of faces where a training finds them fastest: on its device, in memory, or in the shards."""
+"""Decoded faces, kept where a training reads them fastest: on its device, in memory, or in the shards."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator

@@ -24,7 +24,7 @@ ATTRIBUTE = "attribute_"  # begins the columns of attributes
 class Prepared:
     """The faces and AU heatmaps of one dataset, row by row in the order of its shards.
 
-    `ids`, `splits` ("train" or "test"), `identities` ("" where nobody knows) are words; `expressions` holds class ids;
+    `ids`, `splits` ("train" or "test"), `identities` ("" where unknown) are strings; `expressions` holds class ids;
     `readable` is False where the image file could not be read: such rows stay, but no part uses them. `alignment` tells
     how the faces were cut (size in pixels, detector, mode); `shapes` (n, s, 5) are what AU maps are drawn from;
     `digest` changes when any shard does. Pictures stay on disk until they are asked for. Raises UserError if shards are
@@ -97,13 +97,13 @@ class Prepared:
 def part_rows(prepared: Prepared, card: Card, part: str) -> Rows:
     """List the rows that serve as "train" or "validation" under the protocol of the card, or as "test".
 
-    heldout: a seeded, stratified share of the training set is "validation", and nobody is in both parts where people
-    are known. paper: the test set is "validation", as in the published code. Raises UserError if a part is empty.
+    heldout: a seeded, stratified share of the training set is "validation", and no known person is in both
+    parts. paper: the test set is "validation", as in the published code. Raises UserError if a part is empty.
     """
     if part == "test":
-        found = prepared.rows("test")
+        rows = prepared.rows("test")
     elif card.protocol == "paper":
-        found = prepared.rows("test" if part == "validation" else "train")
+        rows = prepared.rows("test" if part == "validation" else "train")
     else:
         rows = prepared.rows("train")
         held = held_out(
@@ -112,10 +112,10 @@ def part_rows(prepared: Prepared, card: Card, part: str) -> Rows:
             fraction=card.data.validation_fraction,
             seed=card.data.validation_seed,
         )
-        found = rows[held if part == "validation" else ~held]
-    if not len(found):
+        rows = rows[held if part == "validation" else ~held]
+    if not len(rows):
         raise UserError(f"{card.data.folder}: no readable face is left for {part} (protocol {card.protocol})")
-    return found
+    return rows
 
 
 def held_out(
@@ -124,8 +124,8 @@ def held_out(
     """Choose which faces validate: about `fraction` of every class, at least one of a class with two or more.
 
     All faces of a person go together; faces of unknown people ("") each stand alone. Class by class, the rarest first,
-    people are taken in random order until the class has its share; whoever would take a class further from its share
-    is passed over, unless the class has no face yet, and no class loses all its faces for training.
+    people are taken in random order until the class has its share; a person who would take a class further from its
+    share is passed over, unless the class has no face yet, and no class loses all its faces for training.
     """
     names = [name or f"\0{row}" for row, name in enumerate(identities)]
     person = np.unique(names, return_inverse=True)[1]

@@ -1,4 +1,4 @@
-"""What happens to faces between the shard and the network, a batch at a time and with the AU maps in the same geometry.
+"""Augmentation and preprocessing of faces, a batch at a time, with the AU maps in the same geometry.
 
 Faces are uint8 RGB (b, w, w, 3), AU maps float (b, t, t) over the same square or None. An augmentation returns float32
 images (b, 3, size, size) in [0, 1] and maps (b, size, size) on the device of what it is given. The
@@ -43,8 +43,8 @@ def resize_face(picture: Image, size: int) -> Image:
     """Resize a face (s, s, 3) to a side, antialiased when it shrinks."""
     if picture.shape[0] == size:
         return picture
-    way = cv2.INTER_AREA if size < picture.shape[0] else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(picture, (size, size), interpolation=way), np.uint8)
+    interpolation = cv2.INTER_AREA if size < picture.shape[0] else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(picture, (size, size), interpolation=interpolation), np.uint8)
 
 
 def to_unit_range(faces: Tensor) -> Tensor:
@@ -56,9 +56,9 @@ def standardise(images: Tensor, kind: str = "imagenet") -> Tensor:
     """Turn images (b, 3, s, s) in [0, 1] into the network's input, channels last in memory.
 
     "imagenet" takes off ImageNet's mean and deviation of each channel. "image" takes off the image's own mean of each
-    channel and divides by its deviation plus 0.05, which makes small networks trained from scratch care less for light
-    and skin tone. "unit" leaves it as it is and "vggface2" gives 0 to 255 minus that dataset's mean, as the published
-    code does for these starts (spec of the methods, section 0.3).
+    channel and divides by its deviation plus 0.05, which makes small networks trained from scratch less sensitive to
+    light and skin tone. "unit" leaves the values as they are, and "vggface2" gives 0 to 255 minus that dataset's mean,
+    as the published code does for weights of these origins.
     """
     count, channels, height, width = images.shape
     lines = images.permute(0, 2, 3, 1).reshape(count, height, width * channels)  # no copy of channels last
@@ -81,7 +81,7 @@ def evaluation_input(face: Image, size: int, kind: str = "imagenet") -> Tensor:
 
 
 def augment_paper(faces: Tensor, maps: Tensor | None, uniforms: Floats, size: int, generator: torch.Generator) -> Pair:
-    """Cut a random window of `size` from faces of side size * 256 / 224; mirror every second one (paper, IV-A)."""
+    """Cut a random window of `size` from faces of side size * 256 / 224; mirror every second one (Section 4.1)."""
     del generator
     room = faces.shape[1] - size
     top, left = (np.floor(uniforms[:, column] * (room + 1)).astype(np.int64) for column in (0, 1))
@@ -121,7 +121,7 @@ def _by_pixels(pictures: Tensor, corners: Places, mirrored: NDArray[np.bool_], s
 def augment_published(
     faces: Tensor, maps: Tensor | None, uniforms: Floats, size: int, generator: torch.Generator
 ) -> Pair:
-    """Augment as the published code does (spec section 4); maps move by nearest neighbours.
+    """Augment as the published code does; maps are sampled at the nearest neighbour.
 
     Turn by up to 6 degrees (every second face), cut a square of 80 to 100 % of the area and resize it, mirror, grey
     (one in five), change colours (four in five), erase a rectangle (every second face). Turn, window and mirror are one
@@ -157,12 +157,12 @@ def _affine(share: Numbers, mirrored: NDArray[np.bool_], offset: Numbers, angle:
     return np.moveaxis(np.array(rows, np.float32), 2, 0)
 
 
-def _sample(pictures: Tensor, moved: Floats, size: int, way: str) -> Tensor:
+def _sample(pictures: Tensor, moved: Floats, size: int, mode: str) -> Tensor:
     """Read pictures (b, s, s) or (b, c, s, s) through a geometry; what lies outside is 0."""
     matrices = torch.from_numpy(moved).to(pictures.device, non_blocking=True)
     grid = F.affine_grid(matrices, [len(pictures), 1, size, size], align_corners=False)
     stacked = pictures.float() if pictures.ndim == 4 else pictures.float()[:, None]
-    sampled = F.grid_sample(stacked, grid, mode=way, align_corners=False)
+    sampled = F.grid_sample(stacked, grid, mode=mode, align_corners=False)
     return sampled if pictures.ndim == 4 else sampled[:, 0]
 
 

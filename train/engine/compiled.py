@@ -9,14 +9,14 @@ from train.methods.base import Output
 
 
 class Compiled:
-    """Calls a method through torch.compile; where that fails, as without a compiler, says so and calls it as it is."""
+    """Calls a method through torch.compile; falls back to eager mode where that fails, as without a compiler."""
 
     def __init__(self, method: Callable[..., Output]) -> None:
         self.method = method
         self.call: Callable[..., Output] = torch.compile(method)
 
     def __call__(self, *inputs: Any) -> Output:
-        """Do what the method does."""
+        """Call the method."""
         try:
             return self.call(*inputs)
         except Exception as error:

@@ -19,11 +19,11 @@ from torch.nn.parallel import DistributedDataParallel
 from pipeline.errors import UserError
 from train.data.prepared import Rows
 
-WAIT = timedelta(days=7)  # for a process that waits for a GPU; torchrun ends the others of one that fails
+WAIT = timedelta(days=7)  # a process may wait for a GPU that long; if one fails, torchrun ends the others
 
 
 class Processes:
-    """The processes that train a run together; by itself a single one."""
+    """The processes that train a run together; without torchrun there is one."""
 
     def __init__(self) -> None:
         self.rank, self.size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
@@ -32,7 +32,7 @@ class Processes:
             dist.init_process_group(backend, timeout=WAIT)
 
     def close(self) -> None:
-        """Part from the others; a process that ends without it can crash in the threads that connect it."""
+        """Leave the process group; without this, communication threads can crash at the end of a process."""
         if self.size > 1:
             dist.destroy_process_group()
 
@@ -51,7 +51,7 @@ class Processes:
             self.wait()
 
     def wait(self) -> None:
-        """Wait until all processes are here."""
+        """Wait until all processes have called this."""
         self.sum(torch.zeros(1))
 
     def sum(self, values: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ class Processes:
         return values[0]
 
     def part(self, length: int) -> slice:
-        """Say which of the rows of a batch are this process's; none has none (UserError)."""
+        """Return which rows of a batch are this process's; raise UserError if a process would have none."""
         if length < self.size:
             raise UserError(
                 f"training.batch_size: a batch has {length} faces for {self.size} processes; use fewer processes, or a "
@@ -82,7 +82,7 @@ class Processes:
         return slice(length * self.rank // self.size, length * (self.rank + 1) // self.size)
 
     def share(self, rows: Rows) -> Rows:
-        """Return this process's part of rows that each are looked at once."""
+        """Return this process's part of rows that are each evaluated once."""
         return rows[self.rank :: self.size]
 
     def join(self, method: nn.Module, device: torch.device) -> nn.Module:
@@ -104,7 +104,7 @@ class Processes:
 
 
 class _Sum(torch.autograd.Function):
-    """The sum of a tensor over all processes; so is its gradient."""
+    """Sums a tensor, and in the backward pass its gradient, over all processes."""
 
     @staticmethod
     def forward(context: Any, values: Tensor) -> Tensor:

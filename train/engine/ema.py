@@ -1,4 +1,4 @@
-"""A running mean of a network's weights, which is steadier on new people than the last weights themselves."""
+"""A running mean of a network's weights, which predicts more steadily on new people than the last weights do."""
 
 from copy import deepcopy
 from typing import Any
@@ -21,7 +21,7 @@ class EMA:
 
     @torch.no_grad()
     def update(self, method: Method) -> None:
-        """Take in the weights after a step."""
+        """Update the mean with the weights after a step."""
         decay = min(self.decay, (1 + self.step) / (10 + self.step))
         self.step += 1
         means, values = self.method.state_dict(), method.state_dict()
@@ -31,10 +31,10 @@ class EMA:
             means[name].copy_(values[name])
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what continues the mean."""
+        """Return the state to continue from."""
         return {"step": self.step, "method": self.method.state_dict()}
 
     def load_state_dict(self, content: dict[str, Any]) -> None:
-        """Continue a mean."""
+        """Continue from a state."""
         self.step = content["step"]
         self.method.load_state_dict(content["method"])

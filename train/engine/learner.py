@@ -1,4 +1,4 @@
-"""What a training changes, the network and its optimiser, and the step that changes them."""
+"""The network of a training, its optimiser, and one step."""
 
 from typing import Any
 
@@ -76,7 +76,7 @@ class Learner:
         )
 
     def descend(self, loss: Tensor) -> None:
-        """Move the weights against the gradient of a loss, whose norm is clipped where the card says so."""
+        """Move the weights against the gradient of a loss, whose norm is clipped where the card asks for it."""
         self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(self.scaler.scale(loss))
         if self.card.training.clip_norm > 0:

@@ -25,7 +25,7 @@ from train.hardware import autocast, claim_several, precision
 
 FORMAT = 2  # of the state
 SAVE_MINUTES = 10.0  # between two states within an epoch
-CHECKED_EVERY = 20  # steps between two looks at the losses: each look makes a GPU wait
+CHECKED_EVERY = 20  # steps between two checks of the losses: each check makes a GPU wait
 
 
 def train(card: Card, out: Path, *, stop: Stop | None = None, save_minutes: float = SAVE_MINUTES) -> None:
@@ -55,7 +55,7 @@ def train(card: Card, out: Path, *, stop: Stop | None = None, save_minutes: floa
 
 
 class Trainer:
-    """Network, optimiser and history of one run; `folder` holds its state while it is not finished."""
+    """Trains one run epoch by epoch; `folder` holds its state while it is not finished."""
 
     def __init__(
         self,
@@ -101,12 +101,12 @@ class Trainer:
         )
 
     def progress(self, out: Path) -> Progress:
-        """Make what shows this training to a person."""
+        """Return the display of this training's progress."""
         steps, silent = len(self.train_batches), not self.processes.is_main
         return Progress(self.card, steps, out, done=len(self.history), step=self.step, silent=silent)
 
     def run(self, progress: Progress) -> None:
-        """Train the epochs that are left; save the state after each, and whenever it is time."""
+        """Train the epochs that are left; save the state after each, and within them when due."""
         training, self.stop.deferred = self.card.training, True
         for epoch in range(len(self.history), training.epochs):
             self.started = time.monotonic() - self.spent
@@ -126,7 +126,7 @@ class Trainer:
         self.stop.deferred = False
 
     def write(self, out: Path) -> None:
-        """Write what the training gave."""
+        """Write the history and both checkpoints."""
         write_history(out / "history.csv", self.history)
         last = {name: tensor.cpu().clone() for name, tensor in self.learner.result.state_dict().items()}
         kept = ((last, len(self.history), "last"), (self.best["tensors"], self.best["epoch"], "checkpoint"))
@@ -135,7 +135,7 @@ class Trainer:
             checkpoint.save(out / f"{name}.safetensors", tensors, self.card, self.prepared, scores)
 
     def scores(self, epoch: int) -> dict[str, Any]:
-        """Return what is known of an epoch."""
+        """Return the scores of an epoch, as a checkpoint holds them."""
         return {
             "epoch": epoch,
             "validation_accuracy": self.history[epoch - 1].validation_accuracy,
@@ -150,7 +150,7 @@ class Trainer:
         result = self.learner.result.eval()
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
         for images, classes in self.validation_batches:
-            if self.stop.asked and self.processes.size == 1:  # several may have different numbers of batches here
+            if self.stop.asked and self.processes.size == 1:  # several processes may have different numbers of batches
                 self._save()
                 self.stop.exit_for_requeue()
             with autocast(self.card.training.amp, self.device):
@@ -164,7 +164,7 @@ class Trainer:
         result = self.learner.result.eval()
         result.load_state_dict(tensors)
         batches = self.validation_batches
-        if self.processes.size > 1:  # those of this process are a part of them
+        if self.processes.size > 1:  # each process holds a part of them
             batches = EvaluationBatches(self.prepared, self.card, self.validation_rows, self.device)
         answers = [(result(images).logits.float().cpu(), classes.cpu()) for images, classes in batches]
         logits, classes = (torch.cat(parts).numpy() for parts in zip(*answers, strict=True))

@@ -1,4 +1,4 @@
-"""What a person sees of a training: a bar with ETA on a terminal, a line per epoch, history.csv, TensorBoard."""
+"""Progress of a training: a bar with ETA on a terminal, a line per epoch, history.csv and TensorBoard."""
 
 import csv
 import sys
@@ -62,7 +62,7 @@ class Progress:
         self.bar.set_postfix(short)
 
     def epoch(self, row: EpochRow, best: int) -> None:
-        """Tell how an epoch ended."""
+        """Print the line of a finished epoch."""
         if self.silent:
             return
         spent = time.monotonic() - self.started

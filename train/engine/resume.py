@@ -21,7 +21,7 @@ PREVIOUS = "previous.pt"
 
 @contextmanager
 def hold(out: Path) -> Iterator[bool]:
-    """Keep `out/state` for this process, which alone trains in `out`; yield whether it had to wait for another one.
+    """Lock `out/state`, so that one process trains in `out`; yield whether it had to wait for another one.
 
     The folder is deleted after success and kept after any failure.
     """
@@ -35,7 +35,7 @@ def hold(out: Path) -> Iterator[bool]:
 
 
 def save(folder: Path, content: dict[str, Any]) -> None:
-    """Write a state, whole or not at all: tensors and plain values; the one before it stays as a second way out."""
+    """Write a state of tensors and plain values, whole or not at all; keep the previous one in case it is damaged."""
     path = folder / LAST
     with atomic_write(path) as temporary:
         with temporary.open("wb") as file:
@@ -46,7 +46,7 @@ def save(folder: Path, content: dict[str, Any]) -> None:
 
 
 def load(folder: Path, key: str) -> dict[str, Any] | None:
-    """Read the newest undamaged state that was saved under `key`; what is damaged or of another key is set aside."""
+    """Read the newest undamaged state that was saved under `key`; set aside what is damaged or has another key."""
     for path in (folder / LAST, folder / PREVIOUS):
         if not path.exists():
             continue

@@ -1,4 +1,4 @@
-"""Temperature scaling: the one number that makes a network as sure as it is right."""
+"""Temperature scaling: one number that makes a network's confidence match its accuracy."""
 
 import math
 
@@ -12,8 +12,8 @@ STEPS = 60  # of a golden-section search: to 1e-12 of the range
 def fit_temperature(logits: ArrayLike, classes: ArrayLike) -> float:
     """Return the T in [0.05, 20] that minimises the mean of -ln softmax(logits / T)[class] over faces (n, k), (n,).
 
-    The loss has one minimum in ln T. Fitted where the epoch was selected, so that nothing of the test set is in it
-    under protocol `heldout`. Source: Guo et al., On calibration of modern neural networks, ICML 2017.
+    The loss has one minimum in ln T. It is fitted on the faces that selected the epoch, so that under the protocol
+    `heldout` no test face has a part in it. Source: Guo et al., On calibration of modern neural networks, ICML 2017.
     """
     values, truth = np.asarray(logits, np.float64), np.asarray(classes)
 

@@ -73,7 +73,7 @@ class Method(nn.Module):
         raise NotImplementedError
 
     def cam(self, output: Output, classes: Tensor) -> Tensor | None:
-        """Return the raw map (b, h, w) of one class per image at native size, or None if there is none.
+        """Return the raw map (b, h, w) of one class per image at native size, or None if the method has none.
 
         Callers may give the classes as any tensor, array or list of numbers or expressions, or one for all images.
         """
@@ -136,8 +136,8 @@ def build_method(card: Card, *, initialise: bool = True) -> Method:
     """
     check_model(card)
     module = load("train.methods", card.method)
-    found = [value for value in vars(module).values() if isinstance(value, type) and issubclass(value, Method)]
-    (kind,) = (value for value in found if value.__module__ == module.__name__)
+    kinds = [value for value in vars(module).values() if isinstance(value, type) and issubclass(value, Method)]
+    (kind,) = (value for value in kinds if value.__module__ == module.__name__)
     model = card.model
     network = build_backbone(
         model.backbone, image_size=model.image_size, init=model.init if initialise else "none", weights=model.weights

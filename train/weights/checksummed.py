@@ -35,7 +35,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) ->
 
 
 def checksum_matches(path: Path) -> bool:
-    """Say whether a file with a checksum is as it was written."""
+    """Say whether the checksum in a file is that of its content."""
     start, digest = _checksum(path)
     with path.open("rb") as file:
         file.seek(start)
@@ -43,7 +43,7 @@ def checksum_matches(path: Path) -> bool:
 
 
 def _checksum(path: Path) -> tuple[int, str]:
-    """Return where in a file its checksum stands, and which one belongs there (hex)."""
+    """Return where a file's checksum is stored, and the checksum of its content (hex)."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         place = PLACE.search(content, 0, 8 + int.from_bytes(content[:8], "little"))
         start = place.start(1) if place else 0

@@ -76,15 +76,15 @@ def fetch(needs: Iterable[str], folder: Path) -> None:
     if failed:
         raise UserError(f"weights could not be downloaded; put these files in place by hand: {'; '.join(failed)}")
     rows = [(item.need, item.name, digest(folder / item.name), item.url) for item in map(find_weights, needs)]
-    for _, name, found, _ in rows:
-        if not found.startswith(_stated(name)):
-            raise UserError(f"{folder / name} is damaged: its SHA-256 begins with {found[:8]}; delete it and try again")
+    for _, name, checksum, _ in rows:
+        if not checksum.startswith(_stated(name)):
+            raise UserError(f"{folder / name} is damaged: its SHA-256 begins with {checksum[:8]}; delete it and retry")
     with atomic_write(folder / MANIFEST) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([("need", "file", "sha256", "url"), *rows])
 
 
 def _get(weights: Weights, folder: Path) -> str:
-    """Bring one file; return why it failed, or nothing."""
+    """Copy or download one file; return why it failed, or an empty string."""
     from torch.hub import download_url_to_file, get_dir  # noqa: PLC0415  (two seconds that a check should not cost)
 
     stated, cached = _stated(weights.name), Path(get_dir(), "checkpoints", weights.name)
@@ -103,9 +103,9 @@ def _get(weights: Weights, folder: Path) -> str:
 
 
 def _stated(name: str) -> str:
-    """Return the digits of its SHA-256 that a file's name holds, or nothing."""
-    found = re.search(r"-([0-9a-f]{8,})\.", name)
-    return found[1] if found else ""
+    """Return the digits of its SHA-256 that a file's name holds, or an empty string."""
+    digits = re.search(r"-([0-9a-f]{8,})\.", name)
+    return digits[1] if digits else ""
 
 
 def _timm_url(name: str) -> str:
@@ -113,7 +113,7 @@ def _timm_url(name: str) -> str:
 
     try:
         settings = get_pretrained_cfg(name)
-    except RuntimeError:  # the network is there, but not with weights of this tag
+    except RuntimeError:  # timm has the network, but no weights of this tag
         settings = None
     if settings is None or not settings.hf_hub_id:
         raise UserError(f"model.backbone: timm publishes no weights of {name!r}; see timm.list_pretrained()")

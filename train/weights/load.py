@@ -37,9 +37,9 @@ def load_weights(
     ignore: tuple[str, ...] = (),
     adapt: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict,
 ) -> None:
-    """Fill a network from a .pth or .safetensors file of tensors, no code run; names starting with `ignore` are left.
+    """Load a .pth or .safetensors file of tensors, no code run; names that start with `ignore` are skipped.
 
-    Of a checkpoint of this project the backbone is taken. `adapt` renames or reshapes the tensors of the file first.
+    From a checkpoint of this project it loads the backbone. `adapt` renames or reshapes the tensors of the file first.
     Raises UserError that names the first tensor that is missing, has another shape or does not belong.
     """
     tensors, wanted = _without(adapt(_without(_backbone(read_tensors(path)), ignore)), ignore), network.state_dict()

@@ -21,7 +21,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read a file of named tensors without executing code from it; a group's name leads those of its tensors."""
     try:
         if path.suffix == ".safetensors":
-            return _sealed_or_foreign(path)
+            return _load_safetensors(path)
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, SafetensorError) as error:
         raise UserError(f"{path} is not a file of weights: {' '.join(str(error).split())[:120]}") from None
@@ -36,8 +36,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return content
 
 
-def _sealed_or_foreign(path: Path) -> dict[str, Tensor]:
-    """Read a file of safetensors; one that this project wrote has a checksum, other people's need none."""
+def _load_safetensors(path: Path) -> dict[str, Tensor]:
+    """Read a file of safetensors; one that this project wrote has a checksum, which is verified."""
     with safe_open(path, "numpy") as file:
         own = checksummed.KEY in (file.metadata() or {})
     if own and not checksummed.checksum_matches(path):
@@ -45,15 +45,15 @@ def _sealed_or_foreign(path: Path) -> dict[str, Tensor]:
     return load_file(path)
 
 
-def check_tensors(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:
-    """Raise UserError that names the first tensor of `found` that does not fit `wanted`."""
+def check_tensors(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:
+    """Raise UserError that names the first tensor of `given` that does not fit `wanted`."""
     for name, value in wanted.items():
         # Old files of torchvision come from before this counter; batch normalisation does not use it here.
-        if name not in found and not name.endswith("num_batches_tracked"):
+        if name not in given and not name.endswith("num_batches_tracked"):
             raise UserError(f"{path} fits another network: the tensor {name} is missing")
-        if name in found and found[name].shape != value.shape:
-            shapes = f"{tuple(found[name].shape)} instead of {tuple(value.shape)}"
+        if name in given and given[name].shape != value.shape:
+            shapes = f"{tuple(given[name].shape)} instead of {tuple(value.shape)}"
             raise UserError(f"{path} fits another network: the tensor {name} is {shapes}")
-    extra = [name for name in found if name not in wanted]
+    extra = [name for name in given if name not in wanted]
     if extra:
         raise UserError(f"{path} fits another network: the tensor {extra[0]} has no place in it")

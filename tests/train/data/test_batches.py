@@ -39,7 +39,7 @@ def assert_equal(one, other):
 
 
 def test_a_device_gives_the_batches_of_the_host(steps, monkeypatch):
-    """A CPU that is treated as a device with memory of its own: faces are gathered there, by nobody before."""
+    """A CPU that is treated as a device with memory of its own: faces are gathered there, and not prefetched."""
     here = steps(3)
     monkeypatch.setattr("train.data.faces.choose_place", lambda place, size, device: "device")
     monkeypatch.setattr("train.data.faces.FaceStore.on_host", lambda self, rows, pool: None)
@@ -162,7 +162,7 @@ def test_work_ahead_keeps_its_order_and_its_errors(threaded):
     assert list(prefetch(work, range(6), threaded=threaded)) == seen
 
 
-def test_nobody_waits_for_batches_that_nobody_wants():
+def test_prefetching_stops_when_no_more_batches_are_wanted():
     steps = prefetch(lambda number: number, iter(range(100)), threaded=True)
     assert next(steps) == 0
     steps.close()

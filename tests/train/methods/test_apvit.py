@@ -186,7 +186,10 @@ def test_cards_name_the_files_that_are_fetched(make_card):
     assert needed_weights(card) == ["apvit:vit_weights"]
     check_model(card)
     for changes, said in (
-        ({"model__init": "imagenet"}, "nobody publishes ImageNet weights of ir50; give ms1m, none or a file's path"),
+        (
+            {"model__init": "imagenet"},
+            "there are no ImageNet weights of ir50; give ms1m, none or a file's path",
+        ),
         ({"model__backbone": "ir50_micro"}, "the ms1m weights are of ir50, not of ir50_micro"),
     ):
         with pytest.raises(UserError, match=said):

@@ -90,7 +90,7 @@ def test_misspelt_things_are_refused_with_one_line(make_card):
         "there is no method 'camm' (did you mean 'cam'?)": {"method": "camm"},
         "the method cam has no option 'peaks'; it takes none": {"model__options": {"peaks": 1}},
         "there is no backbone 'resnet19' (did you mean 'resnet18'?)": {"model__backbone": "resnet19"},
-        "nobody publishes ImageNet weights of resnet18_quarter": {"model__init": "imagenet"},
+        "there are no ImageNet weights of resnet18_quarter": {"model__init": "imagenet"},
         "model.init: there are no weights 'imagnet' (did you mean 'imagenet'?); available: imagenet, ms1m, none, "
         "or a file ending in .pth .pt .tar .safetensors": {"model__init": "imagnet"},
         "model.init: there are no weights 'weights/'; available": {
