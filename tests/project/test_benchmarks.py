@@ -30,7 +30,7 @@ def test_tasks_take_turns_after_a_warm_up():
     assert {name: seconds.shape for name, seconds in spent.items()} == {"a": (3,), "b": (3,)}
 
 
-def test_processor_time_is_measured_and_not_waiting():
+def test_processor_time_excludes_waiting():
     assert time_tasks({"sleep": lambda: time.sleep(0.05)}, 1, CPU)["sleep"][0] < 0.04
 
 
@@ -127,7 +127,7 @@ def test_the_nearest_batch_size_counts(tmp_path):
     assert first == f"drawn: resnet50 at 224 px: {2 * (10 * (6300 + 700 / 3) + 1400) / 1000 / 3600:,.1f} h"
 
 
-def test_what_was_not_measured_is_said(tmp_path):
+def test_unmeasured_networks_are_named(tmp_path):
     lines = estimate(parse(yaml.safe_load(CONFIG)), rates(tmp_path / "r.csv", "resnet50 at 112 px, batch 32, with AU"))
     assert lines[0] == "left out, as not measured: 4 trainings of resnet50 at 224 px on drawn"
 
