@@ -12,7 +12,7 @@ from au_guidance.expressions import Expression, codebook
 from au_guidance.heatmap import CANVAS
 from eval.explain.explanation import Explanation, Map, RGBImage
 from eval.explain.reading import LIFT_HIGH, ellipses
-from eval.figures.faces import overlay, shown
+from eval.figures.faces import divide_by_peak, overlay
 from eval.figures.style import FAINT, INK, MAP
 from train.card.schema import Heatmap
 
@@ -70,7 +70,7 @@ def _with_regions(face: Explanation, heatmap: Heatmap) -> RGBImage:
 
 
 def _overlaid(face: Explanation, values: Map) -> RGBImage:
-    return overlay(face.face, shown(values), MAP)
+    return overlay(face.face, divide_by_peak(values), MAP)
 
 
 def _draw_probabilities(draw: ImageDraw.ImageDraw, face: Explanation, left: int) -> None:

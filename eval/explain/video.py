@@ -19,7 +19,7 @@ from au_guidance.heatmap import CANVAS
 from eval.explain.explainer import Explainer
 from eval.explain.explanation import Explanation, RGBImage
 from eval.explain.tracker import FaceTracker
-from eval.figures.faces import shown
+from eval.figures.faces import divide_by_peak
 from eval.figures.style import MAP
 from pipeline.errors import UserError
 from pipeline.geometry import invert
@@ -113,7 +113,7 @@ def _row(frame: int, seconds: float, number: int, face: Explanation) -> dict[str
 
 def _draw(frame: RGBImage, face: Explanation, number: int) -> None:
     """Draw the class map, or the attention, over a face of a frame, and its number, label and probability above."""
-    values = shown(face.cams.get(face.label, face.attention[face.layer]))
+    values = divide_by_peak(face.cams.get(face.label, face.attention[face.layer]))
     colours = (255 * matplotlib.colormaps[MAP](np.clip(values, 0, 1))[..., :3]).astype(np.uint8)
     size, matrix = (frame.shape[1], frame.shape[0]), invert(face.matrix)
     opacity = OPACITY * (cv2.warpAffine(_soft_ellipse(), matrix, size).astype(np.float32)[..., None] / 255)

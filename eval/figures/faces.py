@@ -92,7 +92,7 @@ class RunPair:
             return cam_canvas(stored, CANVAS)[0].numpy()
         stored = torch.from_numpy(run.attention[self.layer][row : row + 1].astype(np.float32))
         values = attention_canvas(stored, CANVAS, run.card.guidance.resize)[0].numpy()
-        return shown(values)
+        return divide_by_peak(values)
 
 
 def read_pair(plain: Path, au: Path) -> RunPair:
@@ -135,7 +135,7 @@ def on_canvas(image: Image) -> Image:
     return np.asarray(cv2.resize(image, (CANVAS, CANVAS), interpolation=interpolation), np.uint8)
 
 
-def shown(values: Map) -> Map:
+def divide_by_peak(values: Map) -> Map:
     """Divide a map by its largest value for display; a map of zeros stays."""
     top = float(values.max())
     return np.asarray(values / top if top > 0 else values, np.float32)

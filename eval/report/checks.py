@@ -19,7 +19,7 @@ PENDING = "No guided run is finished."
 def checks(rows: Sequence[Row], runs: Sequence[Run], base: Mapping[Place, Setting]) -> list[Claim]:
     """Judge whether guided maps beat controls and the class-agnostic mean, and whether they show the class."""
     settings = discrimination.of_runs(runs, base)
-    guided = [one for one in settings if one.variant == layout.VARIANTS["au"]]
+    guided = [setting for setting in settings if setting.variant == layout.VARIANTS["au"]]
     return [_controls(rows, runs, base), _above_baseline(guided), _apart(guided)]
 
 
@@ -27,20 +27,22 @@ def _controls(rows: Sequence[Row], runs: Sequence[Run], base: Mapping[Place, Set
     text = "The class's own AU map matters: it beats guidance by other maps"
     expected = {(run.place, run.map) for run in runs if run.weight and run.map != OWN and run.place in base}
     controls = dict.fromkeys(row["against"] for row in rows if row["against"] != "plain")
-    evidence = [one for control in controls for one in rises(rows, "attention_cosine", control)]
+    evidence = [comparison for control in controls for comparison in rises(rows, "attention_cosine", control)]
     return claim("controls", text, evidence, len(expected))
 
 
 def _above_baseline(guided: Sequence[Discrimination]) -> Claim:
     text = "Guided maps beat the class-agnostic mean AU map, which ignores the image"
-    verdict, skills = _judged([(one, one.skill) for one in guided], 0.0, lambda skill: number(skill, 3, "+"))
+    verdict, skills = _judged(
+        [(setting, setting.skill) for setting in guided], 0.0, lambda skill: number(skill, 3, "+")
+    )
     return Claim("baseline", text, verdict, f"Skill above that map, 1 being perfect: {skills}." if skills else PENDING)
 
 
 def _apart(guided: Sequence[Discrimination]) -> Claim:
     text = "Guided maps show the class: of the six AU maps of a face, they match that of its own class best"
-    retrieval = [(one, one.retrieval) for one in guided]
-    verdict, shares = _judged(retrieval, MAJORITY, lambda share: f"{number(100 * share, 1)} %")
+    values = [(setting, setting.retrieval) for setting in guided]
+    verdict, shares = _judged(values, MAJORITY, lambda share: f"{number(100 * share, 1)} %")
     finding = (
         f"The best match is correct for {shares} of the faces, macro over classes; chance is {100 * CHANCE:.0f} %. "
         "Held means more than half."

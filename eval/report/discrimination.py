@@ -1,6 +1,6 @@
 """Whether the maps of a setting tell the six classes apart, as means over its seeds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,17 +46,17 @@ def _discrimination(place: Place, setting: Setting, kind: str, runs: Sequence[Ru
         variant=variant_name(setting),
         map=MAPS[kind],
         seeds=len(maps),
-        skill=mean(one.get("skill") for one in maps),
-        retrieval=_macro(one.get("retrieval_true") for one in maps),
-        retrieval_predicted=_macro(one.get("retrieval_predicted") for one in maps),
-        margin=_macro(one.get("own_minus_other") for one in maps),
-        specificity=_macro(one.get("specificity") for one in maps),
+        skill=mean(scores.get("skill") for scores in maps),
+        retrieval=_macro(scores.get("retrieval_true") for scores in maps),
+        retrieval_predicted=_macro(scores.get("retrieval_predicted") for scores in maps),
+        margin=_macro(scores.get("own_minus_other") for scores in maps),
+        specificity=_macro(scores.get("specificity") for scores in maps),
         truth=_macro((run.scores.get("truth") or {}).get(kind) for run in runs),
     )
 
 
-def _macro(scores: Any) -> float | None:
-    return mean((one or {}).get("macro") for one in scores)
+def _macro(scores: Iterable[dict[str, Any] | None]) -> float | None:
+    return mean((score or {}).get("macro") for score in scores)
 
 
 def codebook_truth(runs: Sequence[Run]) -> float | None:

@@ -59,7 +59,7 @@ def _steps(scores: Mapping[Setting, Sequence[dict[str, Any]]], chosen: Setting) 
             kind = "ceiling" if name == "ceiling" else "baseline"
             steps.append(Step(baseline.label, value, kind, baseline.description))
     for setting, maps in scores.items():
-        value = mean(one["cosine"]["macro"] for one in maps)
+        value = mean(score["cosine"]["macro"] for score in maps)
         kind = "plain" if setting == PLAIN else "au" if setting == chosen else "control"
         if value is not None:
             label = "guided by: " if kind == "control" else "network "

@@ -111,7 +111,7 @@ def _tables(
     rows = comparisons.chosen(pd.concat(compared, ignore_index=True), base) if compared else []
     return {
         "experiments": {name: made for name, made in shown.items() if made},
-        "claims": claims.paper(rows, expected, base),
+        "claims": claims.paper_claims(rows, expected, base),
         "checks": checks.checks(rows, expected, base),
         "verdicts": claims.VERDICTS,
     }

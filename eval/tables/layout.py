@@ -95,8 +95,8 @@ def blocks(name: str, table: pd.DataFrame, known: Collection[str]) -> list[Block
 def _methods(title: str, rows: Sequence[dict[str, Any]], columns: Sequence[Column], *, beside: bool) -> Block:
     """Rows are methods; columns are protocols, metrics, without and with AU, then controls if there are any."""
     protocols = dict.fromkeys(row["protocol"] for row in rows)
-    there = {(row["kind"], row["metric"], row["variant"]) for row in rows}
-    places = [(p, *column, v) for p in protocols for column in columns for v in VARIANTS if (*column, v) in there]
+    present = {(row["kind"], row["metric"], row["variant"]) for row in rows}
+    places = [(p, *column, v) for p in protocols for column in columns for v in VARIANTS if (*column, v) in present]
     cells: Cells = {(row["method"], row["protocol"], row["kind"], row["metric"], row["variant"]): row for row in rows}
     grid = [["method", "", *(f"{p},\n{HEADINGS[metric]}\n{VARIANTS[v]}" for p, _, metric, v in places)]]
     for method in dict.fromkeys(row["method"] for row in rows):

@@ -18,7 +18,7 @@ from au_guidance.heatmap import geometry_table
 from eval.explain.explainer import Explainer
 from eval.explain.explanation import Explanation, Map, RGBImage
 from eval.explain.reading import au_table, ellipses
-from eval.figures.faces import shown
+from eval.figures.faces import divide_by_peak
 from eval.figures.style import MAP
 from pipeline.storage import images
 from train.card.schema import Heatmap
@@ -149,7 +149,7 @@ def _svg_ellipse(ellipse: NDArray[np.float64]) -> dict[str, float]:
 
 
 def _coloured(values: Map) -> RGBImage:
-    return (255 * matplotlib.colormaps[MAP](np.clip(shown(values), 0, 1))[..., :3]).astype(np.uint8)
+    return (255 * matplotlib.colormaps[MAP](np.clip(divide_by_peak(values), 0, 1))[..., :3]).astype(np.uint8)
 
 
 def _data_url(image: RGBImage) -> str:

@@ -77,7 +77,7 @@ def test_claims_of_the_made_up_runs(folder):
     assert base == {**BASE, ("faces", "heldout", "wildcat"): (5.0, (5,), "own")}
     compared = [comparisons.of_experiment(name, _of(grid, found, name), folder)[0] for name in ("table1", "controls")]
     rows = comparisons.chosen(pd.concat(compared), base)
-    judged = {one.name: one for one in (*claims.paper(rows, found, base), *checks(rows, found, base))}
+    judged = {one.name: one for one in (*claims.paper_claims(rows, found, base), *checks(rows, found, base))}
     assert {name: one.verdict for name, one in judged.items()} == {
         "attention": "held", "cam": "held", "accuracy": "held", "generic": "held", "time": "held",
         "controls": "held", "baseline": "held", "apart": "held",
@@ -102,7 +102,7 @@ def test_slow_guidance_is_not_cheap(small):
 def _claims(folder):
     grid = read_grid(folder / "grid.json")
     found = expected_runs(grid, folder)
-    return claims.paper([], found, runs.base(grid, found))
+    return claims.paper_claims([], found, runs.base(grid, found))
 
 
 def test_a_run_whose_faces_are_not_there_cannot_be_compared(small):
