@@ -12,7 +12,7 @@ import torch
 
 from au_guidance.expressions import Expression
 from tests.support.faces import write_shard
-from tests.support.paths import SHARED
+from tests.support.paths import REAL_FACES
 from train.card.schema import Card
 from train.engine.loop import train
 
@@ -25,11 +25,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def shared() -> Path:
-    """The folder with reference values and faces beside the repository; tests that need it skip without it."""
-    if not SHARED.is_dir():
-        pytest.skip("reference material is not beside the repository")
-    return SHARED
+def real_faces() -> Path:
+    """A dataset of 1,435 real faces in RAF-DB's layout beside the repository; tests of photographs skip without it."""
+    if not REAL_FACES.is_dir():
+        pytest.skip("needs real faces, which are not part of the repository, in ../shared/faces/RAF-DB")
+    return REAL_FACES
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -90,8 +90,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     card(folder)
     for stage in STAGES[:8]:
-        code, said = run(stage, folder)
-        assert code == 0, said
+        code, errors = run(stage, folder)
+        assert code == 0, errors
     return folder
 
 
@@ -111,9 +111,9 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", f"--user-data-dir={profile}"):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    found = webdriver.Chrome(options=options, service=Service(service))
-    yield found
-    found.quit()
+    chromium = webdriver.Chrome(options=options, service=Service(service))
+    yield chromium
+    chromium.quit()
 
 
 @pytest.fixture(scope="module")

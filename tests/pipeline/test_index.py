@@ -270,12 +270,9 @@ def test_the_command_ends_with_one_message_on_a_mistake(tmp_path):
     assert "--shards: 0 is too few" in fails("--source", "rafdb", "--root", tmp_path, "--shards", 0)
 
 
-def test_real_faces(shared, tmp_path):
-    root = shared / "faces" / "RAF-DB"
-    if not root.is_dir():
-        pytest.skip("the real faces are not beside the repository")
+def test_real_faces(real_faces, tmp_path):
     path = tmp_path / "index.csv"
-    counts = index.build_index("rafdb", root, 4, path)
+    counts = index.build_index("rafdb", real_faces, 4, path)
     found = {(count.split, count.expression): (count.found, count.expected) for count in counts}
     train = {label: found["train", RAFDB[label]] for label in range(1, 8)}
     assert train == {

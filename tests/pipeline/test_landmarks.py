@@ -125,13 +125,13 @@ def test_options_are_checked(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def prepared(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def prepared(real_faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The first of 36 shards of the real faces (about 40), aligned with dlib."""
     pytest.importorskip("dlib")
-    folder, root = tmp_path_factory.mktemp("real"), shared / "faces" / "RAF-DB"
-    build_index("rafdb", root, 36, folder / "index.csv")
+    folder = tmp_path_factory.mktemp("real")
+    build_index("rafdb", real_faces, 36, folder / "index.csv")
     options = {"detector": "dlib", "size": SIZE, "quality": 95, "mode": "corrected"}
-    align.align_shard(folder / "index.csv", root, 0, folder / "faces" / "0.h5", **options)
+    align.align_shard(folder / "index.csv", real_faces, 0, folder / "faces" / "0.h5", **options)
     landmarks.extract_landmarks(folder / "faces" / "0.h5", folder / "landmarks" / "0.h5", "dlib")
     return folder
 
@@ -158,10 +158,11 @@ def test_dlib_leaves_faces_that_nobody_saw(tmp_path: Path, prepared: Path) -> No
     assert np.isnan(found["points"][1:]).all()
 
 
-def test_dlib_looks_again_into_crops_that_no_detector_has_seen(tmp_path: Path, prepared: Path, shared: Path) -> None:
-    root = shared / "faces" / "RAF-DB"
+def test_dlib_looks_again_into_crops_that_no_detector_has_seen(
+    tmp_path: Path, prepared: Path, real_faces: Path
+) -> None:
     options = {"detector": "none", "size": SIZE, "quality": 95, "mode": "published"}
-    align.align_shard(prepared / "index.csv", root, 0, tmp_path / "0.h5", **options)
+    align.align_shard(prepared / "index.csv", real_faces, 0, tmp_path / "0.h5", **options)
     found = extract(tmp_path / "0.h5", "dlib")
     seen = found["status"] == "redetected"
     assert set(found["status"]) <= {"redetected", "no_face"}

@@ -91,7 +91,7 @@ def prepare(folder, source, root, limit="100"):
     told = ""
     for step in steps:
         code, said = run(step, folder)
-        told += (folder / "printed.txt").read_text() + said
+        told += (folder / "stdout.txt").read_text() + said
         assert "Traceback" not in told, told
         if code:
             assert code == 1, said

@@ -27,9 +27,9 @@ class Constructed:
 
     def right(self, wrong: int = 0) -> np.ndarray:
         """Logits that are right for all faces but the first `wrong` ones."""
-        said = self.expressions.astype(int)
-        said[:wrong] = (said[:wrong] + 1) % 7
-        return np.eye(7, dtype=np.float32)[said]
+        predicted = self.expressions.astype(int)
+        predicted[:wrong] = (predicted[:wrong] + 1) % 7
+        return np.eye(7, dtype=np.float32)[predicted]
 
     def write(self, path: Path, **columns: Any) -> Path:
         """Write a predictions file; columns such as logits, cam, attention_5 and attribute_gender are the test's."""

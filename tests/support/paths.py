@@ -1,11 +1,11 @@
-"""Where the repository, its golden files and the reference material beside it lie."""
+"""Where the repository, its golden files and the real faces beside it lie."""
 
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "golden"
-SHARED = ROOT.parent / "shared"
+REAL_FACES = ROOT.parent / "shared" / "faces" / "RAF-DB"  # photographs, not part of the repository
 
 
 def private_paths(tmp_path, prepared_folder):

@@ -17,7 +17,7 @@ from train.weights import checksummed
 EVIL = "<script>alert(1)</script>"  # a name that must stay a name
 
 
-LABELS = [one.label for one in Expression]
+LABELS = [expression.label for expression in Expression]
 
 
 PER_CLASS = 8
@@ -134,7 +134,7 @@ def _images(scores: Path, cam: float, attention: float, *, right: bool, seed: in
 def _averages(path: Path, checkpoint: str, height: float) -> None:
     grid = np.linspace(0, 1, 56)
     blob = np.exp(-((grid[:, None] - height) ** 2 + (grid[None] - 0.5) ** 2) / 0.05).astype(np.float32)
-    maps = {f"{kind}_{one.label}": blob for kind in ("au_map", "cam", "attention_5") for one in SIX}
+    maps = {f"{kind}_{expression.label}": blob for kind in ("au_map", "cam", "attention_5") for expression in SIX}
     np.savez_compressed(path, about=np.array(json.dumps({"checkpoint": checkpoint})), **maps)
 
 

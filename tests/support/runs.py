@@ -22,9 +22,9 @@ def tensors(folder):
     return load_file(folder / "checkpoint.safetensors")
 
 
-def assert_same_run(one, other):
-    assert history(one) == history(other)
-    first, second = tensors(one), tensors(other)
+def assert_same_run(first_folder, second_folder):
+    assert history(first_folder) == history(second_folder)
+    first, second = tensors(first_folder), tensors(second_folder)
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
 

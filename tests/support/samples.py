@@ -19,11 +19,21 @@ def write_index(path: Path, samples: list[Sample]) -> Path:
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["id", "path", "expression", "split", "shard", "shards", "identity", "gender", *fields])
-        for one in samples:
-            numbers = [getattr(one, field) for field in fields]
+        for listed in samples:
+            numbers = [getattr(listed, field) for field in fields]
             texts = ["" if known is None else ";".join(map(str, known.ravel())) for known in numbers]
-            gender = one.attributes.get("gender", "")
+            gender = listed.attributes.get("gender", "")
             writer.writerow(
-                [one.id, one.path, one.expression.label, one.split, 0, 8, one.identity or "", gender, *texts]
+                [
+                    listed.id,
+                    listed.path,
+                    listed.expression.label,
+                    listed.split,
+                    0,
+                    8,
+                    listed.identity or "",
+                    gender,
+                    *texts,
+                ]
             )
     return path

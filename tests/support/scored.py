@@ -30,7 +30,7 @@ def maps(cosine: float = 0.5, **changes: Any) -> dict[str, Any]:
 
 
 def _triple(value: float) -> dict[str, Any]:
-    return {"macro": value, "micro": value, "per_class": {one.label: value for one in SIX}}
+    return {"macro": value, "micro": value, "per_class": {expression.label: value for expression in SIX}}
 
 
 def scores(folder: Path, **changes: Any) -> Path:
@@ -55,11 +55,16 @@ def scores(folder: Path, **changes: Any) -> Path:
         "attention_cosine": {"4": 0.1, "5": 0.6},
         "calibration": {"ece": 0.05, "mce": 0.1, "nll": 0.7, "brier": 0.3, "bins": _bins()},
         "groups": {},
-        "labels": [one.label for one in Expression],
+        "labels": [expression.label for expression in Expression],
         "confusion": (np.eye(7, dtype=int) * 9 + 1).tolist(),
         "per_class": {
-            one.label: {"images": 16, "recall": 10 / 16, "cam_cosine": 0.5, "attention_cosine": {"4": 0.1, "5": 0.6}}
-            for one in Expression
+            expression.label: {
+                "images": 16,
+                "recall": 10 / 16,
+                "cam_cosine": 0.5,
+                "attention_cosine": {"4": 0.1, "5": 0.6},
+            }
+            for expression in Expression
         },
     } | changes
     made.setdefault("maps", {"cam": maps(made["cam_cosine"] or 0.0), "attention": maps(made["attention_cosine"]["5"])})
@@ -93,9 +98,9 @@ def grid(path: Path, *files: Path, **more: Any) -> Path:
     """Write a grid that expects the runs of some scores files, in one experiment, and `more` runs, folder=changes."""
     runs = {}
     for file in files:
-        found = json.loads(file.read_text())
+        stored = json.loads(file.read_text())
         keys = ("dataset", "method", "variant", "weight", "layers", "map", "seed", "protocol", "card")
-        runs[str(file.parent.name)] = {key: found[key] for key in keys}
+        runs[str(file.parent.name)] = {key: stored[key] for key in keys}
     first = next(iter(runs.values()))
     runs |= {folder: {**first, **changes} for folder, changes in more.items()}
     content = {"experiments": {"table1": {"kind": "table1", "runs": list(runs)}}, "runs": runs}

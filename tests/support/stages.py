@@ -127,7 +127,7 @@ def card(folder: Path) -> None:
 
 
 def start(stage: Stage, folder: Path, *, out: str | None = None, limit: int | None = None) -> multiprocessing.Process:
-    """Begin a stage in `folder`; what it says goes to `printed.txt` and `said.txt` there."""
+    """Begin a stage in `folder`; its output goes to `stdout.txt` and `stderr.txt` there."""
     process = FORKED.Process(
         target=_work, args=(stage.module, [*stage.arguments, "--out", out or stage.out], folder, limit)
     )
@@ -136,10 +136,10 @@ def start(stage: Stage, folder: Path, *, out: str | None = None, limit: int | No
 
 
 def run(stage: Stage, folder: Path, **options) -> tuple[int, str]:
-    """Run a stage; return its exit code and what it said on stderr."""
+    """Run a stage; return its exit code and what it wrote to stderr."""
     process = start(stage, folder, **options)
     process.join()
-    return process.exitcode, (folder / "said.txt").read_text()
+    return process.exitcode, (folder / "stderr.txt").read_text()
 
 
 def _no_network(own: socket.socket, address: object) -> None:
@@ -148,16 +148,16 @@ def _no_network(own: socket.socket, address: object) -> None:
 
 def _loaded(module: str) -> ModuleType:
     """Import what `python -m` of a module or a package runs."""
-    found = importlib.import_module(module)
-    return importlib.import_module(f"{module}.__main__") if hasattr(found, "__path__") else found
+    imported = importlib.import_module(module)
+    return importlib.import_module(f"{module}.__main__") if hasattr(imported, "__path__") else imported
 
 
 def _work(module: str, arguments: list[str], folder: Path, limit: int | None) -> None:
     os.chdir(folder)
     sys.argv = [module, *arguments]
-    said = Path("said.txt").open("w")  # noqa: SIM115  (until the process ends)
-    os.dup2(said.fileno(), 2)
-    sys.stderr, sys.stdout = said, Path("printed.txt").open("w")  # noqa: SIM115
+    errors = Path("stderr.txt").open("w")  # noqa: SIM115  (until the process ends)
+    os.dup2(errors.fileno(), 2)
+    sys.stderr, sys.stdout = errors, Path("stdout.txt").open("w")  # noqa: SIM115
     import torch
 
     from pipeline.errors import run as command
@@ -171,11 +171,11 @@ def _work(module: str, arguments: list[str], folder: Path, limit: int | None) ->
         command(_loaded(module).main)
     except SystemExit as end:
         if isinstance(end.code, str):
-            print(end.code, file=said)
+            print(end.code, file=errors)
         code = end.code if isinstance(end.code, int) else 1
     except BaseException:
-        traceback.print_exc(file=said)
+        traceback.print_exc(file=errors)
         code = 2
-    said.flush()
+    errors.flush()
     sys.stdout.flush()
     os._exit(code)

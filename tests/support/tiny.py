@@ -53,8 +53,8 @@ def snakemake(folder, *arguments, config=CONFIG):
 def begin(folder, *arguments, config=CONFIG):
     """Start snakemake in `folder`."""
     call, environment = command(folder, *arguments, config=config)
-    said = (folder / "said.txt").open("w")
-    return subprocess.Popen(call, stdout=said, stderr=said, env=environment, cwd=ROOT)
+    output = (folder / "output.txt").open("w")
+    return subprocess.Popen(call, stdout=output, stderr=output, env=environment, cwd=ROOT)
 
 
 def planned(folder, *arguments, config=CONFIG):

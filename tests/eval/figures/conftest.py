@@ -25,8 +25,8 @@ def pair(make_card: Callable[..., Card], tmp_path: Path) -> RunPair:
     plain = Constructed(make_card(variant="plain", guidance__weight=0.0))
     au = Constructed(make_card())
     flat = np.ones((len(plain.ids), 4, 4))
-    said = plain.right()
-    said[plain.expressions == Expression.ANGER] = np.eye(7, dtype=np.float32)[Expression.FEAR]
-    plain.write(tmp_path / "plain.h5", logits=said, cam=flat, attention_5=flat)
+    logits = plain.right()
+    logits[plain.expressions == Expression.ANGER] = np.eye(7, dtype=np.float32)[Expression.FEAR]
+    plain.write(tmp_path / "plain.h5", logits=logits, cam=flat, attention_5=flat)
     au.write(tmp_path / "au.h5", logits=au.right(2), cam=au.heatmaps, attention_5=au.heatmaps / 2)
     return read_pair(tmp_path / "plain.h5", tmp_path / "au.h5")

@@ -8,9 +8,9 @@ from tests.support import reported
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    found = tmp_path_factory.mktemp("results")
-    reported.write(found)
-    return found
+    results = tmp_path_factory.mktemp("results")
+    reported.write(results)
+    return results
 
 
 @pytest.fixture(scope="module")

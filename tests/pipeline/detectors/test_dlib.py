@@ -13,9 +13,9 @@ from tests.support.samples import sample
 
 
 @pytest.fixture(scope="module")
-def faces(shared: Path) -> Path:
+def faces(real_faces: Path) -> Path:
     pytest.importorskip("dlib")
-    return shared / "faces" / "RAF-DB" / "basic" / "Image" / "original"
+    return real_faces / "basic" / "Image" / "original"
 
 
 def known_box(faces: Path, name: str) -> np.ndarray:

@@ -199,11 +199,8 @@ def test_rafdb_without_any_images(raf):
     assert "neither Image/original nor Image/aligned" in refusal(rafdb, raf)
 
 
-def test_real_faces(shared, caplog):
-    root = shared / "faces" / "RAF-DB"
-    if not root.is_dir():
-        pytest.skip("the real faces are not beside the repository")
-    found = by_id(rafdb, root)
+def test_real_faces(real_faces, caplog):
+    found = by_id(rafdb, real_faces)
     splits = Counter(sample.split for sample in found.values())
     assert splits == {"train": 1048, "test": 387}
     test = Counter(sample.expression.label for sample in found.values() if sample.split == "test")
@@ -217,5 +214,5 @@ def test_real_faces(shared, caplog):
     assert sample.attributes == {"gender": "unsure", "race": "caucasian", "age": "20-39"}
     eyes_apart = [sample.points5[1, 0] - sample.points5[0, 0] for sample in found.values()]
     assert min(eyes_apart) > 0  # image-left one first
-    assert all((root / sample.path).is_file() for sample in found.values())
+    assert all((real_faces / sample.path).is_file() for sample in found.values())
     assert not caplog.messages
