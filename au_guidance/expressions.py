@@ -7,7 +7,7 @@ from au_guidance.tables import TableError, read_table
 
 
 class Expression(IntEnum):
-    """An expression; its value is our class id, the one that the published checkpoints use."""
+    """A basic expression; its value is the class id, the same as in the published checkpoints."""
 
     NEUTRAL = 0
     HAPPINESS = 1
@@ -47,17 +47,17 @@ SIX = (
 def codebook(name: str) -> dict[Expression, tuple[int, ...]]:
     """Return which AUs make up each expression, from `au_guidance/codebooks/<name>.yaml`; Neutral has none.
 
-    Raises TableError if there is no such codebook or an expression in it is unknown.
+    Raises TableError if the codebook does not exist or names an unknown expression.
     """
     table = read_table("codebooks", name)
     try:
-        aus = {Expression.parse(expression): tuple(found) for expression, found in table["expressions"].items()}
+        listed = {Expression.parse(label): tuple(aus) for label, aus in table["expressions"].items()}
     except ValueError as error:
         raise TableError(f"au_guidance/codebooks/{name}.yaml: {error}") from None
-    return {expression: aus.get(expression, ()) for expression in Expression}
+    return {expression: listed.get(expression, ()) for expression in Expression}
 
 
-# What the AUs of the codebooks are called in the Facial Action Coding System (Ekman, Friesen and Hager, 2002).
+# Names of the AUs in the Facial Action Coding System (Ekman, Friesen and Hager, 2002).
 AU_NAMES = {
     1: "inner brow raiser",
     2: "outer brow raiser",

@@ -26,7 +26,7 @@ Floats = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Radius:
-    """One radius of an ellipse: a length, a share of the image, or half the way between two landmarks."""
+    """One radius of an ellipse: a length, a fraction of the image, or half the distance between two landmarks."""
 
     length: float = 0.0
     image: float = 0.0
@@ -51,23 +51,23 @@ class Ellipse:
 
 @dataclass(frozen=True)
 class Geometry:
-    """A table of shapes; `drawing` is how they are put on the canvas: "published" or "smooth"."""
+    """A table of shapes; `drawing` says how they are rasterised: "published" or "smooth"."""
 
     name: str
     drawing: str
     ellipses: tuple[Ellipse, ...]
 
     def rows(self, au: int) -> list[int]:
-        """Which shapes belong to an AU; raise TableError if the geometry does not draw it."""
-        found = [index for index, ellipse in enumerate(self.ellipses) if ellipse.au == au]
-        if not found:
+        """List the indices of the shapes that belong to an AU; raise TableError if the geometry does not draw it."""
+        indices = [index for index, ellipse in enumerate(self.ellipses) if ellipse.au == au]
+        if not indices:
             raise TableError(f"au_guidance/geometries/{self.name}.yaml draws no AU{au}, which the codebook asks for")
-        return found
+        return indices
 
 
 @cache
 def geometry_table(name: str) -> Geometry:
-    """Read `au_guidance/geometries/<name>.yaml`; raise TableError if there is none of that name."""
+    """Read `au_guidance/geometries/<name>.yaml`; raise TableError if it does not exist."""
     table = read_table("geometries", name)
     ellipses = [_ellipse(au, row) for au, rows in table["shapes"].items() for row in rows]
     return Geometry(name, table["drawing"], tuple(ellipses))
@@ -83,7 +83,7 @@ def render(
     """Draw the AU heatmap A of one face.
 
     `points` (68, 2) are x, y in pixels of the map, an integer is a pixel's centre. Returns (size, size) in [0, 1], or
-    None when there is nothing to see: Neutral, no landmarks (NaN or infinite), every AU outside the image, or no
+    None if there is nothing to draw: Neutral, no landmarks (NaN or infinite), every AU outside the image, or no
     contrast. Raises TableError on an unknown codebook or geometry, ValueError on points of another shape, an unknown
     expression and a size below 1.
     """
@@ -106,7 +106,7 @@ def render_batch(
     if faces.ndim != 3 or len(faces) != len(expressions):
         count = len(expressions)
         raise ValueError(f"{count} expressions need landmarks ({count}, 68, 2), not {faces.shape}")
-    classes = [Expression.parse(one) if isinstance(one, str) else Expression(int(one)) for one in expressions]
+    classes = [Expression.parse(name) if isinstance(name, str) else Expression(int(name)) for name in expressions]
     heatmaps, valid = np.zeros((len(faces), size, size), np.float32), np.zeros(len(faces), np.bool_)
     for row, (face, expression) in enumerate(zip(faces, classes, strict=True)):
         heatmap = render(face, expression, size, codebook, geometry)
@@ -118,16 +118,16 @@ def render_batch(
 def shapes(points: ArrayLike, geometry: str = "published", size: int = CANVAS) -> NDArray[np.float64]:
     """Anchor all shapes of a geometry on the landmarks of faces (..., 68, 2), in pixels of a canvas of `size`.
 
-    Returns (..., s, 5): centre x, y, radii, angle in radians; NaN where there are no landmarks. It is what heatmap
-    shards store: no expression and no codebook is in it.
+    Returns (..., s, 5): centre x, y, radii, angle in radians; NaN where there are no landmarks. Heatmap
+    shards store this: it depends on neither the expression nor the codebook.
     """
     faces = np.asarray(points, np.float64)
     if faces.shape[-2:] != (68, 2):
         raise ValueError(f"68 landmarks (68, 2) are needed, not {faces.shape}")
     table = geometry_table(geometry)
-    there = np.asarray(np.isfinite(faces).all((-1, -2)))[..., None, None]
+    known = np.asarray(np.isfinite(faces).all((-1, -2)))[..., None, None]
     anchor = _anchor_published if table.drawing == "published" else _anchor_smooth
-    return np.where(there, anchor(np.where(there, faces, 0.0), table.ellipses, size), np.nan)
+    return np.where(known, anchor(np.where(known, faces, 0.0), table.ellipses, size), np.nan)
 
 
 def draw(
@@ -179,7 +179,7 @@ def _shapes_of(geometry: str, aus: tuple[int, ...]) -> list[list[int]]:
 
 
 def _aus(name: str, expression: Expression) -> tuple[int, ...]:
-    aus = codebook(name).get(expression)  # a class id is as good: it equals its expression
+    aus = codebook(name).get(expression)  # a class id works too: it equals its expression
     if aus is None:
         raise ValueError(
             f"unknown expression {expression!r}; known: {', '.join(member.label for member in Expression)}"
@@ -199,7 +199,7 @@ def _radius(value: float | Mapping[str, Any]) -> Radius:
     return Radius(**{**value, "span": tuple(span) if span else None})
 
 
-# --- published: whole pixels, as the released code counts them (spec of the published code, sections 2.1 and 2.2)
+# --- published: whole pixels, counted as the published code does
 
 
 def _anchor_published(faces: Floats, ellipses: Sequence[Ellipse], size: int) -> Floats:

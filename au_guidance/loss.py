@@ -1,4 +1,4 @@
-"""The AU alignment term (paper, Eq. 1 and 2) and the functions that it shares with the metrics."""
+"""The AU alignment term (paper, Eq. 1 to 3) and the functions that it shares with the metrics."""
 
 from collections.abc import Mapping, Sequence
 
@@ -20,7 +20,7 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
 def resize(maps: Tensor, size: int | tuple[int, int], mode: str = "half_pixel") -> Tensor:
     """Resize maps (b, h, w) to a side or (height, width), bilinear and antialiased when shrinking.
 
-    "half_pixel" keeps the image's square in place. "published" is what the published code calls align_corners=True
+    "half_pixel" keeps the image's square in place. "published" repeats the published code's align_corners=True
     with antialias=True: it shifts content by up to 7 px towards the corner at 224 -> 28, and never leaves a map's own
     range. Raises ValueError on another mode.
     """
@@ -44,22 +44,22 @@ def au_loss(
     reduction: str = "sum",
     resize_mode: str = "half_pixel",
 ) -> Tensor:
-    """Return 1 - cos(attention, heatmap) (paper, Eq. 2), averaged over the valid faces of a batch; a scalar.
+    """Return 1 - cos(attention, heatmap) (paper, Eq. 2 and 3), averaged over the valid faces of a batch; a scalar.
 
-    `features` (b, c, h, w) are those of one layer, or of several by number, of which `layers` picks some (all by
-    default). `heatmaps` (b, height, width) are resized to each layer's size; `valid` (b,) of bool says which faces have
-    one. The terms of several layers are added ("sum", as the paper writes) or averaged ("mean", as the published code
-    does). A batch without valid faces gives 0 and zero gradients. Raises ValueError on shapes that do not fit, a layer
-    that is not there, no layer at all and another reduction.
+    `features` (b, c, h, w) belong to one layer; a mapping holds several by number, of which `layers` selects some
+    (all by default). `heatmaps` (b, height, width) are resized to each layer's size; the boolean `valid` (b,) says
+    which faces have one. The terms of several layers are added ("sum", as the paper says after Eq. 3) or averaged
+    ("mean", as the published code does). A batch without valid faces gives 0 and zero gradients. Raises ValueError on
+    shapes that do not fit, an unknown layer, no layer at all and an unknown reduction.
     """
-    given = features if isinstance(features, Mapping) else {0: features}
-    chosen = _chosen(given, layers)
-    _check_shapes(given, chosen, heatmaps, valid)
+    by_layer = features if isinstance(features, Mapping) else {0: features}
+    chosen = _chosen(by_layer, layers)
+    _check_shapes(by_layer, chosen, heatmaps, valid)
     if reduction not in ("sum", "mean"):
         raise ValueError(f"unknown reduction {reduction!r}: sum or mean")
     with torch.autocast(heatmaps.device.type, enabled=False):
         masked = heatmaps.masked_fill(~valid[:, None, None], 0.0)
-        terms = [_layer_term(given[layer], masked, valid, resize_mode) for layer in chosen]
+        terms = [_layer_term(by_layer[layer], masked, valid, resize_mode) for layer in chosen]
         total = torch.stack(terms).sum()
     return total / len(terms) if reduction == "mean" else total
 
@@ -86,7 +86,7 @@ def _check_shapes(features: Mapping[int, Tensor], layers: Sequence[int], heatmap
 
 
 def _layer_term(features: Tensor, heatmaps: Tensor, valid: Tensor, mode: str) -> Tensor:
-    """Masked, not indexed: a boolean index would make a GPU wait for the CPU to learn the size.
+    """Mask the faces instead of indexing them: a boolean index would make a GPU wait for the CPU to learn the size.
 
     The attention is masked before the cosine, because NaN times zero is NaN in its gradient too.
     """

@@ -20,9 +20,9 @@ Cells = tuple[slice, slice]  # rows and columns
 
 
 def touched(ellipses: Ellipses, size: int) -> Cells:
-    """Say which cells of the grid the ellipses can reach, blurred and interpolated, with a margin of background.
+    """Return the cells of the grid that the ellipses can reach once blurred and interpolated, with a margin.
 
-    Nothing else is drawn. Where cells are no whole pixels that is the whole grid.
+    Only these are drawn. If a cell is not a whole number of pixels, it is the whole grid.
     """
     if size % GRID:
         return slice(0, GRID), slice(0, GRID)
@@ -40,7 +40,7 @@ def touched(ellipses: Ellipses, size: int) -> Cells:
 
 
 def _reach(rx: float, ry: float, step: float) -> float:
-    """How far from its centre an ellipse can be seen: its soft edge is one subcell wide across its shorter radius."""
+    """Return how far from its centre an ellipse is visible: its edge is a subcell wide across the shorter radius."""
     return max(rx, ry, step / 2) * (1 + step / 2 / max(min(rx, ry), step / 2))
 
 
@@ -50,7 +50,7 @@ def _clipped(first: float, last: float) -> slice:
 
 
 def pixels(cells: Cells, size: int) -> Cells:
-    """Say which pixels of a map of `size` lie in some cells."""
+    """Return the pixels of a map of `size` that lie in the given cells."""
     down, right = cells
     return (
         slice(down.start * size // GRID, down.stop * size // GRID),
@@ -94,7 +94,7 @@ def _near(middles: Floats, centre: float, reach: float) -> slice:
 
 
 def _coverage(x: Floats, y: Floats, ellipse: tuple[float, ...], step: float) -> Floats:
-    """How much of each subcell lies inside the ellipse, with an edge one subcell wide."""
+    """Return how much of each subcell lies inside the ellipse, with an edge one subcell wide."""
     right, below, angle = x - ellipse[0], y - ellipse[1], ellipse[4]
     rx, ry = np.maximum(ellipse[2:4], step / 2)
     u = right * math.cos(angle) + below * math.sin(angle)

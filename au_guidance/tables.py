@@ -9,7 +9,7 @@ import yaml
 
 
 class TableError(ValueError):
-    """A codebook or geometry that does not exist or does not fit; the message is one line that says what to do."""
+    """A codebook or geometry that does not exist or does not fit; the message is one line that says how to fix it."""
 
 
 def names(family: str) -> list[str]:
@@ -19,7 +19,7 @@ def names(family: str) -> list[str]:
 
 
 def read_table(family: str, name: str) -> dict[str, Any]:
-    """Read `<family>/<name>.yaml`; raise TableError that lists what exists if there is none of that name."""
+    """Read `<family>/<name>.yaml`; raise TableError that lists the known names if it does not exist."""
     known = names(family)
     if name not in known:
         what = {"codebooks": "codebook", "geometries": "geometry"}[family]
@@ -29,7 +29,7 @@ def read_table(family: str, name: str) -> dict[str, Any]:
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """Say what was probably meant and list what exists, to end an error message with."""
+    """Return the end of an error message: the closest of the known names, and all of them."""
     choices = sorted(known)
     close = difflib.get_close_matches(name, choices, n=1)
     hint = f" (did you mean {close[0]!r}?)" if close else ""

@@ -2,15 +2,15 @@
 
     python -m pipeline.align index.csv --root datasets/RAF-DB --shard 0 --out faces/0.h5 --detector dlib
 
-Five points are brought to a template by a similarity. Where no face is found the dataset's box is cut out, without a
-box the whole image; every row says which (`status`): ok, several (faces, this one fits best), box_fallback,
-whole_image, unreadable. `matrix` leads from the image to the crop in every case: its inverse brings what is found on a
-crop, such as an attention map, back onto the original image.
+A similarity maps five points to a template. If no face is found, the dataset's box is cut out; without a box, the whole
+image. The column `status` says which: ok, several (faces; this one fits best), box_fallback, whole_image, unreadable.
+`matrix` always maps the image to the crop: its inverse maps results on a crop, such as an attention map, back to the
+original image.
 
 `--mode corrected` keeps pixel centres when it scales the template, so that crops of all sizes show the same window,
-shrinks without skipping pixels, and keeps the aspect of boxes and images, on black. `--mode published` does as the
-published code does (spec section 1.3; it used size 224, quality 75): the template times size / 112, plain bilinear
-sampling, boxes in whole pixels and images stretched to the square with Lanczos.
+shrinks without skipping pixels, and keeps the aspect ratio of boxes and images, on black. `--mode published` repeats
+the published code (which used size 224 and quality 75): the template times size / 112, plain bilinear sampling, boxes
+in whole pixels, and images stretched to the square with Lanczos.
 """
 
 import argparse
@@ -53,7 +53,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Crop:
-    """One aligned face: its picture (size, size, 3), None if unreadable, and where it came from."""
+    """One aligned face: its picture (size, size, 3), None if unreadable, and its origin."""
 
     status: str
     image: Image | None = None
@@ -76,13 +76,13 @@ def align_shard(
 ) -> Counter[str]:
     """Write the faces of one shard of an index; return how many have each status.
 
-    `quality` is that of JPEG; None stores pixels as they are, in thirteen times the room. Pictures of more than
-    `max_megapixels` count as unreadable. Raises UserError on a value out of range, a damaged index
-    and a missing folder.
+    `quality` is that of JPEG; None stores the pixels unchanged, which takes thirteen times the space. Pictures of more
+    than `max_megapixels` count as unreadable. Raises UserError on a value out of range, a damaged index and a missing
+    folder.
     """
     count = shard_count(index)
     _check(root, shard, count, size=size, quality=quality, mode=mode)
-    cv2.setNumThreads(1)  # shards are what runs in parallel
+    cv2.setNumThreads(1)  # shards run in parallel instead
     plugin = plugins.load("pipeline.detectors", detector)
     rows = read_samples(index, shard)
     limit = int(max_megapixels * 1e6)
@@ -128,15 +128,15 @@ def _check(root: Path, shard: int, count: int, *, size: int, quality: int | None
         raise UserError(f"--mode: there is no mode {mode!r}; choose one of: {', '.join(MODES)}")
 
 
-def _on_template(image: Image, found: Detection, size: int, mode: str) -> Crop:
+def _on_template(image: Image, detection: Detection, size: int, mode: str) -> Crop:
     corrected = mode == "corrected"
-    matrix = similarity(found.points5, template(size) if corrected else TEMPLATE_112 * (size / 112))
+    matrix = similarity(detection.points5, template(size) if corrected else TEMPLATE_112 * (size / 112))
     crop = warp(image, matrix, size, antialias=corrected)
-    return Crop(found.status, crop, matrix, transform_box(matrix, found.box), found.step)
+    return Crop(detection.status, crop, matrix, transform_box(matrix, detection.box), detection.step)
 
 
 def _squared(image: Image, box: Points | None, size: int) -> Crop:
-    """Cut out a square that has the box where an aligned face has it, or the whole image, upright and unstretched."""
+    """Cut out a square with the box where an aligned face has it, or the whole image; no rotation, no stretching."""
     height, width = image.shape[:2]
     source = np.array([0, 0, width, height]) - 0.5 if box is None else box
     target = np.array([0, 0, size, size]) - 0.5 if box is None else face_box(size)
@@ -150,7 +150,7 @@ def _squared(image: Image, box: Points | None, size: int) -> Crop:
 
 
 def _stretched(image: Image, box: Points | None, size: int) -> Crop:
-    """Cut out the box in whole pixels, or the whole image, and stretch it to the square (spec section 1.3, step 4)."""
+    """Cut out the box in whole pixels, or the whole image, and stretch it to the square (published code)."""
     height, width = image.shape[:2]
     left, top, right, bottom = (0, 0, width, height) if box is None else np.maximum(box, 0).astype(int).tolist()
     part = Pillow.fromarray(image).crop((left, top, right, bottom))
@@ -165,8 +165,8 @@ def _stretched(image: Image, box: Points | None, size: int) -> Crop:
 def _usable(box: Points, image: Image) -> Points | None:
     """Return the box if at least one whole pixel of the image lies in it."""
     height, width = image.shape[:2]
-    seen = np.clip(np.nan_to_num(box, nan=0.0), 0, [width, height, width, height]).astype(int)
-    return box if np.isfinite(box).all() and seen[2] > seen[0] and seen[3] > seen[1] else None
+    visible = np.clip(np.nan_to_num(box, nan=0.0), 0, [width, height, width, height]).astype(int)
+    return box if np.isfinite(box).all() and visible[2] > visible[0] and visible[3] > visible[1] else None
 
 
 def _read_and_align(root: Path, sample: Sample, detector: Detector, limit: int, *, size: int, mode: str) -> Crop:
@@ -179,7 +179,7 @@ def _read_and_align(root: Path, sample: Sample, detector: Detector, limit: int, 
 
 
 def _pack(crop: Crop, quality: int | None) -> tuple[Crop, NDArray[np.uint8]]:
-    """Keep a crop as the bytes of a file instead of pixels: a shard of AffectNet would not fit into memory."""
+    """Encode the pixels of a crop as the bytes of a file: a shard of AffectNet would not fit into memory."""
     if crop.image is None:
         return crop, np.zeros(0, np.uint8)
     packed = images.encode(crop.image, quality)
@@ -187,7 +187,7 @@ def _pack(crop: Crop, quality: int | None) -> tuple[Crop, NDArray[np.uint8]]:
 
 
 def _attribute_names(index: Path) -> list[str]:
-    """List the index's attribute columns: every shard has them all."""
+    """List the attribute columns of the index; every shard has all of them."""
     with index.open(encoding="utf-8", newline="") as file:
         return [name for name in next(csv.reader(file)) if name not in (*FIRST, *LAST)]
 
@@ -228,18 +228,31 @@ def _quality(text: str) -> int | None:
 
 def main() -> None:
     """Read the command line, align one shard, print how many faces have each status."""
-    parser = argparse.ArgumentParser(prog="python -m pipeline.align", description="Align the faces of one shard.")
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.align",
+        description="Read the images of one shard of an index; write the face shard, one upright crop per image.",
+    )
     parser.add_argument("index", type=Path, help="index.csv of the dataset")
     parser.add_argument("--root", type=Path, required=True, help="folder of the dataset")
     parser.add_argument("--shard", type=int, required=True, help="which shard of the index")
     parser.add_argument("--out", type=Path, required=True, help="face shard to write, faces/<k>.h5")
     parser.add_argument("--detector", required=True, help=f"one of: {', '.join(plugins.names('pipeline.detectors'))}")
-    parser.add_argument("--size", type=int, default=256, help="side of a crop, pixels")
-    parser.add_argument("--quality", type=_quality, default=95, help="JPEG quality of the stored crops, or raw")
+    parser.add_argument("--size", type=int, default=256, help="side of a crop, pixels (default: %(default)s)")
     parser.add_argument(
-        "--max-megapixels", type=float, default=images.MAX_PIXELS / 1e6, help="larger pictures are not decoded (100)"
+        "--quality",
+        type=_quality,
+        default=95,
+        help="JPEG quality of the crops, 1 to 100, or raw (default: %(default)s)",
     )
-    parser.add_argument("--mode", choices=MODES, default="corrected", help="rules of the crop")
+    parser.add_argument(
+        "--max-megapixels",
+        type=float,
+        default=images.MAX_PIXELS / 1e6,
+        help="larger pictures count as unreadable (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--mode", choices=MODES, default="corrected", help="rules of the crop, see the module (default: %(default)s)"
+    )
     arguments = vars(parser.parse_args())
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     counts = align_shard(arguments.pop("index"), arguments.pop("root"), arguments.pop("shard"), **arguments)

@@ -1,4 +1,4 @@
-"""How a command begins and ends: the one error that a user's input can cause, and what the system refuses."""
+"""How a command starts and ends: UserError for what the user can fix, and what the system refuses."""
 
 import ctypes
 import errno
@@ -9,18 +9,18 @@ from collections.abc import Callable
 
 from au_guidance.tables import TableError
 
-# What a disk or its owner can refuse; libraries wrap these in errors of their own.
+# Reasons of a disk or its owner to refuse; libraries wrap these in errors of their own.
 REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 END_WITH_PARENT = "END_WITH_PARENT"
 PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
 
 class UserError(Exception):
-    """Something the user can mend; the message is one line that names the file or key and what to do."""
+    """An error that the user can fix; the message is one line that names the file or key and the remedy."""
 
 
 def refusal(error: BaseException | None) -> str | None:
-    """Say why the system refused to read or write, if that is what an error or one behind it comes from."""
+    """Return why the system refused to read or write, if that caused an error; None for other errors."""
     while error is not None:
         number = getattr(error, "errno", None)
         for code in REFUSALS:
@@ -41,9 +41,9 @@ def run(main: Callable[[], None]) -> None:
         main()
     except (UserError, TableError) as error:
         sys.exit(f"error: {error}")
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         if refusal(error) is None or not error.filename:
             raise
-        sys.exit(f"error: {error.filename} cannot be read or written ({refusal(error)}); free or open its place")
+        sys.exit(f"error: {error.filename} cannot be read or written ({refusal(error)}); free space or set permissions")

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 Points = NDArray[np.float64]
 Image = NDArray[np.uint8]
 
-# Image-left eye, the other eye, nose, mouth corners in a 112-px crop (published code; spec section 1.3).
+# Image-left eye, the other eye, nose, mouth corners in a 112-px crop (published code).
 TEMPLATE_112 = np.array(
     [
         [38.29459953, 51.69630051],
@@ -25,7 +25,7 @@ TEMPLATE_112 = np.array(
 # Where a face detector's box (brows to chin) lies around the template: median of 1,228 faces found by dlib.
 FACE_BOX_112 = np.array([16.5, 30.5, 96.5, 110.5])
 
-# Which landmark of the iBUG 68 takes the place of each when a face is mirrored.
+# The landmark of the iBUG 68 that takes the place of each when a face is mirrored.
 MIRROR_68 = np.array(
     [
         *range(16, -1, -1),  # jaw
@@ -54,7 +54,7 @@ def template(size: int) -> Points:
 
 
 def face_box(size: int) -> Points:
-    """Return where an aligned face's box x0, y0, x1, y1 lies in a crop of `size`, about."""
+    """Return where the box x0, y0, x1, y1 of an aligned face lies approximately in a crop of `size`."""
     return rescale(FACE_BOX_112.reshape(2, 2), 112, size).reshape(4)
 
 
@@ -65,12 +65,12 @@ def five_points(landmarks: ArrayLike) -> Points:
 
 
 def complete(points: ArrayLike) -> NDArray[np.bool_]:
-    """Say which faces of (..., n, 2) have all their points; a missing one is NaN or infinite."""
+    """Return which faces of (..., n, 2) have all their points; a missing one is NaN or infinite."""
     return np.asarray(np.isfinite(points).all(axis=(-2, -1)), np.bool_)
 
 
 def similarity(source: ArrayLike, target: ArrayLike) -> Points:
-    """Rotation, one scale and shift (2, 3) that bring points (n, 2) closest to others in least squares; no mirroring.
+    """Return the rotation, scale and shift (2, 3) that bring points (n, 2) closest to others in least squares.
 
     Raises ValueError if the source points coincide or are not finite.
     """
@@ -98,7 +98,7 @@ def invert(matrix: ArrayLike) -> Points:
 
 
 def scale_of(matrix: ArrayLike) -> float:
-    """How many pixels of the target one pixel of the source becomes, along a side."""
+    """Return how many pixels of the target one pixel of the source becomes, along a side."""
     return float(np.sqrt(abs(np.linalg.det(np.asarray(matrix, np.float64)[:, :2]))))
 
 
@@ -123,7 +123,7 @@ def warp(image: Image, matrix: ArrayLike, size: int, *, antialias: bool = True) 
     """Draw the image through `matrix` (image to crop) on a black square of `size`, bilinear.
 
     Where the crop is much smaller than what it shows, bilinear sampling would skip pixels: the crop is drawn k times
-    larger and averaged, k the nearest whole reduction.
+    larger and averaged, where k is the reduction, rounded.
     """
     matrix = np.asarray(matrix, np.float64)
     times = int(np.clip(round(1 / scale_of(matrix)), 1, 16)) if antialias else 1

@@ -1,7 +1,9 @@
-"""Landmarks in, AU shapes out: the small form in which every heatmap of a face is stored.
+"""Fourth stage: turn the landmarks of one shard into AU shapes, from which all heatmaps of a face are drawn.
 
-A row holds the ellipses of all AUs on the 224-px canvas (under 1 kB per face, any expression, any codebook);
-`au_guidance.heatmap.draw` turns it into the map that `render` gives for the same landmarks.
+    python -m pipeline.heatmaps landmarks/0.h5 --out heatmaps/0.h5 --geometry published
+
+A row holds the ellipses of all AUs on the 224-px canvas (under 1 kB per face, for any expression and any codebook);
+`au_guidance.heatmap.draw` draws the map that `render` gives for the same landmarks.
 """
 
 import argparse
@@ -24,10 +26,15 @@ def build_heatmaps(landmarks: Path, out: Path, geometry: str) -> None:
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.heatmaps",
+        description="Read a landmark shard; write the heatmap shard, the AU shapes of each face on the 224-px canvas.",
+    )
     parser.add_argument("landmarks", type=Path, help="landmark shard, landmarks/<k>.h5")
     parser.add_argument("--out", type=Path, required=True, help="heatmap shard to write, heatmaps/<k>.h5")
-    parser.add_argument("--geometry", default="published", help="a file in au_guidance/geometries")
+    parser.add_argument(
+        "--geometry", default="published", help="AU -> shapes, a file in au_guidance/geometries (default: %(default)s)"
+    )
     arguments = parser.parse_args()
     build_heatmaps(arguments.landmarks, arguments.out, arguments.geometry)
 

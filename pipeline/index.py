@@ -2,8 +2,8 @@
 
     python -m pipeline.index --source rafdb --root datasets/RAF-DB --shards 8 --out index.csv
 
-Writes `index.csv`, which every later stage reads instead of the dataset's own annotations, and prints what was found
-beside the official counts.
+Writes `index.csv`, which all later stages read instead of the dataset's own annotations, and prints the number of
+images beside the official counts.
 """
 
 import argparse
@@ -35,10 +35,10 @@ log = logging.getLogger(__name__)
 
 
 def build_index(source: str, root: Path, shards: int, out: Path, dataset: str | None = None) -> list[Count]:
-    """Write the index of the dataset at `root` to `out`, whole or not at all; return the counts per split and class.
+    """Write the index of the dataset at `root` to `out` atomically; return the counts per split and class.
 
     `dataset` is the dataset's name in the config, for messages. Raises UserError if the root is missing, the source
-    refuses it, it or one of its splits is empty, or an id or a path occurs twice.
+    refuses it, the dataset or a split is empty, or an id or a path occurs twice.
     """
     if shards < 1:
         raise UserError(f"--shards: {shards} is too few, at least 1 is needed")
@@ -46,19 +46,19 @@ def build_index(source: str, root: Path, shards: int, out: Path, dataset: str | 
     if not root.is_dir():
         raise UserError(missing_root_message(dataset or source, source, root))
     rows: list[dict[str, Any]] = []
-    found: Counter[tuple[str, Expression]] = Counter()
+    images: Counter[tuple[str, Expression]] = Counter()
     seen: dict[str, set[str]] = {"id": set(), "path": set()}
     for sample in plugin.read(root):
         _check(sample, seen)
         rows.append(_row(sample, shards))
-        found[sample.split, sample.expression] += 1
+        images[sample.split, sample.expression] += 1
     if not rows:
-        raise UserError(f"{root} holds no images that the source {source!r} can use; look at what was left out above")
+        raise UserError(f"{root} holds no images that the source {source!r} can use; see above which were left out")
     for split in SPLITS:
-        if not any(split == part for part, _ in found):
+        if not any(split == part for part, _ in images):
             raise UserError(f"{root} holds no images of the split {split!r} that the source {source!r} can use")
     _write(out, rows)
-    return compare_counts(found, plugin.EXPECTED)
+    return compare_counts(images, plugin.EXPECTED)
 
 
 def read_samples(path: Path, shard: int | None = None) -> list[Sample]:
@@ -71,7 +71,7 @@ def read_samples(path: Path, shard: int | None = None) -> list[Sample]:
 
 
 def shard_count(path: Path) -> int:
-    """Read into how many shards an index divides the dataset, empty ones too; raise UserError as `read_samples`."""
+    """Read the number of shards of an index, empty ones included; raise UserError as `read_samples` does."""
     count = next((row["shards"] for row in _rows(path)), "no row")
     if not count.isdecimal():
         raise UserError(f"{path}: the number of shards is {count!r}; build it again with `python -m pipeline.index`")
@@ -84,11 +84,11 @@ def shard_of(sample_id: str, shards: int) -> int:
 
 
 def missing_root_message(dataset: str, source: str, root: Path) -> str:
-    """Say that a dataset is not there, where to get it, what it looks like, where to name it and what runs without."""
+    """Return the message for a missing dataset: where to get it, its layout, its key, and what runs without it."""
     return (
         f"The dataset {dataset!r} (source {source!r}) is not at {root}.\n"
         f"{plugins.load('pipeline.sources', source).LAYOUT}\n"
-        f"Put it there, or set `datasets.{dataset}.root` in the config to where it is. "
+        f"Put it there, or set `datasets.{dataset}.root` in the config. "
         "`make demo` runs without any dataset: it draws its own faces."
     )
 
@@ -117,7 +117,7 @@ def counts_table(counts: Sequence[Count]) -> str:
 
 
 def describe_differences(counts: Sequence[Count]) -> str | None:
-    """Say in one line that the counts are not those of the official release; None if they are or there are none."""
+    """Return a one-line warning if the counts differ from the official release; None if they agree or it has none."""
     wrong = [count for count in counts if count.expected is not None and count.found != count.expected]
     if not wrong:
         return None
@@ -131,12 +131,19 @@ def describe_differences(counts: Sequence[Count]) -> str | None:
 
 def main() -> None:
     """Read the command line, build the index, print the counts."""
-    parser = argparse.ArgumentParser(prog="python -m pipeline.index", description="List a dataset's images.")
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.index",
+        description="Read a dataset in its official layout; write index.csv, a row per image with label and shard.",
+    )
     parser.add_argument("--source", required=True, help=f"one of: {', '.join(plugins.names('pipeline.sources'))}")
     parser.add_argument("--root", required=True, type=Path, help="folder of the dataset in its official layout")
-    parser.add_argument("--shards", required=True, type=int, help="into how many files the later stages divide it")
+    parser.add_argument(
+        "--shards", required=True, type=int, help="number of files into which the later stages divide it"
+    )
     parser.add_argument("--out", required=True, type=Path, help="the index.csv to write")
-    parser.add_argument("--dataset", help="name of the dataset in the config, for messages")
+    parser.add_argument(
+        "--dataset", help="name of the dataset in the config, for messages (default: that of the source)"
+    )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     counts = build_index(arguments.source, arguments.root, arguments.shards, arguments.out, arguments.dataset)
@@ -147,7 +154,7 @@ def main() -> None:
 
 
 def _check(sample: Sample, seen: Mapping[str, set[str]]) -> None:
-    """Refuse what no source may yield, and note its id and path."""
+    """Raise UserError on a sample that no source may yield; add its id and path to `seen`."""
     if sample.split not in SPLITS:
         raise UserError(f"{sample.path}: the split {sample.split!r} is not one of {', '.join(SPLITS)}")
     for name, values in seen.items():
@@ -179,7 +186,9 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
             reader = csv.DictReader(file, restval="")
             absent = [name for name in (*FIRST, *LAST) if name not in (reader.fieldnames or ())]
             if absent:
-                raise UserError(f"{path} is no index: the column {absent[0]} is missing; build it with pipeline.index")
+                raise UserError(
+                    f"{path} is no index: the column {absent[0]} is missing; build it with `python -m pipeline.index`"
+                )
             yield from reader
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; build it with `python -m pipeline.index`") from None

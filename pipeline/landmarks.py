@@ -2,7 +2,7 @@
 
     python -m pipeline.landmarks faces/0.h5 --out landmarks/0.h5 --extractor dlib
 
-Landmarks are found once and stored with a status and, where the extractor knows it, a quality; NaN means none.
+Landmarks are stored with a status and, where the extractor knows it, a quality; NaN means none.
 """
 
 import argparse
@@ -28,22 +28,22 @@ MOSTLY = 0.5  # share of the points that must lie in the crop
 
 def extract_landmarks(faces: Path, out: Path, extractor: str, options: Mapping[str, str] | None = None) -> Counter[str]:
     """Write the landmark shard that belongs to a face shard; return how many faces have each status."""
-    cv2.setNumThreads(1)  # shards are what runs in parallel
+    cv2.setNumThreads(1)  # shards run in parallel instead
     shard = shards.Shard(faces)
-    shown = _aligned_faces(shard)
+    aligned = _aligned_faces(shard)
     plugin = plugins.load("pipeline.extractors", extractor)
     _check_options(extractor, inspect.signature(plugin.extract), options or {})
-    found: Landmarks = plugin.extract(shown, **(options or {}))
-    whole = complete(found.points)
-    points = np.where(whole[:, None, None], found.points, np.nan).astype(np.float32)
-    status = _with_outside(points, found.status, shown.size)
+    landmarks: Landmarks = plugin.extract(aligned, **(options or {}))
+    known = complete(landmarks.points)
+    points = np.where(known[:, None, None], landmarks.points, np.nan).astype(np.float32)
+    status = _with_outside(points, landmarks.status, aligned.size)
     columns = {
-        "id": np.array(shown.ids, object),
+        "id": np.array(aligned.ids, object),
         "points": points,
         "status": np.array(status, object),
-        "quality": np.where(whole, found.quality, np.nan).astype(np.float32),
+        "quality": np.where(known, landmarks.quality, np.nan).astype(np.float32),
     }
-    shards.write(out, columns, of=shard.count, extractor=extractor, size=shown.size)
+    shards.write(out, columns, of=shard.count, extractor=extractor, size=aligned.size)
     return Counter(status)
 
 
@@ -98,19 +98,28 @@ def _check_options(extractor: str, signature: inspect.Signature, options: Mappin
 
 
 def _with_outside(points: NDArray[np.float32], status: Sequence[str], size: int) -> list[str]:
-    """Mark faces whose points lie mostly beyond the crop's edge; such a heatmap would be cut off or empty."""
+    """Mark faces whose points lie mostly outside the crop: their heatmap would be cut off or empty."""
     inside = ((points > -0.5) & (points < size - 0.5)).all(2).mean(1) >= MOSTLY
-    there = complete(points)
-    return [name if kept or not found else "outside" for name, kept, found in zip(status, inside, there, strict=True)]
+    outside = complete(points) & ~inside
+    return ["outside" if out else name for name, out in zip(status, outside, strict=True)]
 
 
 def main() -> None:
     """Read the command line, place the landmarks of one shard, print how many faces have each status."""
-    parser = argparse.ArgumentParser(prog="python -m pipeline.landmarks", description="Landmarks of one shard.")
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.landmarks",
+        description="Read a face shard; write the landmark shard, 68 landmarks per face with a status.",
+    )
     parser.add_argument("faces", type=Path, help="face shard, faces/<k>.h5")
     parser.add_argument("--out", type=Path, required=True, help="landmark shard to write, landmarks/<k>.h5")
     parser.add_argument("--extractor", required=True, help=f"one of: {', '.join(plugins.names('pipeline.extractors'))}")
-    parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="option of the extractor")
+    parser.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="option of the extractor, repeatable (default: none)",
+    )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     counts = extract_landmarks(arguments.faces, arguments.out, arguments.extractor, parse_options(arguments.option))

@@ -1,4 +1,4 @@
-"""Plug-ins: a file in a family's folder; only the named one is imported."""
+"""Plug-ins: each is a file in the folder of its family; only the named one is imported."""
 
 from importlib import import_module
 from pathlib import Path
@@ -11,13 +11,13 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def names(family: str) -> list[str]:
-    """List what a family such as `pipeline.sources` holds, without importing any of it.
+    """List the plug-ins of a family such as `pipeline.sources` without importing them.
 
-    `base.py`, which holds what all members share, and names with an underscore are none of them.
+    `base.py`, which all members share, and names with an underscore do not count.
     """
     folder = ROOT.joinpath(*family.split("."))
-    found = (path for path in folder.iterdir() if not path.name.startswith(("_", ".", "base.")))
-    return sorted(path.stem for path in found if path.suffix in (".py", ".yaml") or (path / "__init__.py").exists())
+    members = (path for path in folder.iterdir() if not path.name.startswith(("_", ".", "base.")))
+    return sorted(path.stem for path in members if path.suffix in (".py", ".yaml") or (path / "__init__.py").exists())
 
 
 def check(family: str, name: str, key: str = "") -> str:

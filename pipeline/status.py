@@ -1,9 +1,9 @@
-"""What became of a dataset's images: found faces and landmarks per split and class.
+"""Count the faces and landmarks that were found in a dataset's images, per split and class.
 
     python -m pipeline.status results/data/rafdb --out results/data/rafdb/status --source rafdb
 
-Failures are not spread evenly over the classes, so a total alone would hide them. `status.csv` holds the table of faces
-and landmarks; `status.md` that table, the official counts, the detector's steps and the files that nobody could read.
+Failures are not spread evenly over the classes, so a total would hide them. `status.csv` holds the table of faces and
+landmarks; `status.md` adds the official counts, the steps of the detector and the unreadable files.
 """
 
 import argparse
@@ -22,17 +22,17 @@ from pipeline.index import SPLITS, compare_counts, describe_differences
 from pipeline.storage.files import write_text
 from pipeline.storage.shards import read_all
 
-FACES = ("ok", "several", "box_fallback", "whole_image", "unreadable")  # in the table's order, others after
+FACES = ("ok", "several", "box_fallback", "whole_image", "unreadable")  # in this order in the table, others after them
 LANDMARKS = ("ok", "redetected", "from_box", "outside", "no_face", "no_points", "not_listed", "unreadable")
 ALL = "all"
-WORDS = ("split", "expression")  # columns of words; all others hold numbers
-LISTED = 50  # unreadable files that are named
+WORDS = ("split", "expression")  # columns of words; the others hold numbers
+LISTED = 50  # unreadable files that are listed
 
 
 def write_status(folder: Path, out: Path, source: str | None = None) -> pandas.DataFrame:
     """Count the rows of a prepared dataset's shards by split and class; write `<out>.csv` and `<out>.md`.
 
-    `source` is the plug-in that knows the official counts. Raises UserError if there is none of that name, and if the
+    `source` is the plug-in that knows the official counts. Raises UserError if it does not exist, and if the
     face and landmark shards do not hold the same images in the same order.
     """
     rows = _rows(folder)
@@ -54,22 +54,24 @@ def summary(rows: pandas.DataFrame) -> pandas.DataFrame:
         lines += [_line(split, name, group) for name, group in _classes(part)]
     lines.append(_line(ALL, ALL, rows))
     table = pandas.DataFrame(lines).fillna(0)
-    found = _ordered(table.columns, "face", FACES) + _ordered(table.columns, "landmarks", LANDMARKS)
-    return table[["split", "expression", "images", *found, "percent"]].astype(dict.fromkeys(found, int))
+    statuses = _ordered(table.columns, "face", FACES) + _ordered(table.columns, "landmarks", LANDMARKS)
+    return table[["split", "expression", "images", *statuses, "percent"]].astype(dict.fromkeys(statuses, int))
 
 
 def beside_official(rows: pandas.DataFrame, source: str) -> tuple[pandas.DataFrame, str | None]:
-    """Put the counts of a source's official release beside those of the rows (split, expression).
+    """Compare the counts of the rows (split, expression) with those of the source's official release.
 
-    Returns a table, empty if the source knows no counts, and what `pipeline.index.describe_differences` says.
+    Returns a table, empty if the source knows no counts, and the warning of `pipeline.index.describe_differences`.
     """
-    found = Counter((split, Expression(value)) for split, value in zip(rows["split"], rows["expression"], strict=True))
-    official = compare_counts(found, plugins.load("pipeline.sources", source).EXPECTED)
-    lines = [(one.split, one.expression.label, one.found, one.expected) for one in official if one.expected is not None]
-    return pandas.DataFrame(lines, columns=["split", "expression", "found", "official"]), describe_differences(official)
+    images = Counter((split, Expression(value)) for split, value in zip(rows["split"], rows["expression"], strict=True))
+    counts = compare_counts(images, plugins.load("pipeline.sources", source).EXPECTED)
+    lines = [
+        (pair.split, pair.expression.label, pair.found, pair.expected) for pair in counts if pair.expected is not None
+    ]
+    return pandas.DataFrame(lines, columns=["split", "expression", "found", "official"]), describe_differences(counts)
 
 
-def steps(rows: pandas.DataFrame) -> pandas.DataFrame:
+def count_steps(rows: pandas.DataFrame) -> pandas.DataFrame:
     """Count per class (expression, step, quality) which step of the detector found the face, the most frequent first.
 
     `quality` is the mean of the landmarks' quality, left out if the extractor knows none.
@@ -77,8 +79,8 @@ def steps(rows: pandas.DataFrame) -> pandas.DataFrame:
     frequent = [name for name, _ in sorted(Counter(rows["step"]).items(), key=lambda item: (-item[1], item[0])) if name]
     lines = []
     for label, part in _classes(rows):
-        found = {name: int((part["step"] == name).sum()) for name in frequent}
-        line = {"expression": label, **found, "none": int((part["step"] == "").sum())}
+        counts = {name: int((part["step"] == name).sum()) for name in frequent}
+        line = {"expression": label, **counts, "none": int((part["step"] == "").sum())}
         if rows["quality"].notna().any():
             line["quality"] = f"{part['quality'].mean():.3f}" if part["quality"].notna().any() else "-"
         lines.append(line)
@@ -101,8 +103,8 @@ def markdown(table: pandas.DataFrame) -> str:
 
 def _rows(folder: Path) -> pandas.DataFrame:
     faces = read_all(folder / "faces", "id", "split", "expression", "status", "step")
-    found = read_all(folder / "landmarks", "id", "status", "points", "quality")
-    if not np.array_equal(faces["id"], found["id"]):
+    landmarks = read_all(folder / "landmarks", "id", "status", "points", "quality")
+    if not np.array_equal(faces["id"], landmarks["id"]):
         raise UserError(f"{folder}: faces/ and landmarks/ hold different images; run the workflow again")
     return pandas.DataFrame(
         {
@@ -111,9 +113,9 @@ def _rows(folder: Path) -> pandas.DataFrame:
             "expression": faces["expression"],
             "face": faces["status"],
             "step": faces["step"],
-            "landmarks": found["status"],
-            "found": complete(found["points"]),
-            "quality": found["quality"],
+            "landmarks": landmarks["status"],
+            "found": complete(landmarks["points"]),
+            "quality": landmarks["quality"],
         }
     )
 
@@ -127,7 +129,7 @@ def _sections(rows: pandas.DataFrame, table: pandas.DataFrame, source: str | Non
         if len(official):
             yield f"## Images, beside the official release\n\n{markdown(official)}"
             yield f"{warning or 'All counts are those of the official release.'}\n"
-    yield f"## Which step of the detector found the face\n\n{markdown(steps(rows))}"
+    yield f"## Which step of the detector found the face\n\n{markdown(count_steps(rows))}"
     unreadable = rows["id"][rows["face"] == "unreadable"].tolist()
     yield f"## Unreadable files: {len(unreadable)}\n"
     if unreadable:
@@ -137,33 +139,38 @@ def _sections(rows: pandas.DataFrame, table: pandas.DataFrame, source: str | Non
 
 def _classes(rows: pandas.DataFrame) -> Iterator[tuple[str, pandas.DataFrame]]:
     """Yield the rows of each class and then all of them, with a name."""
-    for one in Expression:
-        yield one.label, rows[rows["expression"] == one.value]
+    for expression in Expression:
+        yield expression.label, rows[rows["expression"] == expression.value]
     yield ALL, rows
 
 
 def _line(split: str, expression: str, rows: pandas.DataFrame) -> dict[str, object]:
-    found = {
+    statuses = {
         f"{what}:{name}": int(count)
         for what in ("face", "landmarks")
         for name, count in rows[what].value_counts().items()
     }
     percent = f"{100 * rows['found'].mean():.1f}" if len(rows) else "-"
-    return {"split": split, "expression": expression, "images": len(rows), **found, "percent": percent}
+    return {"split": split, "expression": expression, "images": len(rows), **statuses, "percent": percent}
 
 
 def _ordered(columns: Iterable[str], what: str, known: tuple[str, ...]) -> list[str]:
-    there = [name for name in columns if name.startswith(f"{what}:")]
-    first = [name for name in (f"{what}:{status}" for status in known) if name in there]
-    return first + sorted(set(there) - set(first))
+    present = [name for name in columns if name.startswith(f"{what}:")]
+    first = [name for name in (f"{what}:{status}" for status in known) if name in present]
+    return first + sorted(set(present) - set(first))
 
 
 def main() -> None:
-    """Read the command line, count, print what was written."""
-    parser = argparse.ArgumentParser(prog="python -m pipeline.status", description="Count faces and landmarks.")
+    """Read the command line, count, print the written text."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.status",
+        description="Read the face and landmark shards of a dataset; write how often each status occurs.",
+    )
     parser.add_argument("folder", type=Path, help="folder of a prepared dataset, with faces/ and landmarks/")
-    parser.add_argument("--out", type=Path, required=True, help="what to write, without .csv and .md")
-    parser.add_argument("--source", help="the dataset's source, whose official counts are put beside the found ones")
+    parser.add_argument("--out", type=Path, required=True, help="files to write, without .csv and .md")
+    parser.add_argument(
+        "--source", help="source of the dataset, to compare with its official counts (default: no comparison)"
+    )
     arguments = parser.parse_args()
     write_status(arguments.folder, arguments.out, arguments.source)
     print(arguments.out.with_name(arguments.out.name + ".md").read_text(encoding="utf-8"), end="")

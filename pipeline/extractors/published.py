@@ -1,7 +1,7 @@
 """The landmarks that the authors published: `landmarks.txt` of their fold files, found by SynergyNet in 224-px crops.
 
 They fit crops made in the mode `published` of `pipeline.align`. A line is `<id>,x0..x67,y0..y67`; infinite means that
-no face was found (spec section 1.6).
+no face was found (published code).
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,13 +15,13 @@ from pipeline.geometry import complete, rescale
 from pipeline.types import AlignedFaces, Landmarks
 
 CANVAS = 224  # side of the authors' crops, pixels
-FAR = 1e6  # pixels; no landmark lies there
+FAR = 1e6  # pixels; larger coordinates are errors
 
 
 def extract(faces: AlignedFaces, file: str = "") -> Landmarks:
-    """Read the landmarks of these faces from `file`, one path or several with commas between (train, test).
+    """Read the landmarks of these faces from `file`, one path or several separated by commas (train, test).
 
-    "no_face" where the authors found none, "not_listed" where their file does not have the image. Raises UserError on
+    "no_face" where the authors found none, "not_listed" where their file lacks the image. Raises UserError on
     a missing file, a malformed line and images whose names the file cannot tell apart.
     """
     if not file:
@@ -30,9 +30,9 @@ def extract(faces: AlignedFaces, file: str = "") -> Landmarks:
     points = np.full((len(faces.ids), 68, 2), np.nan)
     status = ["unreadable" if placed == "unreadable" else "not_listed" for placed in faces.status]
     for path in file.split(","):
-        for row, found in _wanted(Path(path.strip()), rows):
-            points[row] = rescale(found, CANVAS, faces.size) if complete(found) else np.nan
-            status[row] = "ok" if complete(found) else "no_face"
+        for row, landmarks in _wanted(Path(path.strip()), rows):
+            points[row] = rescale(landmarks, CANVAS, faces.size) if complete(landmarks) else np.nan
+            status[row] = "ok" if complete(landmarks) else "no_face"
     return Landmarks(points.astype(np.float32), status, np.full(len(status), np.nan, np.float32))
 
 
@@ -49,7 +49,7 @@ def _rows(ids: Sequence[str]) -> dict[str, int]:
 
 
 def _wanted(path: Path, rows: dict[str, int]) -> Iterator[tuple[int, NDArray[np.float64]]]:
-    """Read a file line by line; yield the row and points (68, 2) of the images that are asked for."""
+    """Read a file line by line; yield the row and points (68, 2) of the images that are wanted."""
     try:
         with path.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):
@@ -75,7 +75,7 @@ def _points(numbers: str, path: Path, line: int) -> NDArray[np.float64]:
 
 def _malformed(path: Path, line: int) -> UserError:
     return UserError(
-        f"{path}, line {line}: not an id, 68 x and 68 y with commas between; take the authors' file as it is"
+        f"{path}, line {line}: not an id, 68 x and 68 y separated by commas; use the authors' file unchanged"
     )
 
 

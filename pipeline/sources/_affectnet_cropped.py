@@ -19,17 +19,17 @@ log = logging.getLogger(__name__)
 
 
 def find(root: Path) -> Mapping[str, Path] | None:
-    """Return the folder of each split, or None if there is none of them; raise UserError if one is missing."""
-    found = {split: [root / name for name in names if (root / name).is_dir()] for split, names in SPLITS.items()}
-    if not any(found.values()):
+    """Return the folder of each split, or None if there are none; raise UserError if one is missing."""
+    present = {split: [root / name for name in names if (root / name).is_dir()] for split, names in SPLITS.items()}
+    if not any(present.values()):
         return None
-    for split, folders in found.items():
+    for split, folders in present.items():
         if len(folders) != 1:
             raise UserError(f"{root} must hold one folder {' or '.join(SPLITS[split])}, it has {len(folders)}")
         for part in ("images", "annotations"):
             if not (folders[0] / part).is_dir():
                 raise UserError(f"{folders[0] / part} is missing; unpack the whole release there")
-    return {split: folders[0] for split, folders in found.items()}
+    return {split: folders[0] for split, folders in present.items()}
 
 
 def read(root: Path, splits: Mapping[str, Path]) -> Iterator[Sample]:
@@ -59,7 +59,7 @@ def read(root: Path, splits: Mapping[str, Path]) -> Iterator[Sample]:
 
 
 def _labelled(folder: Path) -> list[tuple[str, str]]:
-    """List (number, image file) of what has a label, by number; the file is "" where one that is left out is missing.
+    """List (number, image file) of all labels, by number; the file is "" if an image to leave out is missing.
 
     Raises UserError if an image of the seven expressions is missing.
     """

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 def find(root: Path) -> Mapping[str, Path] | None:
-    """Return the CSV of each split, or None if there is none of them; raise UserError if one is missing."""
+    """Return the CSV of each split, or None if there are none; raise UserError if one is missing."""
     for folder in LIST_FOLDERS:
         lists = {split: root / folder / name for split, name in LISTS.items()}
         present = [path for path in lists.values() if path.is_file()]
@@ -46,7 +46,7 @@ def find(root: Path) -> Mapping[str, Path] | None:
 def read(root: Path, lists: Mapping[str, Path]) -> Iterator[Sample]:
     """Yield the pictures of both lists in their order, with box and 68 points where these are known.
 
-    A box of no width or height is none.
+    A box without width or height counts as unknown.
     """
     left_out: Counter[int] = Counter()
     missing: list[str] = []
@@ -121,7 +121,7 @@ def _inside(file: str, where: str) -> str:
 
 
 def _image_folder(root: Path, path: Path) -> Path:
-    """Find which folder the paths of a list start from, by the first ones that it lists."""
+    """Return the folder that the paths of a list start from, judged by its first entries."""
     candidates = [root / folder for folder in IMAGE_FOLDERS]
     for number, (_, row) in enumerate(_rows(path)):
         for folder in candidates:
@@ -139,7 +139,7 @@ def _exists(folder: Path, file: str) -> bool:
 
 @cache
 def _names(folder: Path) -> frozenset[str]:
-    """List a folder once: a look-up per picture is slow on a network drive."""
+    """List a folder once: a lookup per picture is slow on a network drive."""
     return frozenset(path.name for path in folder.iterdir()) if folder.is_dir() else frozenset()
 
 

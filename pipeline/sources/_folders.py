@@ -1,4 +1,4 @@
-"""What the sources share: the pictures in a folder, what a class folder's name means, names for one line of text."""
+"""Shared by the sources: the pictures in a folder, the expression of a class folder, names for one line of text."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,7 +23,7 @@ CONTEMPT = frozenset({"contempt", "contemptuous"})  # the eighth expression of s
 
 
 def expression_of(folder: str) -> Expression | None:
-    """Return which expression a class folder's name means, by its own name or an alias, or None."""
+    """Return the expression that the name of a class folder means, by its own name or an alias, or None."""
     name = folder.strip().lower()
     try:
         return ALIASES[name] if name in ALIASES else Expression.parse(name)
@@ -32,20 +32,20 @@ def expression_of(folder: str) -> Expression | None:
 
 
 def is_picture(path: Path) -> bool:
-    """Tell by its ending whether a file is an image."""
+    """Return whether the suffix of a file is that of an image."""
     return path.suffix.lower() in PICTURES
 
 
 def pictures(folder: Path) -> dict[str, str]:
     """List the images directly in a folder as stem -> file name; raise UserError if two share a stem."""
-    found: dict[str, str] = {}
+    files: dict[str, str] = {}
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or not is_picture(path):
             continue
-        if path.stem in found:
-            raise UserError(f"{folder} holds both {found[path.stem]} and {path.name}; keep one of them")
-        found[path.stem] = path.name
-    return found
+        if path.stem in files:
+            raise UserError(f"{folder} holds both {files[path.stem]} and {path.name}; keep one of them")
+        files[path.stem] = path.name
+    return files
 
 
 def subfolders(folder: Path) -> list[Path]:
@@ -54,7 +54,7 @@ def subfolders(folder: Path) -> list[Path]:
 
 
 def named(names: Iterable[str], limit: int = 5) -> str:
-    """Write names for one line: all of them, or the first few and how many more there are."""
+    """Join names for one line: all of them, or the first few and the number of the others."""
     listed = list(names)
     more = len(listed) - limit
     return ", ".join(listed[:limit]) + (f" and {more} more" if more > 0 else "")

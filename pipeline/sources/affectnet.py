@@ -63,7 +63,7 @@ def _unknown(root: Path) -> UserError:
                 "and resized; to use it, write `source: folder` for this dataset in the config and sort it as "
                 "train/<class>/ and test/<class>/"
             )
-    found = named(path.name for path in sorted(root.iterdir())) or "nothing"
+    files = named(path.name for path in sorted(root.iterdir())) or "nothing"
     return UserError(
-        f"{root} is not AffectNet: expected train_set/ and val_set/, or training.csv and validation.csv; found: {found}"
+        f"{root} is not AffectNet: expected train_set/ and val_set/, or training.csv and validation.csv; found: {files}"
     )

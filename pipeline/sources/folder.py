@@ -51,7 +51,7 @@ def _splits(root: Path) -> dict[str, Path]:
         )
     tests = [folders["test"]] if "test" in folders else validation
     if "train" not in folders or len(tests) != 1:
-        raise UserError(f"{root} needs the folders train/ and test/ with a folder per class; found: {_found(root)}")
+        raise UserError(f"{root} needs the folders train/ and test/ with a folder per class; found: {_content(root)}")
     if validation:
         log.warning("%s/ is used as the test split, as there is no test/", validation[0].name)
     used = {folders["train"], *tests}
@@ -62,17 +62,17 @@ def _splits(root: Path) -> dict[str, Path]:
 
 
 def _class_folders(folder: Path) -> list[Path]:
-    found = subfolders(folder)
-    unknown = [path for path in found if expression_of(path.name) is None and path.name.lower() not in CONTEMPT]
+    classes = subfolders(folder)
+    unknown = [path for path in classes if expression_of(path.name) is None and path.name.lower() not in CONTEMPT]
     if unknown:
         known = ", ".join([*(expression.label for expression in Expression), *ALIASES])
         raise UserError(f"{unknown[0]} is no expression; rename the folder to one of: {known}{_numbered(unknown)}")
-    if not found:
+    if not classes:
         raise UserError(f"{folder} holds no class folders; expected {folder.name}/happiness, {folder.name}/anger ...")
     loose = [path.name for path in sorted(folder.iterdir()) if not (path.is_dir() or path.name.startswith("."))]
     if loose:
         log.warning("left out: %d files in %s/ that are in no class folder: %s", len(loose), folder.name, named(loose))
-    return found
+    return classes
 
 
 def _numbered(folders: list[Path]) -> str:
@@ -95,5 +95,5 @@ def _files(folder: Path) -> list[Path]:
     return [path for path in visible if is_picture(path)]
 
 
-def _found(root: Path) -> str:
+def _content(root: Path) -> str:
     return named(path.name for path in sorted(root.iterdir())) or "nothing"

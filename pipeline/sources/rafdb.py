@@ -129,18 +129,18 @@ def _images(base: Path, labels: Mapping[str, Expression]) -> tuple[dict[str, Pat
     folder = crops if aligned else original
     if not folder.is_dir():
         raise UserError(f"{base} holds neither Image/original nor Image/aligned; unpack the images there")
-    found = {
+    files = {
         stem.removesuffix("_aligned") if aligned else stem: folder / name for stem, name in pictures(folder).items()
     }
-    missing = [name for name in labels if name not in found]
+    missing = [name for name in labels if name not in files]
     if missing:
         raise UserError(f"{folder}: {len(missing)} of {len(labels)} labelled images are missing: {named(missing)}")
     if aligned:
         log.warning("no Image/original: the 100-px crops of Image/aligned are used, without box and points")
-    extra = sorted(found.keys() - labels.keys())
+    extra = sorted(files.keys() - labels.keys())
     if extra:
         log.warning("%d images without a label are left out: %s", len(extra), named(extra))
-    return found, aligned
+    return files, aligned
 
 
 def _annotations(base: Path, folder: str, what: str) -> Path | None:
@@ -152,15 +152,15 @@ def _annotations(base: Path, folder: str, what: str) -> Path | None:
 
 
 def _box(path: Path) -> Floats | None:
-    """Read the box x0, y0, x1, y1; None if there is no such file, it is damaged or nothing is in the box."""
+    """Read the box x0, y0, x1, y1; None if the file is missing or damaged or the box is empty."""
     box = _numbers("".join(_lines(path)[:1]), 4)
     return box if box is not None and (box[2:] > box[:2]).all() else None
 
 
 def _face(path: Path) -> Face | None:
-    """Read five points and the attributes; None if there is no such file or it is damaged."""
+    """Read five points and the attributes; None if the file is missing or damaged."""
     lines = _lines(path)
-    points = [found for line in lines[:5] if (found := _numbers(line, 2)) is not None]
+    points = [point for line in lines[:5] if (point := _numbers(line, 2)) is not None]
     words = [_word(line.strip(), known) for line, (_, known) in zip(lines[5:], ATTRIBUTES, strict=False)]
     if len(lines) != 5 + len(ATTRIBUTES) or len(points) < 5 or "" in words:
         return None
@@ -168,12 +168,12 @@ def _face(path: Path) -> Face | None:
 
 
 def _word(code: str, words: Sequence[str]) -> str:
-    """Return what a code means, or nothing."""
+    """Return the word of a code, "" if it has none."""
     return words[int(code)] if code.isdecimal() and int(code) < len(words) else ""
 
 
 def _lines(path: Path) -> list[str]:
-    """Read the lines of a file; there are none if there is no file."""
+    """Read the lines of a file, none if it does not exist."""
     try:
         return path.read_text(encoding="utf-8-sig", errors="replace").rstrip().splitlines()
     except FileNotFoundError:
@@ -181,7 +181,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _numbers(line: str, count: int) -> Floats | None:
-    """Read numbers; None if a line holds another count of them, or anything else."""
+    """Read the numbers of a line; None if it holds another count of them, or anything else."""
     try:
         numbers = np.array([float(word) for word in line.split()])
     except ValueError:

@@ -15,7 +15,7 @@ LAYOUT = (
     f"{TRUTH} and images/*.jpg, as written by: python -m pipeline.synthetic"
     " --out FOLDER --identities-train 80 --identities-test 34 --size 224 --seed 0"
 )
-EXPECTED: Mapping[tuple[str, Expression], int] = {}  # as many as were asked for
+EXPECTED: Mapping[tuple[str, Expression], int] = {}  # any number can be drawn
 
 _COLUMNS = ("id", "path", "expression", "split", "identity", "skin_tone", "active_aus", "landmarks")
 

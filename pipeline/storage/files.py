@@ -1,4 +1,4 @@
-"""Files appear whole or not at all, and can carry a checksum of all that is in them."""
+"""Atomic writes, and checksums at the end of files."""
 
 import errno
 import hashlib
@@ -17,16 +17,16 @@ DIGEST = hashlib.sha256().digest_size
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`, with the same suffix; flush it to disk and rename it when the block ends.
+    """Yield a temporary path beside `path`, with the same suffix; flush it to disk and rename it when the block ends.
 
-    If the block raises, `path` stays as it was and the temporary file goes. Raises UserError if `path` is a folder, or
-    one of the folders above it is a file, and if the disk is full or does not let this user write.
+    If the block raises, `path` is kept and the temporary file is removed. Raises UserError if `path` is a folder, or
+    one of the folders above it is a file, and if the disk is full or refuses the write.
     """
     if path.is_dir():
         raise UserError(f"{path} is a folder; name the file to write")
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
-        _make(path.parent, path)
+        _make_folder(path.parent, path)
         yield temporary
         temporary.chmod(0o666 & ~UMASK)  # some libraries make files that only their owner can read
         with temporary.open("rb") as file:
@@ -39,15 +39,15 @@ def atomic_write(path: Path) -> Iterator[Path]:
         reason = refusal(error)
         if reason is None:
             raise
-        raise UserError(f"{path} cannot be written ({reason}); what was there is as it was") from None
+        raise UserError(f"{path} cannot be written ({reason}); existing files are kept") from None
     finally:
-        # A folder that does not let files in does not let them out either.
+        # A folder without permission to write refuses the removal too.
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole, in UTF-8, with the line ends of `text`."""
+    """Write a text file atomically, in UTF-8, with the line ends of `text`."""
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
 
@@ -59,7 +59,7 @@ def digest(path: Path) -> str:
 
 
 def reserve(path: Path, size: int) -> None:
-    """Raise OSError if the disk has no room for `size` bytes beside `path`: HDF5 can crash when it finds that out."""
+    """Raise OSError if the disk has no room for `size` bytes beside `path`: HDF5 can crash on a full disk."""
     if not size or not hasattr(os, "posix_fallocate"):
         return
     room = path.with_name(f"{path.name}.room")
@@ -72,7 +72,7 @@ def reserve(path: Path, size: int) -> None:
 
 
 def append_checksum(path: Path) -> None:
-    """Put the SHA-256 of a file behind its last byte, where HDF5 and torch do not look."""
+    """Append the SHA-256 of a file to it, where HDF5 and torch do not read."""
     with path.open("rb+") as file:
         file.write(hashlib.file_digest(file, "sha256").digest())
 
@@ -83,28 +83,28 @@ def verify_checksum(path: Path) -> str | None:
         if os.fstat(file.fileno()).st_size < DIGEST:
             return None
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content, memoryview(content) as view:
-            expected, found = bytes(view[-DIGEST:]), hashlib.sha256(view[:-DIGEST]).digest()
-    return found.hex() if found == expected else None
+            stored, actual = bytes(view[-DIGEST:]), hashlib.sha256(view[:-DIGEST]).digest()
+    return actual.hex() if actual == stored else None
 
 
 def set_aside(path: Path) -> Path:
-    """Move a damaged file out of the way, beside itself; return where it went."""
+    """Rename a damaged file to `<name>.damaged`; return its new path."""
     aside = path.with_name(path.name + ".damaged")
     path.replace(aside)
     return aside
 
 
-def _make(folder: Path, path: Path) -> None:
+def _make_folder(folder: Path, path: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        raise UserError(f"{error.filename} is a file, so that {path} cannot be written below it") from None
+        raise UserError(f"{error.filename} is a file; {path} cannot be written below it") from None
     except FileNotFoundError as error:  # below /proc and the like
-        raise UserError(f"{error.filename} cannot be made; name another folder than that of {path}") from None
+        raise UserError(f"{error.filename} cannot be created; choose another folder for {path}") from None
 
 
 def _flush_folder(folder: Path) -> None:
-    """Let the new name survive a power cut as well."""
+    """Flush the folder too, so that the new name survives a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

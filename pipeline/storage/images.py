@@ -1,4 +1,4 @@
-"""Image files to pixels as a person sees them, and crops to the bytes of a file and back."""
+"""Image files to upright RGB pixels, and crops to the bytes of a file and back."""
 
 from io import BytesIO
 from pathlib import Path
@@ -12,8 +12,8 @@ Picture = NDArray[np.uint8]
 
 MAX_PIXELS = 100_000_000  # more is refused before it is decoded: 300 MB of pixels, and no photo of a face needs it
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")
-WHITE = (255, 255, 255, 255)  # what shines through transparent pixels, as on a page
-Image.MAX_IMAGE_PIXELS = None  # the limit of `read` is looked at before a pixel is decoded
+WHITE = (255, 255, 255, 255)  # the background of transparent pixels
+Image.MAX_IMAGE_PIXELS = None  # `read` checks its own limit before it decodes a pixel
 
 
 class Unreadable(Exception):  # noqa: N818 (a state of the file, reported as status "unreadable")
@@ -46,19 +46,19 @@ def read_bytes(data: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
         raise
     except UnidentifiedImageError:
         raise Unreadable(f"no image ({', '.join(FORMATS)})") from None
-    except Exception as error:  # the decoders raise whatever damaged bytes lead them to, not only OSError
+    except Exception as error:  # on damaged bytes the decoders raise errors of any class
         raise Unreadable(f"damaged ({str(error) or type(error).__name__})") from None
 
 
 def encode(image: Picture, quality: int | None = 95) -> NDArray[np.uint8]:
-    """Encode RGB (h, w, 3) as the bytes of a JPEG file, as an array; with quality None as they are, in a BMP file."""
+    """Encode RGB (h, w, 3) as the bytes of a JPEG file; quality None stores the pixels unchanged, as BMP."""
     suffix, options = (".bmp", []) if quality is None else (".jpg", [cv2.IMWRITE_JPEG_QUALITY, quality])
     _, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
     return data.reshape(-1)
 
 
 def decode(data: NDArray[np.uint8]) -> Picture:
-    """Decode the bytes of a file that `encode` gave to RGB (h, w, 3); raise Unreadable if they are none."""
+    """Decode the bytes that `encode` returned to RGB (h, w, 3); raise Unreadable if they hold no image."""
     image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
     if image is None:
         raise Unreadable("no bytes of an image")
@@ -79,7 +79,7 @@ def _pixels(image: Image.Image, max_pixels: int) -> Picture:
 
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
-        # Pillow's own conversion cuts everything above 255 off.
+        # Pillow's own conversion clips values above 255.
         return Image.fromarray(np.round(np.asarray(image) / 257).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
         raise Unreadable("32-bit pixels, whose white is unknown")

@@ -1,7 +1,7 @@
-"""HDF5 shards: rows keyed by id, written once, whole, with a checksum that every reader verifies.
+"""HDF5 shards: rows keyed by id, written atomically, with a checksum that every reader verifies.
 
-The SHA-256 of the file stands behind its last HDF5 byte, where HDF5 does not look: a damaged file is found before HDF5
-reads it, because broken metadata can make HDF5 hang.
+The SHA-256 of the file follows its last HDF5 byte, where HDF5 does not read. It is verified before HDF5 opens the file,
+because broken metadata can make HDF5 hang.
 """
 
 import math
@@ -31,12 +31,11 @@ def write(
     of: int | None = None,
     **attributes: str | float,
 ) -> None:
-    """Write the columns as contiguous datasets and the attributes beside them; the file appears whole or not at all.
+    """Write the columns as contiguous datasets and the attributes beside them, atomically.
 
-    Words are compressed, as they repeat; numbers and pictures are not, so that rows are read by themselves. `blocks`
-    are further columns, some rows of all of them at a time, for what is too large to be held at once; the column `id`
-    says how many rows they are together. `of` is the number of shards that belong together; a file that stands alone
-    has none.
+    Words are compressed, because they repeat; numbers and pictures are not, so that single rows can be read. `blocks`
+    yields further columns, some rows of all of them at a time, if they do not fit into memory; the column `id` gives
+    the total number of rows. `of` is the number of shards that belong together; a file that stands alone has none.
     """
     stored = {name: _stored(values) for name, values in columns.items()}
     with atomic_write(path) as temporary:
@@ -216,7 +215,7 @@ def _verify(path: Path) -> str:
     if checksum:
         return checksum
     if path.suffix != ".h5":
-        raise UserError(f"{path} is no shard; name a .h5 file that the workflow has made")
+        raise UserError(f"{path} is no shard; name a .h5 file that the workflow made")
     aside = set_aside(path)
     raise UserError(
         f"{path} is damaged (its checksum does not match); it was moved to {aside.name}: "

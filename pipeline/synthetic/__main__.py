@@ -9,14 +9,19 @@ from pipeline.synthetic.generate import generate
 
 def main() -> None:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m pipeline.synthetic", description="Write a dataset of drawn faces.")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.synthetic",
+        description="Draw faces with known landmarks and action units; write images/*.jpg and truth.csv.",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder to write; an earlier dataset in it is replaced")
     parser.add_argument("--identities-train", type=int, required=True, help="people in the training split")
     parser.add_argument("--identities-test", type=int, required=True, help="people in the test split")
-    parser.add_argument("--size", type=int, default=224, help="side of the images, pixels")
-    parser.add_argument("--seed", type=int, default=0, help="another seed gives other people")
-    parser.add_argument("--per-class", type=int, default=1, help="images per person and expression")
-    parser.add_argument("--workers", type=int, default=1, help="processes")
+    parser.add_argument("--size", type=int, default=224, help="side of the images, pixels (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="another seed gives other people (default: %(default)s)")
+    parser.add_argument(
+        "--per-class", type=int, default=1, help="images per person and expression (default: %(default)s)"
+    )
+    parser.add_argument("--workers", type=int, default=1, help="number of processes (default: %(default)s)")
     arguments = vars(parser.parse_args())
     generate(arguments.pop("out"), **arguments)
 

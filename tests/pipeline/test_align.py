@@ -12,7 +12,7 @@ from pipeline.detectors import dataset as dataset_detector
 from pipeline.errors import UserError
 from pipeline.geometry import TEMPLATE_112, face_box, five_points, rescale, similarity, template, transform
 from pipeline.storage import images, shards
-from pipeline.types import Sample
+from pipeline.types import Detection, Sample
 from tests.support.samples import sample, write_index
 
 SIZE = 256
@@ -51,6 +51,16 @@ def test_five_points_land_on_the_template() -> None:
     assert np.abs(placed - template(SIZE)).max() < 12  # these five do not have the template's exact shape
     for place in placed:
         assert np.allclose(dot_near(crop.image, place), place, atol=0.1)
+
+
+def test_one_image_is_cut_by_a_detection_of_whatever_origin() -> None:
+    crop = align.crop_face(picture(POINTS5), Detection(BOX, POINTS5, "several", "plain"), size=SIZE)
+    assert (crop.status, crop.step) == ("several", "plain")
+    for place in transform(crop.matrix, POINTS5):
+        assert np.allclose(dot_near(crop.image, place), place, atol=0.1)
+    uncut = align.crop_face(picture(POINTS5, 64, 64), None, size=64)
+    assert uncut.status == "whole_image"
+    np.testing.assert_array_equal(uncut.image, picture(POINTS5, 64, 64))
 
 
 def test_published_mode_multiplies_the_template() -> None:

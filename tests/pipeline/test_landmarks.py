@@ -45,6 +45,15 @@ def extract(faces: Path, extractor: str, **options: str) -> dict[str, np.ndarray
     return shards.read(out)
 
 
+def test_landmarks_of_one_crop_are_those_of_its_shard(tmp_path: Path) -> None:
+    pytest.importorskip("dlib")
+    picture = images.decode(images.encode(face_picture(Expression.ANGER, np.random.default_rng(0))))
+    points = landmarks.place_landmarks(align.Crop("ok", picture), "dlib")
+    stored = extract(write_faces(tmp_path / "0.h5", ["ok"], size=len(picture)), "dlib")
+    np.testing.assert_array_equal(points, stored["points"][0])
+    assert landmarks.place_landmarks(align.Crop("ok", picture), "dataset") is None
+
+
 def test_dataset_landmarks_are_carried_along(tmp_path: Path) -> None:
     own = np.full((4, 68, 2), np.nan, np.float32)
     own[0] = mean_face()

@@ -39,7 +39,7 @@ def test_a_folder_in_the_place_of_the_file_and_a_file_in_that_of_its_folder_are_
         write_text(tmp_path, "new")
     (tmp_path / "table").write_text("old")
     for below in (tmp_path / "table" / "a.csv", tmp_path / "table" / "b" / "a.csv"):
-        with pytest.raises(UserError, match=rf"^{tmp_path}/table(/b)? is a file, so that {below} cannot be written"):
+        with pytest.raises(UserError, match=rf"^{tmp_path}/table(/b)? is a file; {below} cannot be written"):
             write_text(below, "new")
     assert (tmp_path / "table").read_text() == "old"
 
@@ -52,7 +52,7 @@ def test_a_file_may_be_read_by_whom_the_umask_lets(tmp_path):
 
 def test_a_place_without_folders_is_one_line():
     with pytest.raises(
-        UserError, match=r"^/proc/nowhere cannot be made; name another folder than that of /proc/nowhere/a$"
+        UserError, match=r"^/proc/nowhere cannot be created; choose another folder for /proc/nowhere/a$"
     ):
         write_text(Path("/proc/nowhere/a"), "new")
 
@@ -67,8 +67,8 @@ def test_what_the_system_refuses_is_found_behind_other_errors():
     assert refusal(ValueError("no disk")) is None
 
 
-def test_a_seal_is_broken_by_any_byte(tmp_path):
-    path = tmp_path / "sealed"
+def test_a_checksum_fails_for_any_changed_byte(tmp_path):
+    path = tmp_path / "checked"
     path.write_bytes(b"some bytes")
     append_checksum(path)
     good = path.read_bytes()

@@ -3,11 +3,7 @@
 import numpy as np
 import pytest
 
-from au_guidance.expressions import SIX
-from au_guidance.heatmap import draw, render
-from pipeline import heatmaps
 from pipeline.errors import UserError
-from pipeline.geometry import rescale
 from pipeline.storage import shards
 
 
@@ -150,26 +146,6 @@ def test_an_image_in_two_shards_is_named(divided):
 def test_a_folder_without_shards_is_named(tmp_path):
     with pytest.raises(UserError, match=r"faces holds no shards; build them"):
         shards.read_all(tmp_path / "faces")
-
-
-def test_heatmap_shards_are_small_and_exact(tmp_path):
-    golden = np.load("tests/golden/au_maps.npz")["landmarks"]
-    points = np.concatenate([golden, np.full((1, 68, 2), np.nan)]).astype(np.float32)
-    columns = {"id": np.array(list("abcd")), "points": points}
-    shards.write(tmp_path / "l.h5", columns, of=7, size=256, extractor="dlib")
-    for geometry in ("published", "symmetric"):
-        heatmaps.build_heatmaps(tmp_path / "l.h5", tmp_path / "h.h5", geometry)
-        assert shards.Shard(tmp_path / "h.h5").count == 7
-        rows = shards.read(tmp_path / "h.h5")["shapes"]
-        assert rows[0].nbytes <= 2000
-        for face, stored in zip(points, rows, strict=True):
-            for expression in SIX:
-                expected = render(rescale(face.astype(float), 256, 224), expression, 224, geometry=geometry)
-                drawn = draw(stored, expression, geometry=geometry)
-                if expected is None:
-                    assert drawn is None
-                else:
-                    np.testing.assert_allclose(drawn, expected, atol=1 / 255)
 
 
 def test_words_are_small_and_come_back_as_they_were(tmp_path):
