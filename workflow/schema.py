@@ -1,4 +1,4 @@
-"""The sections of config.yaml: every key, what it may hold and what it means."""
+"""The sections of config.yaml: every key, its possible values and its meaning."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ SWEEPS = {"weights": "lambda", "layers": "table3", "controls": "controls"}  # ke
 
 
 def change(model: type[BaseModel]) -> Any:
-    """Make the model of a section that sets only some keys of `model`."""
+    """Make the model of a section that may set any of the keys of `model`."""
     fields: dict[str, Any] = {}
     for name, field in model.model_fields.items():
         kind: Any = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
@@ -23,41 +23,41 @@ def change(model: type[BaseModel]) -> Any:
 
 
 class Settings(Strict):
-    """Changes to the card of some runs; later levels win: all, method, dataset, method on dataset."""
+    """Settings of some runs; later levels override: all, method, dataset, method on dataset."""
 
     model: change(Model) = Field(None, description="the network")  # type: ignore[valid-type]
-    training: change(Training) = Field(None, description="how it is trained")  # type: ignore[valid-type]
+    training: change(Training) = Field(None, description="the optimiser, its schedule and the data")  # type: ignore[valid-type]
     guidance: change(Guidance) = Field(None, description="the AU term of the variant au")  # type: ignore[valid-type]
 
 
 class Generate(Strict):
-    """How the synthetic dataset is made."""
+    """How a dataset of drawn faces is generated."""
 
-    identities_train: int = Field(ge=1, description="people in the training set")
-    identities_test: int = Field(ge=1, description="other people in the test set")
-    per_class: int = Field(1, ge=1, description="images of each person and expression")
+    identities_train: int = Field(ge=1, description="persons in the training set")
+    identities_test: int = Field(ge=1, description="persons in the test set, none of them in the training set")
+    per_class: int = Field(1, ge=1, description="images per person and expression")
     size: int = Field(224, ge=96, description="side of an image, pixels")
-    seed: int = Field(0, ge=0, description="everything that is drawn follows from it")
+    seed: int = Field(0, ge=0, description="seed of all random choices")
 
 
 class Dataset(Settings):
     """A dataset on disk and how it is prepared."""
 
-    source: str = Field(description="its layout, a file in pipeline/sources")
+    source: str = Field(description="reader of its layout, a file in pipeline/sources")
     root: Path | None = Field(None, description="its folder")
-    generate: Generate | None = Field(None, description="make the dataset instead (source synthetic)")
+    generate: Generate | None = Field(None, description="generate the dataset instead (source synthetic)")
     detector: str = Field("dlib", description="face box and five points, a file in pipeline/detectors")
     extractor: str = Field("face_alignment", description="68 landmarks, a file in pipeline/extractors")
     extractor_options: dict[str, str | int | float | bool] = Field(default_factory=dict, description="its options")
     crop: int = Field(256, ge=64, description="side of an aligned face, pixels")
     alignment: Literal["corrected", "published"] = Field(
-        "corrected", description="rules of the crop, see pipeline.align"
+        "corrected", description="how the crop is computed, see pipeline.align"
     )
     quality: Annotated[int, Field(ge=1, le=100)] | Literal["raw"] = Field(
-        95, description="JPEG quality of stored faces; raw: pixels as they are, in thirteen times the room"
+        95, description="JPEG quality of stored faces; raw: uncompressed pixels, thirteen times as large"
     )
     max_megapixels: float = Field(
-        100, gt=0, le=10_000, description="larger pictures are not decoded, and count as unreadable"
+        100, gt=0, le=10_000, description="larger images are not decoded and count as unreadable"
     )
     shards: int = Field(16, ge=1, description="files per stage, built in parallel")
     methods: dict[str, Settings] = Field(default_factory=dict, description="settings of one method on this dataset")
@@ -72,7 +72,7 @@ class Dataset(Settings):
 
 
 class Experiment(Strict):
-    """A named part of the grid, and the table of its results."""
+    """A named part of the grid, with tables and figures of its own."""
 
     datasets: list[str] = Field(min_length=1, description="names from `datasets`")
     methods: list[str] = Field(min_length=1, description="files in train/methods")
@@ -84,67 +84,67 @@ class Experiment(Strict):
         default_factory=list, description="further layer sets to guide"
     )
     controls: list[Control] = Field(
-        default_factory=list, description="further maps to guide with, see guidance.map, at the same lambda and layers"
+        default_factory=list, description="further guiding maps, see guidance.map, at the same lambda and layers"
     )
-    seeds: list[Annotated[int, Field(strict=True)]] = Field([0], min_length=1, description="one run each")
-    protocols: list[Protocol] = Field(default_factory=list, description="instead of the global one, each with its runs")
+    seeds: list[Annotated[int, Field(strict=True)]] = Field([0], min_length=1, description="one run per seed")
+    protocols: list[Protocol] = Field(default_factory=list, description="replace the global one; each has its own runs")
 
     @property
     def kind(self) -> str:
-        """What it varies, and so which tables and figures show it: lambda, table3, controls, or table1."""
+        """Its kind, which decides its tables and figures: lambda, table3, controls, or table1 if nothing varies."""
         return next((name for key, name in SWEEPS.items() if getattr(self, key)), "table1")
 
     @model_validator(mode="after")
     def _one_sweep(self) -> "Experiment":
         varied = [key for key in SWEEPS if getattr(self, key)]
         if len(varied) > 1:
-            raise ValueError(f"it varies {' and '.join(varied)}; make an experiment of each, which share equal runs")
+            raise ValueError(f"it varies {' and '.join(varied)}; make an experiment of each; they share equal runs")
         return self
 
 
 class Evaluation(Strict):
-    """How much work goes into judging a run."""
+    """How much of each run is measured and drawn."""
 
     faithfulness_images: int = Field(
-        256, ge=0, description="test faces that deletion, insertion and the like are measured on; 0 = leave them out"
+        256, ge=0, description="test faces per run for deletion, insertion and ROAD; 0 = do not measure them"
     )
     gallery_faces: int = Field(8, ge=0, description="test faces per class in the report's gallery; 0 = no gallery")
-    seed: int = Field(0, ge=0, description="of the draw of both")
+    seed: int = Field(0, ge=0, description="seed that selects both")
 
 
 class Validation(Strict):
     """The held-out part of the training set (protocol heldout)."""
 
-    fraction: float = Field(0.1, gt=0, lt=1, description="share of the training set")
-    seed: int = Field(0, ge=0, description="of the split; the same for all runs")
+    fraction: float = Field(0.1, gt=0, lt=1, description="its share of the training set")
+    seed: int = Field(0, ge=0, description="seed of the split, the same for all runs")
 
 
 class Published(Strict):
-    """The authors' files, which `snakemake published` evaluates."""
+    """The authors' files that `snakemake published` evaluates."""
 
-    root: Path = Field(description="their unpacked shared-trained-models, with FG_FER in it")
-    folds: Path = Field(description="their unpacked folds, with wsol-done-right-splits in it")
+    root: Path = Field(description="their unpacked shared-trained-models, which holds FG_FER")
+    folds: Path = Field(description="their unpacked folds, which holds wsol-done-right-splits")
 
 
 class Config(Settings):
-    """Every choice of the experiments."""
+    """All settings of the experiments."""
 
-    results: Path = Field(Path("results"), description="folder that everything is written to")
+    results: Path = Field(Path("results"), description="folder of all outputs")
     weights: Path = Field(Path("weights"), description="folder of pretrained weights, filled by `snakemake weights`")
     protocol: Protocol = Field(
-        "heldout", description="heldout: a part of the training set selects; paper: the test set"
+        "heldout", description="what selects the epoch; heldout: a part of the training set; paper: the test set"
     )
     independent: bool = Field(
-        False, description="train gradcam, gradcampp and layercam apart, even where the training of cam serves them"
+        False, description="train gradcam, gradcampp and layercam even where they could reuse the training of cam"
     )
-    gpus: int = Field(1, ge=1, description="GPUs of one training, which computes the same on any number of them")
-    save_minutes: int = Field(10, ge=1, description="a killed training loses no more than this; nothing retrains")
+    gpus: int = Field(1, ge=1, description="GPUs per training; the result is the same on any number of them")
+    save_minutes: int = Field(10, ge=1, description="between saves within an epoch; changing it trains nothing again")
     validation: Validation = Field(Validation(), description="the held-out part")
     heatmap: Heatmap = Field(Heatmap(), description="which AU map is drawn")
-    datasets: dict[Name, Dataset] = Field(min_length=1, description="by the name that results show")
+    datasets: dict[Name, Dataset] = Field(min_length=1, description="datasets by name")
     methods: dict[str, Settings] = Field(default_factory=dict, description="settings of one method on all datasets")
-    experiments: dict[Name, Experiment] = Field(min_length=1, description="each is a target of the same name")
-    evaluation: Evaluation = Field(Evaluation(), description="how much work goes into judging a run")
+    experiments: dict[Name, Experiment] = Field(min_length=1, description="by name; each is a target of that name")
+    evaluation: Evaluation = Field(Evaluation(), description="how much of each run is measured and drawn")
     published: Published | None = Field(None, description="the authors' files, for `snakemake published`")
 
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Say of a job of SLURM whether it is running, a success or failed.
+# Print the state of a SLURM job: running, success or failed.
 state=$(scontrol show job --oneliner "$1" 2>/dev/null | sed -n 's/.*JobState=\([A-Z_]*\).*/\1/p')
 case "$state" in
 COMPLETED) echo success ;;
