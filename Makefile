@@ -1,4 +1,4 @@
-# `make demo` and `make test` need Python >= 3.11, make and PyPI; everything else they bring themselves.
+# All targets need Python >= 3.11, make and PyPI only; they install everything else into .uv and .venv.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 CORES ?= $(shell getconf _NPROCESSORS_ONLN)
@@ -9,22 +9,23 @@ export UV_PYTHON_DOWNLOADS = never
 export OMP_WAIT_POLICY = passive
 unexport PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
 
-.PHONY: help setup demo demo-all explain app docs test test-slurm bench lint format audit clean
+.PHONY: help setup demo demo-all explain app docs test test-fast test-slurm bench lint format audit clean
 
 help:
-	@echo "make demo      faces drawn by the project -> results/demo/report.html"
-	@echo "make demo-all  goes on with the other ten methods"
-	@echo "make explain   why the demo's network says what it says: pictures, words, JSON -> results/explained"
-	@echo "make app       the same for your pictures or webcam, in a browser"
-	@echo "make docs      the documentation -> results/site"
-	@echo "make test      all tests"
+	@echo "make demo        train and evaluate CAM on drawn faces -> results/demo/report.html"
+	@echo "make demo-all    the same for the other ten methods"
+	@echo "make explain     explain the demo's predictions: pictures, words, JSON -> results/explained"
+	@echo "make app         the same for your pictures or webcam, in a browser"
+	@echo "make docs        the documentation -> results/site"
+	@echo "make test        all tests"
+	@echo "make test-fast   the unit tests, in under two minutes on two cores"
 	@echo "make test-slurm  the workflow on a small SLURM that it starts (root, Debian)"
-	@echo "make bench     how fast every stage is here -> results/benchmarks.csv"
-	@echo "make lint      formatters, linters, types"
-	@echo "make format    apply the formatters"
-	@echo "make audit     known vulnerabilities of the locked packages"
-	@echo "make setup     only bring the locked environment into .venv"
-	@echo "make clean     remove the demo's results"
+	@echo "make bench       measure the speed of every stage -> results/benchmarks.csv"
+	@echo "make lint        check formatting, style and types of the code, and the rules"
+	@echo "make format      apply the formatters"
+	@echo "make audit       known vulnerabilities of the locked packages"
+	@echo "make setup       only install the locked environment into .venv"
+	@echo "make clean       remove the demo's results"
 
 setup: .venv/.synced
 
@@ -43,7 +44,7 @@ demo demo-all: setup
 
 DEMO = results/demo/runs/heldout/synthetic/cam/au-w5-l5/seed0/checkpoint.safetensors
 
-# A picture of each expression of a person whom the demo's network has never seen.
+# One picture per expression of a person of the demo's test set.
 $(DEMO):
 	$(MAKE) demo
 
@@ -58,9 +59,14 @@ docs: setup
 	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet --site-dir results/site
 	@echo "results/site/index.html"
 
-# One thread each: tests side by side are what uses the cores.
+# One thread per process, as the tests run in parallel.
+PYTEST = OMP_NUM_THREADS=1 python -m pytest -n $(CORES) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+
 test: setup
-	OMP_NUM_THREADS=1 python -m pytest -n $(CORES) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+	$(PYTEST)
+
+test-fast: setup
+	$(PYTEST) -m "not slow" tests/au_guidance tests/pipeline tests/train tests/eval tests/workflow
 
 test-slurm: setup
 	tests/slurm/packages.sh
