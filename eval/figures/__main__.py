@@ -39,11 +39,13 @@ KINDS: dict[str, Callable[[Sequence[Run], Path], None]] = {
 
 def main() -> None:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m eval.figures", description="Draw a figure of runs.")
+    parser = argparse.ArgumentParser(
+        prog="python -m eval.figures", description="Draw a figure of scores (panels: of predictions)."
+    )
     parser.add_argument("figure", choices=[*KINDS, "panels"], help="which figure")
     parser.add_argument("predictions", type=Path, nargs="*", help="panels: predictions.h5 without AU, then with AU")
     add_selection(parser)
-    parser.add_argument("--seed", type=int, default=0, help="panels: seed that draws the faces (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="panels: seed that draws the faces (default: %(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="path without suffix: .png, .pdf and .csv are written")
     arguments = parser.parse_args()
     if arguments.figure == "panels":

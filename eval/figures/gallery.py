@@ -82,12 +82,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m eval.figures.gallery",
         description="Write pictures of test faces and their maps, without and with AU, and a list: gallery.json.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("plain", type=Path, help="predictions.h5 of the run without AU")
     parser.add_argument("au", type=Path, help="predictions.h5 of the run with AU")
-    parser.add_argument("--faces", type=int, default=8, help="faces per class")
-    parser.add_argument("--seed", type=int, default=0, help="seed that draws the faces")
+    parser.add_argument("--faces", type=int, default=8, help="faces per class (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed that draws the faces (default: %(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="folder to write; replaced if it exists")
     arguments = parser.parse_args()
     write_gallery(read_pair(arguments.plain, arguments.au), arguments.out, count=arguments.faces, seed=arguments.seed)

@@ -11,7 +11,9 @@ from pipeline.errors import run
 
 def main() -> None:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m eval.tables", description="Write the scores of runs as a table.")
+    parser = argparse.ArgumentParser(
+        prog="python -m eval.tables", description="Write scores as a table, beside the paper's numbers."
+    )
     parser.add_argument("table", choices=sorted(KINDS), help="which table")
     add_selection(parser)
     parser.add_argument("--out", type=Path, required=True, help="path without suffix: .csv, .md and .tex are written")
