@@ -10,13 +10,13 @@ from pathlib import Path
 from pipeline.plugins import ROOT
 
 PACKAGES = ("au_guidance", "pipeline", "train", "eval")
-# Modules that find, report, lock or store values and never compute one; an edit of them must not cost the landmarks of
+# Modules that find, report or store values and never compute one: an edit of them must not cost the landmarks of
 # AffectNet, 47 core hours.
 LEFT_OUT = {
     "au_guidance.tables": "finds a codebook or geometry by name and reports mistakes in it",
     "pipeline.errors": "prints errors and ends commands",
     "pipeline.plugins": "finds plug-ins by name",
-    "pipeline.storage.files": "writes files completely or not at all, locks, checksums",
+    "pipeline.storage.files": "writes files completely or not at all, with checksums",
     "pipeline.storage.shards": "stores columns; shards of earlier versions still load",
 }
 
@@ -45,18 +45,19 @@ def _digest(files: Iterable[Path]) -> str:
 
 def _main_file(module: str) -> Path:
     place = module.replace(".", "/")
-    return _matches([f"{place}/__main__.py" if (ROOT / place).is_dir() else f"{place}.py"])[0]
+    return _glob(f"{place}/__main__.py" if (ROOT / place).is_dir() else f"{place}.py")[0]
 
 
 def _matches(patterns: Iterable[str]) -> list[Path]:
-    found = []
-    for pattern in patterns:
-        places = [pattern, pattern.removesuffix(".py") + "/__init__.py"]
-        files = [path for place in places for path in ROOT.glob(place) if path.is_file()]
-        if not files:
-            raise FileNotFoundError(f"{pattern} matches no file of the project")
-        found += files
-    return found
+    return [file for pattern in patterns for file in _glob(pattern)]
+
+
+def _glob(pattern: str) -> list[Path]:
+    places = (pattern, pattern.removesuffix(".py") + "/__init__.py")
+    files = [path for place in places for path in ROOT.glob(place) if path.is_file()]
+    if not files:
+        raise FileNotFoundError(f"{pattern} matches no file of the project")
+    return files
 
 
 def _with_imports(files: Iterable[Path]) -> set[Path]:

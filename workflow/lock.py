@@ -13,9 +13,9 @@ HELD: list[FileLock] = []  # a lock that nothing refers to is released
 
 
 def hold(results: Path) -> None:
-    """Keep a results folder for this process until it ends, however it ends; end with one line if another one has it.
+    """Lock a results folder until this process ends; exit with a one-line error if another process holds it.
 
-    Snakemake's own lock outlives a call that was killed, and then refuses the next one; the profiles turn it off.
+    Snakemake's own lock outlives a killed call and then refuses the next one, so the profiles turn it off.
     """
     name = hashlib.sha256(str(results.resolve()).encode()).hexdigest()[:16]
     path = Path(".snakemake", f"{name}.lock")

@@ -48,14 +48,14 @@ class Results:
     def tables_of(self, name: str) -> dict[str, str]:
         """Return the tables of one experiment and the kind of each, without its comparison `<name>-guidance`."""
         kind = self.config.experiments[name].kind
-        own = {} if kind == "controls" else {name: kind}
+        main = {} if kind == "controls" else {name: kind}
         if kind == "table1":
-            own["table2" if name == "table1" else f"{name}-attention"] = "table2"
-        return own | {f"{name}-{other}": other for other in TABLES if self._wanted(other)}
+            main["table2" if name == "table1" else f"{name}-attention"] = "table2"
+        return main | {f"{name}-{other}": other for other in TABLES if self._is_measured(other)}
 
     def figures_of(self, name: str) -> list[str]:
         """List the figures of one experiment."""
-        return [figure for figure in FIGURES[self.config.experiments[name].kind] if self._wanted(figure)]
+        return [figure for figure in FIGURES[self.config.experiments[name].kind] if self._is_measured(figure)]
 
     def pictures_of(self, name: str) -> Iterator[tuple[str, str]]:
         """Yield kind and path of the pictures of an experiment's runs with the first seed.
@@ -131,7 +131,7 @@ class Results:
         gallery = paired and first and self.config.evaluation.gallery_faces > 0
         return ["matrices", "reliability", *(["maps", "panels"] * paired), *(["gallery"] * gallery)]
 
-    def _wanted(self, kind: str) -> bool:
+    def _is_measured(self, kind: str) -> bool:
         return kind != "faithfulness" or self.config.evaluation.faithfulness_images > 0
 
     def _path(self, part: str, name: str) -> str:
