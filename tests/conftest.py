@@ -16,7 +16,8 @@ from tests.support.paths import REAL_FACES
 from train.card.schema import Card
 from train.engine.loop import train
 
-FIRST = ("test_workflow.py", "test_published_workflow.py", "test_report_browser.py")  # whole workflows: the longest
+# The longest: whole workflows, a browser, full-size networks.
+FIRST = ("test_workflow.py", "test_published_workflow.py", "test_report_browser.py", "test_onnx.py", "test_answers.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -14,6 +14,12 @@ CODE = [ROOT / "Snakefile"] + [
 VAGUE = re.compile(r"_?(utils?|common|misc|helpers?)", re.IGNORECASE)
 
 
+def test_no_file_is_longer_than_300_lines():
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in CODE}
+    assert len(lengths) > 300
+    assert {name: length for name, length in lengths.items() if length > 300} == {}
+
+
 def test_no_module_has_a_vague_name():
     places = {path.relative_to(ROOT) for path in CODE}
     vague = [place for place in places if any(VAGUE.fullmatch(part.partition(".")[0]) for part in place.parts)]

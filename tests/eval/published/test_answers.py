@@ -43,6 +43,7 @@ def close_to_range(maps, expected, share):
     np.testing.assert_allclose(maps.detach(), expected, rtol=0, atol=share * np.ptp(expected))
 
 
+@pytest.mark.slow
 def test_logits_maps_and_cosines(imported):
     method, card, answers = imported.network.method, imported.network.card, imported.answers
     images, size = imported.batch.images, card.model.image_size
