@@ -10,7 +10,7 @@ from tests.support.oracle import RELEASED, answers_of, image_size
 
 
 def kernel(size_in: int, size_out: int, step: float) -> np.ndarray:
-    """Weights (out, in) of the antialiased bilinear filter, from the text of spec section 3."""
+    """Weights (out, in) of the antialiased bilinear filter, as the published code defines it."""
     weights = np.zeros((size_out, size_in))
     support = max(step, 1.0)
     for i in range(size_out):

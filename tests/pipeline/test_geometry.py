@@ -83,7 +83,7 @@ def test_similarity_needs_distinct_points(points: np.ndarray) -> None:
 def test_template_numbers() -> None:
     assert np.allclose(template(112), TEMPLATE_112)
     assert np.allclose(template(224)[0], (77.089199, 103.892601), atol=1e-6)
-    assert np.allclose((TEMPLATE_112 * 2).round(3)[2], (112.050, 143.473))  # spec, section 1.3
+    assert np.allclose((TEMPLATE_112 * 2).round(3)[2], (112.050, 143.473))  # the published template
     assert np.allclose(rescale(template(224), 224, 256), template(256))
 
 

@@ -57,7 +57,7 @@ def test_attention_canvas_keeps_a_positive_minimum_and_lifts_a_negative_one() ->
 
 
 def published_resize(values: np.ndarray, size: int) -> np.ndarray:
-    """The kernel of the spec, in one dimension and double precision."""
+    """The kernel of the published code, in one dimension and double precision."""
     count = len(values)
     step = (count - 1) / (size - 1)
     support = max(step, 1.0)

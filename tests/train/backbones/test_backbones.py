@@ -78,7 +78,7 @@ def test_parameters_of_the_last_stage(name, last):
 
 def test_parameters_of_resnet50_are_those_of_the_published_encoder():
     count = sum(parameter.numel() for parameter in resnet.build_network("resnet50", None).parameters())
-    assert count + 2048 * 7 + 7 == 23_522_375  # spec of the methods, section 1
+    assert count + 2048 * 7 + 7 == 23_522_375  # the published count
 
 
 def test_convolutions_start_with_the_variance_of_he():

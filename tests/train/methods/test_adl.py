@@ -90,7 +90,7 @@ def test_published_adl_loses_the_weights_that_the_published_code_loses():
     with torch.device("meta"):
         network = resnet.build_network("resnet50", None)
     lost = [*network.layer3[-1].parameters(), *network.layer4[-1].parameters()]
-    assert sum(value.numel() for value in lost) == 5_579_776  # spec of the methods, section 9
+    assert sum(value.numel() for value in lost) == 5_579_776  # the published count
 
 
 def test_it_runs_on_every_resnet():

@@ -87,7 +87,7 @@ def test_gradcampp_is_equation_19_with_true_derivatives():
 
 
 def test_on_the_network_of_cam_the_gradient_is_the_weight():
-    """Spec sections 2 to 4: with pooling and a linear layer, all four maps follow from the weights W, S positions."""
+    """With pooling and a linear layer, all four maps follow from the weights W, S positions."""
     torch.manual_seed(1)
     cam, grad, plus, layer = (
         Cam(GivenFeatures(4), 3),
