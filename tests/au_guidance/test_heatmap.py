@@ -96,8 +96,10 @@ def test_symmetric_commutes_with_mirroring(golden):
     for points in golden["landmarks"]:
         mirrored = points[MIRROR_68] * (-1, 1) + (255, 0)
         for expression in SIX:
-            there = render(mirrored, expression, 256, geometry="symmetric")
-            np.testing.assert_allclose(there[:, ::-1], render(points, expression, 256, geometry="symmetric"), atol=1e-6)
+            drawn_mirrored = render(mirrored, expression, 256, geometry="symmetric")
+            np.testing.assert_allclose(
+                drawn_mirrored[:, ::-1], render(points, expression, 256, geometry="symmetric"), atol=1e-6
+            )
 
 
 def test_symmetric_commutes_with_scaling(golden):

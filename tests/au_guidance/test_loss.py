@@ -60,8 +60,8 @@ def test_resize_equals_the_kernel(size_in, size_out, mode):
     step = (size_in - 1) / (size_out - 1) if mode == "published" else size_in / size_out
     weights = kernel(size_in, size_out, step)
     expected = weights @ maps @ weights.T
-    found = resize(torch.from_numpy(maps).float(), size_out, mode).numpy()
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    resized = resize(torch.from_numpy(maps).float(), size_out, mode).numpy()
+    np.testing.assert_allclose(resized, expected, atol=1e-6)
 
 
 def test_resize_names_an_unknown_mode():
@@ -106,10 +106,10 @@ def test_an_invalid_face_with_broken_features_changes_nothing(filling):
         loss = au_loss({5: leaf}, heatmaps, torch.tensor([True, False]), layers=[5])
         loss.backward()
         results.append((loss.item(), leaf.grad))
-    (expected, gradient), (found, found_gradient) = results
-    assert found == expected == pytest.approx(1 - cosine(attention(features), resize(heatmaps, 4))[0].item())
-    assert torch.equal(found_gradient, gradient)
-    assert torch.equal(found_gradient[1], torch.zeros(3, 4, 4))
+    (expected, gradient), (loss, loss_gradient) = results
+    assert loss == expected == pytest.approx(1 - cosine(attention(features), resize(heatmaps, 4))[0].item())
+    assert torch.equal(loss_gradient, gradient)
+    assert torch.equal(loss_gradient[1], torch.zeros(3, 4, 4))
 
 
 def test_unknown_layers_and_reductions_are_named():

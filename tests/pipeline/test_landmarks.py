@@ -24,7 +24,7 @@ def write_faces(
     """Write a face shard without alignment; unreadable rows have no bytes."""
     count = len(statuses)
     picture = images.encode(face_picture(Expression.ANGER, np.random.default_rng(0)))
-    files = [picture[:0] if one == "unreadable" else picture for one in statuses]
+    files = [picture[:0] if status == "unreadable" else picture for status in statuses]
     columns = {
         "id": np.array(ids or [f"face_{row}" for row in range(count)], object),
         "split": np.array(["train" if row % 2 else "test" for row in range(count)], object),
@@ -59,12 +59,12 @@ def test_dataset_landmarks_are_carried_along(tmp_path: Path) -> None:
     own[0] = mean_face()
     own[1] = mean_face() + np.array([180, 0])  # most of the face beyond the right edge
     own[2, :60] = 5.0  # cut short
-    found = extract(write_faces(tmp_path / "0.h5", ["ok", "ok", "ok", "unreadable"], source_landmarks=own), "dataset")
-    assert list(found["status"]) == ["ok", "outside", "no_points", "unreadable"]
-    assert np.allclose(found["points"][0], mean_face(), atol=1e-4)
-    assert np.allclose(found["points"][1], mean_face() + np.array([180, 0]), atol=1e-4)  # kept all the same
-    assert np.isnan(found["points"][2:]).all()
-    assert np.isnan(found["quality"]).all()
+    stored = extract(write_faces(tmp_path / "0.h5", ["ok", "ok", "ok", "unreadable"], source_landmarks=own), "dataset")
+    assert list(stored["status"]) == ["ok", "outside", "no_points", "unreadable"]
+    assert np.allclose(stored["points"][0], mean_face(), atol=1e-4)
+    assert np.allclose(stored["points"][1], mean_face() + np.array([180, 0]), atol=1e-4)  # kept all the same
+    assert np.isnan(stored["points"][2:]).all()
+    assert np.isnan(stored["quality"]).all()
     kept = shards.Shard(tmp_path / "out.h5").attributes
     assert (kept["extractor"], kept["size"]) == ("dataset", SIZE)
 
@@ -84,11 +84,11 @@ def test_published_file(tmp_path: Path) -> None:
     (tmp_path / "landmarks.txt").write_text("".join(lines))
     ids = ["train_00001", "train_00002", "train_00003", "train_00004"]
     faces = write_faces(tmp_path / "0.h5", ["ok", "box_fallback", "ok", "ok"], ids, size=256)
-    found = extract(faces, "published", file=str(tmp_path / "landmarks.txt"))
-    assert list(found["status"]) == ["ok", "ok", "no_face", "not_listed"]
-    assert np.allclose(found["points"][0], (face + 2.0) * 256 / 224 - 0.5, atol=1e-4)
-    assert np.allclose(found["points"][1], (face + 0.5) * 256 / 224 - 0.5, atol=1e-4)
-    assert np.isnan(found["points"][2:]).all()
+    stored = extract(faces, "published", file=str(tmp_path / "landmarks.txt"))
+    assert list(stored["status"]) == ["ok", "ok", "no_face", "not_listed"]
+    assert np.allclose(stored["points"][0], (face + 2.0) * 256 / 224 - 0.5, atol=1e-4)
+    assert np.allclose(stored["points"][1], (face + 0.5) * 256 / 224 - 0.5, atol=1e-4)
+    assert np.isnan(stored["points"][2:]).all()
 
 
 def test_published_file_of_affectnet_keeps_train_and_validation_apart(tmp_path: Path) -> None:
@@ -96,8 +96,8 @@ def test_published_file_of_affectnet_keeps_train_and_validation_apart(tmp_path: 
     (tmp_path / "val.txt").write_text(published_line("val_set/images/12.jpg", mean_face() + 3))
     ids = ["val_set/images/12.jpg", "train_set/images/12.jpg"]
     faces = write_faces(tmp_path / "0.h5", ["ok", "ok"], ids)
-    found = extract(faces, "published", file=f"{tmp_path / 'train.txt'},{tmp_path / 'val.txt'}")
-    assert np.allclose(found["points"], np.stack([mean_face() + 3, mean_face()]), atol=1e-4)
+    stored = extract(faces, "published", file=f"{tmp_path / 'train.txt'},{tmp_path / 'val.txt'}")
+    assert np.allclose(stored["points"], np.stack([mean_face() + 3, mean_face()]), atol=1e-4)
 
 
 def test_published_file_cannot_tell_images_of_one_name_apart(tmp_path: Path) -> None:
@@ -146,25 +146,25 @@ def prepared(real_faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 def test_dlib_landmarks_agree_with_the_alignment(prepared: Path) -> None:
-    faces, found = (shards.read(prepared / stage / "0.h5") for stage in ("faces", "landmarks"))
+    faces, stored = (shards.read(prepared / stage / "0.h5") for stage in ("faces", "landmarks"))
     aligned = np.isin(faces["status"], ("ok", "several"))
     assert aligned.mean() >= 0.92
-    assert (found["status"][aligned] == "ok").all()
+    assert (stored["status"][aligned] == "ok").all()
     # Two predictions, on the image and on the upright crop, of which the first put the face onto the template.
-    away = [np.abs(five_points(points) - template(SIZE)).mean() for points in found["points"][aligned]]
+    away = [np.abs(five_points(points) - template(SIZE)).mean() for points in stored["points"][aligned]]
     assert np.median(away) < 0.03 * SIZE
-    inside = (found["points"][aligned][:, 17:] > 0) & (found["points"][aligned][:, 17:] < SIZE)
+    inside = (stored["points"][aligned][:, 17:] > 0) & (stored["points"][aligned][:, 17:] < SIZE)
     assert inside.mean() > 0.99
-    assert np.isnan(found["quality"]).all()
-    assert not np.isinf(found["points"]).any()
+    assert np.isnan(stored["quality"]).all()
+    assert not np.isinf(stored["points"]).any()
 
 
 def test_dlib_leaves_faces_that_nobody_saw(tmp_path: Path, prepared: Path) -> None:
     faces = write_faces(tmp_path / "0.h5", ["ok", "box_fallback", "whole_image", "unreadable"], size=96)
-    found = extract(faces, "dlib")
-    assert list(found["status"]) == ["ok", "no_face", "no_face", "unreadable"]
-    assert np.isfinite(found["points"][0]).all()
-    assert np.isnan(found["points"][1:]).all()
+    stored = extract(faces, "dlib")
+    assert list(stored["status"]) == ["ok", "no_face", "no_face", "unreadable"]
+    assert np.isfinite(stored["points"][0]).all()
+    assert np.isnan(stored["points"][1:]).all()
 
 
 def test_dlib_looks_again_into_crops_that_no_detector_has_seen(
@@ -172,11 +172,11 @@ def test_dlib_looks_again_into_crops_that_no_detector_has_seen(
 ) -> None:
     options = {"detector": "none", "size": SIZE, "quality": 95, "mode": "published"}
     align.align_shard(prepared / "index.csv", real_faces, 0, tmp_path / "0.h5", **options)
-    found = extract(tmp_path / "0.h5", "dlib")
-    seen = found["status"] == "redetected"
-    assert set(found["status"]) <= {"redetected", "no_face"}
+    stored = extract(tmp_path / "0.h5", "dlib")
+    seen = stored["status"] == "redetected"
+    assert set(stored["status"]) <= {"redetected", "no_face"}
     assert seen.mean() > 0.8
-    assert (np.isfinite(found["points"]).all((1, 2)) == seen).all()
+    assert (np.isfinite(stored["points"]).all((1, 2)) == seen).all()
 
 
 # --- face_alignment, with random weights of the right architecture
@@ -245,14 +245,14 @@ def test_face_alignment_runs_on_one_face(tmp_path: Path, random_weights: Path, m
     boxes = np.full((3, 4), np.nan, np.float32)
     boxes[1] = (20, 20, 70, 80)
     faces = write_faces(tmp_path / "0.h5", ["unreadable", "box_fallback", "whole_image"], size=96, box=boxes)
-    found = extract(faces, "face_alignment", weights=str(random_weights.parent), device="cpu", batch="2")
-    assert list(found["status"]) in (["unreadable", "from_box", "no_face"], ["unreadable", "outside", "no_face"])
-    assert np.isfinite(found["points"]).all((1, 2)).tolist() == [False, True, False]
+    stored = extract(faces, "face_alignment", weights=str(random_weights.parent), device="cpu", batch="2")
+    assert list(stored["status"]) in (["unreadable", "from_box", "no_face"], ["unreadable", "outside", "no_face"])
+    assert np.isfinite(stored["points"]).all((1, 2)).tolist() == [False, True, False]
 
     network = FAN(4).eval()
     network.load_state_dict(torch.load(random_weights, weights_only=True))
-    stored = shards.read(faces)
-    crop = images.decode(stored["jpeg"][stored["offset"][1] : stored["offset"][2]])
+    columns = shards.read(faces)
+    crop = images.decode(columns["jpeg"][columns["offset"][1] : columns["offset"][2]])
     matrix = fan.window(boxes[1].astype(float))
     shown = torch.from_numpy(fan.warp(crop, matrix, 256)).permute(2, 0, 1)[None].float() / 255
     with torch.no_grad():
@@ -260,10 +260,10 @@ def test_face_alignment_runs_on_one_face(tmp_path: Path, random_weights: Path, m
     row, column = np.unravel_index(maps.reshape(68, -1).argmax(1), (64, 64))
     scale, shift = matrix[0, 0], matrix[:, 2]
     expected = (rescale(np.stack([column, row], 1), 64, 256) - shift) / scale
-    assert np.abs(found["points"][1] - expected).max() <= 0.25 * 4 / scale + 1e-3
+    assert np.abs(stored["points"][1] - expected).max() <= 0.25 * 4 / scale + 1e-3
     heights = np.clip(maps.reshape(68, -1).max(1), 0, 1)
-    assert found["quality"][1] == pytest.approx(heights.mean(), abs=1e-5)
-    assert np.isnan(found["quality"][[0, 2]]).all()
+    assert stored["quality"][1] == pytest.approx(heights.mean(), abs=1e-5)
+    assert np.isnan(stored["quality"][[0, 2]]).all()
 
 
 def test_face_alignment_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,15 +41,15 @@ def cropped(tmp_path) -> Path:
 
 
 def test_affectnet_cropped(cropped, caplog):
-    found = by_id(affectnet, cropped)
-    assert list(found)[:3] == ["train_set/images/0.jpg", "train_set/images/1.jpg", "train_set/images/2.jpg"]
-    assert list(found)[9:11] == ["train_set/images/10.jpg", "train_set/images/11.jpg"]  # by number, 7 is contempt
-    assert [found[f"val_set/images/{number}.jpg"].expression.label for number in range(7)] == [
+    samples = by_id(affectnet, cropped)
+    assert list(samples)[:3] == ["train_set/images/0.jpg", "train_set/images/1.jpg", "train_set/images/2.jpg"]
+    assert list(samples)[9:11] == ["train_set/images/10.jpg", "train_set/images/11.jpg"]  # by number, 7 is contempt
+    assert [samples[f"val_set/images/{number}.jpg"].expression.label for number in range(7)] == [
         "neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger",
     ]  # fmt: skip
-    assert Counter(sample.split for sample in found.values()) == {"train": 11, "test": 7}
-    np.testing.assert_array_equal(found["train_set/images/11.jpg"].landmarks, points(11))
-    assert found["train_set/images/11.jpg"].box is None
+    assert Counter(sample.split for sample in samples.values()) == {"train": 11, "test": 7}
+    np.testing.assert_array_equal(samples["train_set/images/11.jpg"].landmarks, points(11))
+    assert samples["train_set/images/11.jpg"].box is None
     assert caplog.messages == ["left out: 2 images that show none of the seven: 2 Contempt (7)"]
 
 
@@ -64,13 +64,13 @@ def test_affectnet_copies_that_write_valid_set_keep_the_ids(cropped):
 def test_affectnet_cropped_missing_files_are_named(cropped, caplog):
     (cropped / "train_set" / "annotations" / "3_lnd.npy").unlink()
     (cropped / "train_set" / "annotations" / "5_exp.npy").unlink()
-    found = by_id(affectnet, cropped)
-    assert found["train_set/images/3.jpg"].landmarks is None
-    assert "train_set/images/5.jpg" not in found
+    samples = by_id(affectnet, cropped)
+    assert samples["train_set/images/3.jpg"].landmarks is None
+    assert "train_set/images/5.jpg" not in samples
     assert "left out: 1 images of train_set without a label: 5" in caplog.messages
     assert "1 images of train_set without 68 points, kept without: 3" in caplog.messages
     (cropped / "val_set" / "images" / "7.jpg").unlink()  # contempt, which is left out anyway
-    assert by_id(affectnet, cropped).keys() == found.keys()
+    assert by_id(affectnet, cropped).keys() == samples.keys()
     assert "left out: 2 images that show none of the seven: 2 Contempt (7)" in caplog.messages
     (cropped / "val_set" / "images" / "2.jpg").unlink()
     assert "1 of 8 labelled images are missing: 2" in refusal(affectnet, cropped)
@@ -132,10 +132,10 @@ def manual(tmp_path) -> Path:
 
 
 def test_affectnet_lists(manual, caplog):
-    found = by_id(affectnet, manual)
-    assert Counter(sample.split for sample in found.values()) == {"train": 7, "test": 7}
-    assert [sample.expression for sample in found.values()] == 2 * [EXPRESSIONS[label] for label in range(7)]
-    sample = found["2/0065.jpg"]  # 101
+    samples = by_id(affectnet, manual)
+    assert Counter(sample.split for sample in samples.values()) == {"train": 7, "test": 7}
+    assert [sample.expression for sample in samples.values()] == 2 * [EXPRESSIONS[label] for label in range(7)]
+    sample = samples["2/0065.jpg"]  # 101
     assert sample.path == "Manually_Annotated_Images/2/0065.jpg"
     assert sample.split == "test"
     assert sample.box.tolist() == [3, 4, 13, 16]
@@ -151,9 +151,9 @@ def test_affectnet_images_lie_in_different_folders_in_different_copies(manual, p
     for folder_ in list(images.iterdir()):
         (manual / place).mkdir(exist_ok=True)
         folder_.rename(manual / place / folder_.name)
-    found = by_id(affectnet, manual)
-    assert len(found) == 14
-    assert all((manual / sample.path).is_file() for sample in found.values())
+    samples = by_id(affectnet, manual)
+    assert len(samples) == 14
+    assert all((manual / sample.path).is_file() for sample in samples.values())
 
 
 def test_affectnet_lists_may_lie_in_their_own_folder(manual):
@@ -166,9 +166,9 @@ def test_affectnet_lists_may_lie_in_their_own_folder(manual):
 def test_affectnet_marks_of_unknown_values(manual, caplog):
     row = csv_row(0, 0, x="NULL", y="NULL", w="NULL", h="NULL", points="")
     write_list(manual / "training.csv", [row, csv_row(10, 10, points="NULL")])
-    found = by_id(affectnet, manual)
-    assert found["0/0000.jpg"].box is None
-    assert found["0/0000.jpg"].landmarks is None
+    samples = by_id(affectnet, manual)
+    assert samples["0/0000.jpg"].box is None
+    assert samples["0/0000.jpg"].landmarks is None
     assert caplog.messages[:2] == [
         "1 images without box, kept without",
         "1 images without landmarks, kept without",
@@ -178,9 +178,9 @@ def test_affectnet_marks_of_unknown_values(manual, caplog):
 @pytest.mark.parametrize("size", [{"w": "0"}, {"h": "0"}, {"h": "-3"}])
 def test_affectnet_boxes_without_a_size_are_none(manual, caplog, size):
     write_list(manual / "training.csv", [csv_row(0, 0, **size), csv_row(1, 1)])
-    found = by_id(affectnet, manual)
-    assert found["0/0000.jpg"].box is None
-    assert found["1/0001.jpg"].box.tolist() == [3, 4, 13, 16]
+    samples = by_id(affectnet, manual)
+    assert samples["0/0000.jpg"].box is None
+    assert samples["1/0001.jpg"].box.tolist() == [3, 4, 13, 16]
     assert caplog.messages[0] == "1 images without box, kept without"
 
 

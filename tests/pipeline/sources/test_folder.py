@@ -25,13 +25,13 @@ def own(tmp_path) -> Path:
 
 
 def test_folder_reads_class_names_and_keeps_paths_as_ids(own):
-    found = by_id(folder, own)
-    assert {name: sample.expression.label for name, sample in found.items()} == {
+    samples = by_id(folder, own)
+    assert {name: sample.expression.label for name, sample in samples.items()} == {
         f"{split}/{name}/1.jpg": label
         for split in ("train", "test")
         for name, label in (("ANGRY", "anger"), ("Happy", "happiness"), ("neutral", "neutral"), ("sadness", "sadness"))
     }
-    assert all(sample.path == name and name.startswith(sample.split) for name, sample in found.items())
+    assert all(sample.path == name and name.startswith(sample.split) for name, sample in samples.items())
 
 
 @pytest.mark.parametrize(
@@ -53,9 +53,9 @@ def test_folder_reads_subfolders_and_other_formats_and_reports_the_rest(own, cap
     write(own / "train" / "list.csv", "")
     write(own / "README.md", "")
     picture(own / "test" / "contempt" / "1.jpg")
-    found = by_id(folder, own)
-    assert {"train/Happy/anna/2.PNG", "train/Happy/1.png", "train/Happy/1.jpg"} < found.keys()
-    assert len(found) == 10
+    samples = by_id(folder, own)
+    assert {"train/Happy/anna/2.PNG", "train/Happy/1.png", "train/Happy/1.jpg"} < samples.keys()
+    assert len(samples) == 10
     assert caplog.messages == [
         "not part of the dataset: README.md",
         "left out: 1 files in train/ that are in no class folder: list.csv",
@@ -88,8 +88,8 @@ def test_a_validation_folder_is_the_test_split_only_if_there_is_none(own, caplog
     picture(own / name / "happy" / "7.jpg")
     assert "the validation split is taken from train/ by seed" in refusal(folder, own)
     (own / "test").rename(own.parent / "test")
-    found = by_id(folder, own)
-    assert found[f"{name}/happy/7.jpg"].split == "test"
+    samples = by_id(folder, own)
+    assert samples[f"{name}/happy/7.jpg"].split == "test"
     assert f"{name}/ is used as the test split, as there is no test/" in caplog.messages
 
 

@@ -38,8 +38,8 @@ def raf(tmp_path) -> Path:
 
 
 def test_rafdb_labels_boxes_points_and_attributes(raf, caplog):
-    found = by_id(rafdb, raf.parent)
-    assert {name: sample.expression.label for name, sample in found.items()} == {
+    samples = by_id(rafdb, raf.parent)
+    assert {name: sample.expression.label for name, sample in samples.items()} == {
         "train_00001": "surprise",
         "train_00002": "fear",
         "train_00003": "disgust",
@@ -50,8 +50,8 @@ def test_rafdb_labels_boxes_points_and_attributes(raf, caplog):
         "test_0001": "happiness",
         "test_0002": "neutral",
     }
-    assert [sample.split for sample in found.values()] == ["train"] * 7 + ["test"] * 2
-    sample = found["test_0001"]
+    assert [sample.split for sample in samples.values()] == ["train"] * 7 + ["test"] * 2
+    sample = samples["test_0001"]
     assert sample.path == "basic/Image/original/test_0001.jpg"
     assert sample.box.tolist() == [1.5, 2.25, 18, 19]
     assert sample.points5.tolist() == [[5.1, 6.2], [14.3, 6.4], [9.5, 10.6], [6.7, 14.8], [13.9, 14.0]]
@@ -63,9 +63,9 @@ def test_rafdb_labels_boxes_points_and_attributes(raf, caplog):
 
 def test_rafdb_root_may_be_the_basic_folder_whatever_its_name(raf):
     renamed = raf.rename(raf.parent / "raf-basic")
-    found = by_id(rafdb, renamed)
-    assert len(found) == 9
-    assert found["test_0001"].path == "Image/original/test_0001.jpg"
+    samples = by_id(rafdb, renamed)
+    assert len(samples) == 9
+    assert samples["test_0001"].path == "Image/original/test_0001.jpg"
 
 
 def test_rafdb_list_from_windows(raf):
@@ -142,10 +142,10 @@ def test_rafdb_names_single_missing_annotations(raf, caplog):
     (raf / "Annotation" / "boundingbox" / "train_00002_boundingbox.txt").unlink()
     write(raf / "Annotation" / "boundingbox" / "train_00003_boundingbox.txt", "5 5 5 9\n")
     (raf / "Annotation" / "manual" / "test_0002_manu_attri.txt").unlink()
-    found = by_id(rafdb, raf)
-    assert len(found) == 9
-    assert [name for name, sample in found.items() if sample.box is None] == ["train_00002", "train_00003"]
-    assert [name for name, sample in found.items() if sample.points5 is None] == ["test_0002"]
+    samples = by_id(rafdb, raf)
+    assert len(samples) == 9
+    assert [name for name, sample in samples.items() if sample.box is None] == ["train_00002", "train_00003"]
+    assert [name for name, sample in samples.items() if sample.points5 is None] == ["test_0002"]
     assert caplog.messages == [
         "2 images without a usable box, kept without: train_00002, train_00003",
         "1 images without usable points and attributes, kept without: test_0002",
@@ -175,10 +175,10 @@ def test_rafdb_names_a_damaged_box_as_it_does_a_missing_one(raf, caplog, text):
 )
 def test_rafdb_names_damaged_points_and_attributes_as_it_does_missing_ones(raf, caplog, text):
     write(raf / "Annotation" / "manual" / "train_00001_manu_attri.txt", text)
-    found = by_id(rafdb, raf)
-    assert (found["train_00001"].points5, found["train_00001"].attributes) == (None, {})
-    assert found["train_00001"].box.tolist() == [1.5, 2.25, 18, 19]
-    assert len(found) == 9
+    samples = by_id(rafdb, raf)
+    assert (samples["train_00001"].points5, samples["train_00001"].attributes) == (None, {})
+    assert samples["train_00001"].box.tolist() == [1.5, 2.25, 18, 19]
+    assert len(samples) == 9
     assert caplog.messages == ["1 images without usable points and attributes, kept without: train_00001"]
 
 
@@ -200,19 +200,19 @@ def test_rafdb_without_any_images(raf):
 
 
 def test_real_faces(real_faces, caplog):
-    found = by_id(rafdb, real_faces)
-    splits = Counter(sample.split for sample in found.values())
+    samples = by_id(rafdb, real_faces)
+    splits = Counter(sample.split for sample in samples.values())
     assert splits == {"train": 1048, "test": 387}
-    test = Counter(sample.expression.label for sample in found.values() if sample.split == "test")
+    test = Counter(sample.expression.label for sample in samples.values() if sample.split == "test")
     assert test == {
         "neutral": 96, "happiness": 103, "surprise": 37, "fear": 1, "anger": 58, "disgust": 26, "sadness": 66,
     }  # fmt: skip
-    sample = found["train_00223"]
+    sample = samples["train_00223"]
     assert sample.box.tolist() == [50, 50, 308, 308]
     expected = [[119.166667, 146.333333], [239, 134.333333], [195, 195], [136, 269], [240, 258]]
     np.testing.assert_allclose(sample.points5, expected)
     assert sample.attributes == {"gender": "unsure", "race": "caucasian", "age": "20-39"}
-    eyes_apart = [sample.points5[1, 0] - sample.points5[0, 0] for sample in found.values()]
+    eyes_apart = [sample.points5[1, 0] - sample.points5[0, 0] for sample in samples.values()]
     assert min(eyes_apart) > 0  # image-left one first
-    assert all((real_faces / sample.path).is_file() for sample in found.values())
+    assert all((real_faces / sample.path).is_file() for sample in samples.values())
     assert not caplog.messages

@@ -20,9 +20,9 @@ def columns():
 def test_round_trip(tmp_path, columns):
     path = tmp_path / "deep" / "0.h5"
     shards.write(path, columns, size=256, detector="dlib")
-    found = shards.read(path)
-    assert found["id"].tolist() == ["a", "ü b", ""]
-    np.testing.assert_array_equal(found["points"], columns["points"])
+    stored = shards.read(path)
+    assert stored["id"].tolist() == ["a", "ü b", ""]
+    np.testing.assert_array_equal(stored["points"], columns["points"])
     assert list(shards.read(path, "jpeg")) == ["jpeg"]
     assert shards.Shard(path).attributes["size"] == 256
     assert [file.name for file in path.parent.iterdir()] == ["0.h5"]
@@ -151,10 +151,10 @@ def test_a_folder_without_shards_is_named(tmp_path):
 def test_words_are_small_and_come_back_as_they_were(tmp_path):
     words = ["", "ok", "Bärbel 面孔", *(f"train_set/images/{number:06d}" for number in range(997))]
     shards.write(tmp_path / "0.h5", {"id": words, "none": np.array([], object)}, of=1)
-    found = shards.read(tmp_path / "0.h5")
-    assert found["id"].dtype == object
-    assert list(found["id"]) == words
-    assert found["none"].shape == (0,)
+    stored = shards.read(tmp_path / "0.h5")
+    assert stored["id"].dtype == object
+    assert list(stored["id"]) == words
+    assert stored["none"].shape == (0,)
     assert (tmp_path / "0.h5").stat().st_size < 8 * len(words) + 4096
 
 
@@ -168,21 +168,21 @@ def test_blocks_are_written_as_they_come(tmp_path):
             yield {"maps": maps[start : start + 3], "score": np.arange(start, min(start + 3, 7))}
 
     shards.write(tmp_path / "p.h5", {"id": [str(row) for row in range(7)]}, blocks=blocks(), card="x")
-    found = shards.read(tmp_path / "p.h5")
-    np.testing.assert_array_equal(found["maps"], maps)
-    assert found["maps"].dtype == np.float16
-    np.testing.assert_array_equal(found["score"], range(7))
+    stored = shards.read(tmp_path / "p.h5")
+    np.testing.assert_array_equal(stored["maps"], maps)
+    assert stored["maps"].dtype == np.float16
+    np.testing.assert_array_equal(stored["score"], range(7))
     assert shards.Shard(tmp_path / "p.h5").attributes["card"] == "x"
 
 
 def test_a_changed_column_changes_no_file(tmp_path):
     path = tmp_path / "0.h5"
     shards.write(path, {"id": ["a", "b"], "score": np.array([1.0, 2.0])}, of=1)
-    found = shards.read(path)["score"]
-    found[0] = 9
+    stored = shards.read(path)["score"]
+    stored[0] = 9
     np.testing.assert_array_equal(shards.read(path)["score"], [1, 2])
     path.unlink()
-    np.testing.assert_array_equal(found, [9, 2])
+    np.testing.assert_array_equal(stored, [9, 2])
 
 
 def test_stored_files_are_those_that_were_written(tmp_path):

@@ -124,14 +124,14 @@ def test_skin_and_light_do_not_tell_the_expression() -> None:
 
 def test_skin_tones_cover_the_scale() -> None:
     people = [person(seed) for seed in range(600)]
-    melanin = np.array([one.melanin for one in people])
-    tones = [one.skin_tone for one in people]
+    melanin = np.array([identity.melanin for identity in people])
+    tones = [identity.skin_tone for identity in people]
     assert melanin.min() < 0.03
     assert melanin.max() > 0.97
     # melanin = u^0.8, so a third of it is u = (1/3)^1.25
     assert tones.count("light") / 600 == pytest.approx((1 / 3) ** 1.25, abs=0.06)
     assert tones.count("dark") / 600 == pytest.approx(1 - (2 / 3) ** 1.25, abs=0.06)
-    brightness = [one.skin.mean() for one in people]
+    brightness = [identity.skin.mean() for identity in people]
     assert np.corrcoef(melanin, brightness)[0, 1] < -0.95
 
 
