@@ -9,9 +9,10 @@ from au_guidance.heatmap import draw, draw_units, geometry_table, render, shapes
 from au_guidance.raster import GRID, raster_published
 from au_guidance.tables import TableError
 from pipeline.geometry import MIRROR_68, rescale
-from tests.support.paths import GOLDEN
+from tests.support.paths import GOLDEN, SHARED
 
 GOLDEN_FILE = GOLDEN / "au_maps.npz"
+ORACLE = SHARED / "oracle" / "au_maps.npz"  # 4 MB: every pixel of what golden holds on a coarse grid
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,20 @@ def test_published_grids_equal_the_released_code(golden):
     for face, points in enumerate(golden["landmarks"]):
         for index, au in enumerate(golden["au_facs"]):
             np.testing.assert_allclose(published_grid(points, int(au)), golden["au_grid"][face, index], atol=255e-4)
+
+
+@pytest.mark.skipif(not ORACLE.exists(), reason="the large oracle is not beside the repository")
+def test_every_pixel_of_the_oracle():
+    oracle = np.load(ORACLE)
+    faces = [*zip(oracle["landmarks"][oracle["map_face"]], oracle["maps"], strict=True)]
+    faces += zip(oracle["stress_landmarks"], oracle["stress_maps"], strict=True)
+    for points, maps in faces:
+        for name, expected in zip(oracle["class_order"], maps, strict=True):
+            drawn = render(points, Expression.parse(str(name)), 256)
+            if np.isinf(expected).all():  # nothing to draw
+                assert drawn is None
+            else:
+                np.testing.assert_allclose(drawn, expected, atol=1e-6)
 
 
 def test_one_disc_by_hand():
