@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from au_guidance.tables import suggestion
 from pipeline.errors import UserError, run
 from pipeline.plugins import ROOT, check
-from train.card.checks import explain
+from train.card.checks import describe_error
 from workflow.grid import card, describe, grid
 from workflow.results import PICTURES, Results
 from workflow.schema import Config, Dataset, keys
@@ -40,7 +40,7 @@ def parse(values: Mapping[str, Any], name: str = "config.yaml") -> Config:
         for run in grid(config):
             card(config, run)
     except ValidationError as error:
-        raise UserError(f"{name}: {explain(error)}") from None
+        raise UserError(f"{name}: {describe_error(error)}") from None
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
     return config

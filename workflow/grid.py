@@ -9,7 +9,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from pipeline.errors import UserError
-from train.card.checks import check_model, explain, training_card
+from train.card.checks import check_model, describe_error, training_card
 from train.card.schema import Card, Control, Data, Guidance
 from workflow.schema import Config, Experiment
 
@@ -73,7 +73,7 @@ def card(config: Config, run: Run) -> Card:
     try:
         checked = Card.model_validate(values)
     except ValidationError as error:
-        raise UserError(f"{run.method} on {run.dataset}: {explain(error)}") from None
+        raise UserError(f"{run.method} on {run.dataset}: {describe_error(error)}") from None
     check_model(checked, key=f"{run.method} on {run.dataset}")
     return checked
 
@@ -122,7 +122,7 @@ def _variants(config: Config, part: Experiment, dataset: str, method: str) -> It
     try:
         guidance = Guidance.model_validate(base)
     except ValidationError as error:
-        raise UserError(f"guidance of {method} on {dataset}: {explain(error)}") from None
+        raise UserError(f"guidance of {method} on {dataset}: {describe_error(error)}") from None
     if guidance.weight == 0 and ("au" in part.variants or part.layers or part.controls):
         raise UserError(f"guidance.weight of {method} on {dataset} is 0; guided variants need a lambda above it")
     yield from ("plain" if kind == "plain" else variant_name(guidance) for kind in part.variants)

@@ -15,7 +15,7 @@ from eval.export.model_card import card_text
 from eval.export.scores import Evaluation
 from pipeline.errors import UserError
 from pipeline.storage.files import atomic_write, digest, write_text
-from train.card.checks import explain
+from train.card.checks import describe_error
 from train.card.schema import Card
 from train.checkpoints.checkpoint import Loaded
 from train.data.prepared import Prepared, part_rows
@@ -88,7 +88,7 @@ def load_hub(folder: str | Path) -> Method:
     except KeyError as error:
         raise UserError(f"{folder}/{CONFIG} holds no {error}; export the checkpoint again") from None
     except ValidationError as error:
-        raise UserError(f"{folder} was made by another version: {explain(error)}") from None
+        raise UserError(f"{folder} was made by another version: {describe_error(error)}") from None
     except (OSError, SafetensorError) as error:
         raise UserError(f"{model} cannot be read: {' '.join(str(error).split())[:100]}") from None
     method = build_method(card, initialise=False)

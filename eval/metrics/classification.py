@@ -29,7 +29,7 @@ def classification_scores(logits: NDArray[np.floating], expressions: NDArray[np.
 
     accuracy = correct / n (the paper's CL, over all seven classes); recall_c = correct_c / n_c; balanced accuracy =
     mean of recall_c; F1_c = 2 correct_c / (n_c + predicted_c), macro F1 = mean of F1_c; both means run over the classes
-    that have images. All in [0, 1], higher is better. Sources: the paper, section IV-A; Sokolova and Lapalme, A
+    that have images. All in [0, 1], higher is better. Sources: the paper, Section 4.1; Sokolova and Lapalme, A
     systematic analysis of performance measures for classification tasks, 2009.
     """
     confusion = np.zeros((CLASSES, CLASSES), dtype=np.int64)

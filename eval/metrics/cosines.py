@@ -50,7 +50,7 @@ def l2_normalise(maps: Tensor) -> Tensor:
 def map_cosine(maps: Tensor, heatmaps: Tensor) -> NDArray[np.float64]:
     """Say how alike maps and AU heatmaps (b, s, s) are: <M, A> / (|M| |A|), one number per image.
 
-    CAM-COS for a CAM, ATT-COS for the attention of a layer (paper, section IV-A). In [0, 1] for maps without negative
+    CAM-COS for a CAM, ATT-COS for the attention of a layer (paper, Section 4.1). In [0, 1] for maps without negative
     values, higher is better, eps 1e-8 as in the loss; a map of zeros scores 0. A uniform map already scores about 0.5
     and one centred blob about 0.65, so differences matter more than levels.
     """

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from au_guidance.tables import suggestion
 from eval.published.methods import FIXED, METHODS, ReleasedMethod
 from pipeline.errors import UserError
-from train.card.checks import check_model, explain
+from train.card.checks import check_model, describe_error
 from train.card.schema import Card
 
 DATASETS = {"RAF-DB": "rafdb", "AffectNet": "affectnet"}
@@ -91,7 +91,7 @@ def card_of(config: ReleasedConfig, data: Path) -> Card:
     try:
         card = Card.model_validate(values)
     except ValidationError as error:
-        raise UserError(f"{config.path}: {explain(error)}") from None
+        raise UserError(f"{config.path}: {describe_error(error)}") from None
     check_model(card, key=str(config.path))
     return card
 

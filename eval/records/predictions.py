@@ -15,7 +15,7 @@ from au_guidance.heatmap import CANVAS, Heatmap, draw, draw_units
 from pipeline.errors import UserError
 from pipeline.storage.shards import Shard, ShardFolder
 from pipeline.types import ACTIVE_AUS
-from train.card.checks import explain
+from train.card.checks import describe_error
 from train.card.schema import Card
 from train.data.prepared import ATTRIBUTE
 
@@ -135,7 +135,9 @@ def read_predictions(path: Path) -> Predictions:
     except KeyError as error:
         raise UserError(f"{path} does not say its {error}; make it again with python -m eval.predict") from None
     except ValidationError as error:
-        raise UserError(f"{path} was made by another version ({explain(error)}); run eval.predict again") from None
+        raise UserError(
+            f"{path} was made by another version ({describe_error(error)}); run eval.predict again"
+        ) from None
     layers = {int(match[1]): name for name in columns if (match := re.fullmatch(r"attention_(\d+)", name))}
     return Predictions(
         path=path,

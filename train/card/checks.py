@@ -32,7 +32,7 @@ def parse_card(text: str, origin: str) -> Card:
     try:
         card = Card.model_validate(yaml.safe_load(text))
     except ValidationError as error:
-        raise UserError(f"{origin}: {explain(error)}") from None
+        raise UserError(f"{origin}: {describe_error(error)}") from None
     except yaml.YAMLError as error:
         raise UserError(f"{origin} is not YAML: {' '.join(str(error).split())}") from None
     check_model(card, key=origin)
@@ -56,7 +56,7 @@ def check_model(card: Card, key: str = "") -> None:
     try:
         options_model(card.method).model_validate(card.model.options)
     except ValidationError as error:
-        raise UserError(f"{lead}model.options.{explain(error)}") from None
+        raise UserError(f"{lead}model.options.{describe_error(error)}") from None
     _check_backbone(card, lead)
     _check_init(card.model, lead)
 
@@ -134,7 +134,7 @@ def given_weights(card: Card) -> list[Path]:
     return [known.get(value, Path(value)) for value in values if value in known or value.endswith(SUFFIXES)]
 
 
-def explain(error: ValidationError) -> str:
+def describe_error(error: ValidationError) -> str:
     """Describe the first problem of a failed check in one line: the key, what is wrong, how many more there are."""
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])

@@ -21,7 +21,7 @@ from torch import Tensor
 from au_guidance.expressions import Expression
 from pipeline.errors import UserError
 from pipeline.plugins import ROOT
-from train.card.checks import explain
+from train.card.checks import describe_error
 from train.card.schema import Card
 from train.data.prepared import Prepared
 from train.data.transforms import NORMALISATIONS
@@ -55,7 +55,7 @@ def load(path: str | Path) -> Loaded:
     except KeyError as error:
         raise UserError(f"{path} is no checkpoint of this project: it does not hold {error}") from None
     except ValidationError as error:
-        raise UserError(f"{path} was made by another version: {explain(error)}") from None
+        raise UserError(f"{path} was made by another version: {describe_error(error)}") from None
     if labels != LABELS:
         raise UserError(f"{path}: labels are {', '.join(labels)}; expected {', '.join(LABELS)}")
     method = build_method(card, initialise=False)
@@ -119,7 +119,7 @@ def _preprocessing(card: Card, alignment: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def made_by(path: Path, card: Card, prepared: Prepared) -> bool:
+def was_trained_by(path: Path, card: Card, prepared: Prepared) -> bool:
     """Say whether a checkpoint exists that was trained with this card on this data."""
     if not path.exists():
         return False

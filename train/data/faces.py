@@ -16,8 +16,8 @@ from train.hardware import free_memory
 SHARE = 0.4  # of what is free: the network, its activations and trainings beside this one need the rest
 AHEAD = 2  # batches that are prepared while one is computed
 
-Given = TypeVar("Given")
-Made = TypeVar("Made")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class FaceStore:
@@ -91,18 +91,18 @@ class Threads:
         if self.pool:
             self.pool.shutdown(cancel_futures=True)
 
-    def map(self, work: Callable[[Given], Made], items: Iterable[Given]) -> list[Made]:
+    def map(self, work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """Do the work for each item; return the results in order, or raise what the first failed one raised."""
         return list((self.pool.map if self.pool else map)(work, items))
 
 
-def prefetch(work: Callable[[Given], Made], items: Iterable[Given], *, threaded: bool) -> Iterator[Made]:
+def prefetch(work: Callable[[Item], Result], items: Iterable[Item], *, threaded: bool) -> Iterator[Result]:
     """Yield work(item) in order; with `threaded` the next two are at work in another thread meanwhile."""
     if not threaded:
         yield from map(work, items)
         return
     with ThreadPoolExecutor(1) as pool:
-        pending: deque[Future[Made]] = deque()
+        pending: deque[Future[Result]] = deque()
         try:
             for item in items:
                 pending.append(pool.submit(work, item))

@@ -42,7 +42,7 @@ def train(card: Card, out: Path, *, stop: Stop | None = None, save_minutes: floa
         devices = stack.enter_context(claim_several(processes.size)) if processes.is_main else []
         device = processes.broadcast(devices)[processes.rank]
         prepared = Prepared(card.data.folder, card.heatmap)
-        if processes.broadcast(waited and checkpoint.made_by(out / "checkpoint.safetensors", card, prepared)):
+        if processes.broadcast(waited and checkpoint.was_trained_by(out / "checkpoint.safetensors", card, prepared)):
             print(f"the other process has finished this run: {out}", flush=True)
             return
         trainer = Trainer(card, prepared, device, out / "state", processes=processes, stop=stop or Stop())

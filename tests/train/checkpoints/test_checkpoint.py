@@ -77,8 +77,8 @@ def test_it_says_what_it_is(saved):
     assert loaded.meta["commit"]
     assert int(loaded.meta["machine"]["cores"]) >= 1
     assert loaded.meta["data"] == prepared.digest
-    assert checkpoint.made_by(path, card, prepared)
-    assert not checkpoint.made_by(path, card.model_copy(update={"seed": 1}), prepared)
+    assert checkpoint.was_trained_by(path, card, prepared)
+    assert not checkpoint.was_trained_by(path, card.model_copy(update={"seed": 1}), prepared)
 
 
 def test_nothing_half_written_stays(saved):

@@ -196,7 +196,7 @@ def test_every_way_to_start_is_accepted(init, make_card):
 def test_values_that_no_training_can_use_are_refused(key, value, said, make_card):
     with pytest.raises(ValidationError) as caught:
         make_card(**{key: value})
-    message = checks.explain(caught.value)
+    message = checks.describe_error(caught.value)
     assert message.startswith(key.replace("__", "."))
     assert said in message
 
