@@ -1,11 +1,12 @@
-"""Where the repository, its golden files and the real faces beside it lie."""
+"""Where the repository, its golden files and what may lie beside it are."""
 
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "golden"
-REAL_FACES = ROOT.parent / "shared" / "faces" / "RAF-DB"  # photographs, not part of the repository
+SHARED = ROOT.parent / "shared"  # not part of the repository
+REAL_FACES = SHARED / "faces" / "RAF-DB"  # photographs
 
 
 def private_paths(tmp_path, prepared_folder):
