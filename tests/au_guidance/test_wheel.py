@@ -12,6 +12,8 @@ from packaging.utils import canonicalize_name
 
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.slow
+
 FIVE_LINES = """
 import numpy as np
 import torch

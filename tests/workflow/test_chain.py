@@ -2,10 +2,13 @@
 
 from types import SimpleNamespace
 
+import pytest
+
 from tests.support.tiny import CONFIG, planned
 from workflow.plan import Plan
 
 
+@pytest.mark.slow
 def test_a_run_that_starts_from_another_one_waits_for_it(tmp_path):
     start = "out/runs/heldout/drawn/cam/au-w5-l5/seed0/checkpoint.safetensors"
     faces = CONFIG["datasets"]["faces"]

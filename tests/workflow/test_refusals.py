@@ -8,6 +8,8 @@ from tests.support.tiny import CONFIG, planned, snakemake
 from workflow.config import RESERVED, parse
 from workflow.results import PICTURES, Results
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def real():
