@@ -27,7 +27,8 @@ from eval.metrics.baselines import BASELINES, PREFIX, SKILL, skill
 from eval.metrics.calibration import calibration, confidences
 from eval.metrics.cosines import aggregate
 from eval.metrics.groups import group_scores
-from eval.metrics.per_face import CAM, MEASURES, FaceMeasures, attention_name, measure_faces
+from eval.metrics.names import MEASURES
+from eval.metrics.per_face import CAM, FaceMeasures, attention_name, measure_faces
 from eval.metrics.training_means import TrainingMeans, read_means
 from eval.records.predictions import ORDERED, Predictions, read_predictions
 from pipeline.errors import run

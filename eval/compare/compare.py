@@ -23,17 +23,14 @@ from eval.metrics.baselines import skill
 from eval.metrics.inference import Interval, holm, mean, paired_differences, paired_permutations
 from eval.records.runs import Run
 from eval.tables import layout
-from eval.tables.kinds import MAPS
+from eval.tables.kinds import HEADINGS, MAPS
 from pipeline.errors import UserError
 from pipeline.storage.files import beside, write_text
 
 MEAN = "mean"
 Values = NDArray[np.float64]
 LABELS = {
-    "accuracy": "CL (%)",
-    "balanced_accuracy": "balanced accuracy (%)",
-    "cam_cosine": "CAM-COS",
-    "attention_cosine": "ATT-COS",
+    **{name: HEADINGS[name] for name in ("accuracy", "balanced_accuracy", "cam_cosine", "attention_cosine")},
     "cam_skill": "skill of the CAM",
     "attention_skill": "skill of the attention",
     "cam_retrieval_true": "retrieval by the CAM (%)",

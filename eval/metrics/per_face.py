@@ -22,9 +22,6 @@ from pipeline.errors import UserError
 from pipeline.types import ACTIVE_AUS
 
 CAM, ATTENTION = "cam", "attention"
-LOCALISATION = ("pearson", "relevance_mass", "relevance_rank", "pointing_game", "iou", "f1", "auc_judd", "nss")
-DISCRIMINATION = ("own_minus_other", "retrieval_true", "retrieval_predicted", "specificity")
-MEASURES = ("cosine", *LOCALISATION, *DISCRIMINATION)  # of every kind of map
 
 Numbers = NDArray[np.float64]
 
@@ -35,7 +32,7 @@ class FaceMeasures:
 
     `kinds` are "cam", if there is one, and "attention", of the deepest guided layer. `values` {column: (n,)}:
 
-    - `<kind>_<measure>`, see MEASURES, and `attention_cosine_<layer>` of every layer;
+    - `<kind>_<measure>`, see `eval.metrics.names.MEASURES`, and `attention_cosine_<layer>` of every layer;
     - `baseline_<name>`: the cosine of a baseline that both kinds share; `<kind>_baseline_<name>`: of one that they do
       not;
     - `<kind>_truth` and `heatmap_truth`: cosine of a map, and of the AU heatmap, with the map of the truly active AUs.

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from eval.metrics.baselines import BASELINES
+from eval.metrics.names import COSINES
 from eval.records.runs import PLAIN, Place, Run, Setting, done
 from eval.report.numbers import mean, number
 from eval.report.runs import groups, is_compared, map_scores, place_name, variant_name
-from eval.report.words import COSINES
 
 
 @dataclass(frozen=True)

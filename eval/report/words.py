@@ -16,7 +16,6 @@ HEADINGS = {
     "guidance": "AU term",
     "kind": "map",
 }
-COSINES = {"cam": "CAM-COS", "attention": "ATT-COS"}  # of a kind of map
 
 
 def heading(name: str) -> str:

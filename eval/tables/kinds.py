@@ -5,27 +5,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from eval.metrics.baselines import BASELINES, PREFIX
+from eval.metrics.names import COSINES, DISCRIMINATION, LOCALISATION
 from eval.records.runs import Run
 
 Column = tuple[str, str]  # kind of map (cam, attention, or empty if the metric is not of a map) and metric
 
 MAPS = {"cam": "CAM", "attention": "attention"}
-DISCRIMINATION = {
-    "own_minus_other": "own − other classes",
-    "retrieval_true": "retrieval, true class (%)",
-    "retrieval_predicted": "retrieval, predicted class (%)",
-    "specificity": "own face − other faces",
-}
-LOCALISATION = {
-    "pearson": "Pearson",
-    "relevance_mass": "relevance mass",
-    "relevance_rank": "relevance rank",
-    "pointing_game": "pointing game",
-    "iou": "IoU",
-    "f1": "F1",
-    "auc_judd": "AUC-Judd",
-    "nss": "NSS",
-}
 CALIBRATION = {"ece": "ECE", "nll": "NLL"}
 PERTURBATION = {
     "deletion": "deletion",
@@ -46,16 +31,10 @@ REGIONS = {
     "au_removed": "without AU regions",
     "random_removed": "without random regions",
 }
-GROUPS = {
-    "accuracy": "CL (%)",
-    "cam_cosine": "CAM-COS",
-    "attention_cosine": "ATT-COS",
-    "without_landmarks": "without landmarks (%)",
-}
+GROUPS = ("accuracy", "cam_cosine", "attention_cosine", "without_landmarks")
 HEADINGS = {
     "accuracy": "CL (%)",
-    "cam_cosine": "CAM-COS",
-    "attention_cosine": "ATT-COS",
+    **{f"{kind}_cosine": name for kind, name in COSINES.items()},
     "balanced_accuracy": "balanced accuracy (%)",
     "macro_f1": "macro F1",
     "cosine": "cosine",
@@ -63,7 +42,7 @@ HEADINGS = {
     "truth": "cosine, truly active AUs",
     "seconds_per_epoch": "s per epoch",
     "time_ratio": "with / without",
-    "without_landmarks": GROUPS["without_landmarks"],
+    "without_landmarks": "without landmarks (%)",
     **{f"{PREFIX}{name}": baseline.label for name, baseline in BASELINES.items()},
     **DISCRIMINATION,
     **LOCALISATION,

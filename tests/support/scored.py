@@ -10,7 +10,7 @@ import pandas as pd
 
 from au_guidance.expressions import SIX, Expression
 from eval.metrics.baselines import BASELINES
-from eval.tables.kinds import DISCRIMINATION, LOCALISATION
+from eval.metrics.names import DISCRIMINATION, LOCALISATION
 
 LEVELS = {"uniform": 0.44, "class_agnostic": 0.76, "class_mean": 0.97, "untrained": None}
 

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from au_guidance.expressions import Expression
-from eval.metrics.per_face import MEASURES, measure_faces
+from eval.metrics.names import MEASURES
+from eval.metrics.per_face import measure_faces
 from eval.metrics.training_means import read_means, write_means
 from eval.records.predictions import ORDERED, Predictions, read_predictions
 from eval.score import score_run, write_scores
