@@ -46,11 +46,11 @@ def predict(path: Path, out: Path, batch_size: int = 64, data: Path | None = Non
     and if an output is not finite.
     """
     loaded = checkpoint.load(path)
-    said = {
+    origin = {
         "checkpoint": digest(path),
         "commit": str(loaded.meta.get("commit", "")),
     }
-    _write(out, loaded.method, with_data_folder(loaded.card, data), batch_size=batch_size, of=path, **said)
+    _write(out, loaded.method, with_data_folder(loaded.card, data), batch_size=batch_size, of=path, **origin)
 
 
 def predict_untrained(path: Path, out: Path, batch_size: int = 64, data: Path | None = None) -> None:
@@ -62,8 +62,8 @@ def predict_untrained(path: Path, out: Path, batch_size: int = 64, data: Path | 
     card = read_card(path)
     torch.manual_seed(card.seed)
     method = build_method(without_weights(card))
-    said = {"checkpoint": UNTRAINED, "commit": checkpoint.commit()}
-    _write(out, method, with_data_folder(card, data), batch_size=batch_size, of=path, **said)
+    origin = {"checkpoint": UNTRAINED, "commit": checkpoint.commit()}
+    _write(out, method, with_data_folder(card, data), batch_size=batch_size, of=path, **origin)
 
 
 def without_weights(card: Card) -> Card:
@@ -136,15 +136,21 @@ def _half(maps: Tensor) -> NDArray[np.float16]:
 
 def main() -> None:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Write a network's answers for the test faces of its dataset.")
+    parser = argparse.ArgumentParser(
+        prog="python -m eval.predict",
+        description="Read a checkpoint and the prepared faces of its dataset; write the network's logits, attention "
+        "maps and CAMs for the test faces.",
+    )
     parser.add_argument("source", type=Path, help="checkpoint.safetensors of a run; with --untrained its run.yaml")
     parser.add_argument("--untrained", action="store_true", help="random weights by the card's seed, no training")
     parser.add_argument("--out", type=Path, required=True, help="predictions.h5 to write")
-    parser.add_argument("--batch-size", type=int, default=64, help="faces per forward pass")
-    parser.add_argument("--data", type=Path, help="prepared faces, if not in the folder that the card names")
+    parser.add_argument("--batch-size", type=int, default=64, help="faces per forward pass; default: %(default)s")
+    parser.add_argument(
+        "--data", type=Path, help="folder of the prepared dataset; default: the one that the card names"
+    )
     arguments = parser.parse_args()
-    ask = predict_untrained if arguments.untrained else predict
-    ask(arguments.source, arguments.out, arguments.batch_size, arguments.data)
+    write = predict_untrained if arguments.untrained else predict
+    write(arguments.source, arguments.out, arguments.batch_size, arguments.data)
 
 
 if __name__ == "__main__":

@@ -113,13 +113,13 @@ def _summary(predictions: Predictions, values: Numbers) -> Scores:
     known = predictions.valid & np.isfinite(values)
     if not known.any():
         return {"macro": None, "micro": None, "per_class": {expression.label: None for expression in ORDERED}}
-    found = aggregate(values, predictions.expressions, known)
-    per_class = {expression.label: found.per_class.get(expression) for expression in ORDERED}
-    return {"macro": found.macro, "micro": found.micro, "per_class": per_class}
+    average = aggregate(values, predictions.expressions, known)
+    per_class = {expression.label: average.per_class.get(expression) for expression in ORDERED}
+    return {"macro": average.macro, "micro": average.micro, "per_class": per_class}
 
 
 def _map_scores(predictions: Predictions, measured: FaceMeasures, kind: str) -> Scores:
-    found: Scores = {name: _summary(predictions, measured.values[f"{kind}_{name}"]) for name in MEASURES}
+    measures: Scores = {name: _summary(predictions, measured.values[f"{kind}_{name}"]) for name in MEASURES}
     columns = {name: measured.values.get(f"{kind}_{PREFIX}{name}") for name in BASELINES}
     columns |= {name: measured.values[PREFIX + name] for name in BASELINES if PREFIX + name in measured.values}
     levels = {
@@ -128,10 +128,10 @@ def _map_scores(predictions: Predictions, measured: FaceMeasures, kind: str) -> 
     agnostic, valid = levels[SKILL], predictions.valid
     matched = discrimination.confusion(measured.matched[kind][valid], predictions.expressions[valid])
     return {
-        **found,
+        **measures,
         "retrieval_confusion": matched.tolist(),
         "baselines": levels,
-        "skill": None if agnostic is None else skill(found["cosine"]["macro"], agnostic),
+        "skill": None if agnostic is None else skill(measures["cosine"]["macro"], agnostic),
     }
 
 
@@ -140,8 +140,8 @@ def _truth(predictions: Predictions, measured: FaceMeasures) -> Scores | None:
     if "heatmap_truth" not in measured.values:
         return None
     names = ("heatmap", *measured.kinds)
-    found: Scores = {name: _summary(predictions, measured.values[f"{name}_truth"]) for name in names}
-    return {"images": int(np.isfinite(measured.values["heatmap_truth"]).sum()), **found}
+    averages: Scores = {name: _summary(predictions, measured.values[f"{name}_truth"]) for name in names}
+    return {"images": int(np.isfinite(measured.values["heatmap_truth"]).sum()), **averages}
 
 
 def _per_class(
@@ -168,10 +168,10 @@ def confusion_table(scores: Scores) -> pd.DataFrame:
 def cosine_table(scores: Scores) -> pd.DataFrame:
     """Arrange the mean cosines: six expressions and their average; layer-1 and on, then cam if the method has one."""
     labels = [expression.label for expression in ORDERED]
-    found = [*(scores["per_class"][label] for label in labels), scores]
-    cosines = [{f"layer-{layer}": value for layer, value in row["attention_cosine"].items()} for row in found]
+    rows = [*(scores["per_class"][label] for label in labels), scores]
+    cosines = [{f"layer-{layer}": value for layer, value in scored["attention_cosine"].items()} for scored in rows]
     table = pd.DataFrame(cosines, pd.Index([*labels, "average"], name="expression"))
-    return table if scores["cam_cosine"] is None else table.assign(cam=[row["cam_cosine"] for row in found])
+    return table if scores["cam_cosine"] is None else table.assign(cam=[scored["cam_cosine"] for scored in rows])
 
 
 def image_table(predictions: Predictions, measured: FaceMeasures) -> pd.DataFrame:
@@ -211,13 +211,20 @@ def write_scores(predictions: Path, out: Path, *, means: Path | None = None, unt
 
 def main() -> None:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Score a network's answers for the test faces.")
+    parser = argparse.ArgumentParser(
+        prog="python -m eval.score",
+        description="Read the predictions of a run; write its scores, confusion.csv, cosines.csv and images.csv.",
+    )
     parser.add_argument("predictions", type=Path, help="predictions.h5 of eval.predict")
     parser.add_argument(
-        "--means", type=Path, help="means.npz of eval.metrics.training_means for the dataset, for the baselines"
+        "--means",
+        type=Path,
+        help="means.npz of eval.metrics.training_means; without it, baselines from training faces stay empty",
     )
-    parser.add_argument("--untrained", type=Path, help="untrained.h5 of eval.predict --untrained, for that baseline")
-    parser.add_argument("--out", type=Path, required=True, help="scores.json to write, with three tables beside it")
+    parser.add_argument(
+        "--untrained", type=Path, help="untrained.h5 of eval.predict --untrained; without it, that baseline stays empty"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="scores.json to write")
     arguments = parser.parse_args()
     write_scores(arguments.predictions, arguments.out, means=arguments.means, untrained=arguments.untrained)
 

@@ -25,18 +25,18 @@ def headline(comparison: pd.DataFrame) -> Iterator[str]:
     for (dataset, method, protocol), rows in _places(comparison):
         best = rows[rows["seed"] == MEAN] if (rows["seed"] == MEAN).any() else rows
         seeds = f"mean of {best['seeds'].iloc[0]} seeds" if len(best) < len(rows) else f"seed {best['seed'].iloc[0]}"
-        place, told = f"{dataset}, {method_name(method)}", f"(protocol {protocol}, {seeds}):"
+        place, details = f"{dataset}, {method_name(method)}", f"(protocol {protocol}, {seeds}):"
         plain, controls = best[best["against"] == "plain"], best[best["against"] != "plain"]
         if plain["guidance"].nunique() > 1:
-            yield f"{place}, plain → with AU {told}"
+            yield f"{place}, plain → with AU {details}"
             yield from _brief(plain, "guidance")
         elif not plain.empty:
-            yield f"{place}, plain → {plain['guidance'].iloc[0]} {told}"
+            yield f"{place}, plain → {plain['guidance'].iloc[0]} {details}"
             for _, row in plain[plain["metric"].isin(FIRST)].iterrows():
                 levels, change = shown(row)
                 yield f"  {LABELS[row['metric']]:<30} {levels:<18} difference {change} on {row['images']} faces"
         if not controls.empty:
-            yield f"{place}, control → {controls['guidance'].iloc[0]} {told}"
+            yield f"{place}, control → {controls['guidance'].iloc[0]} {details}"
             yield from _brief(controls, "against")
 
 
@@ -48,9 +48,9 @@ def _places(comparison: pd.DataFrame) -> Iterator[tuple[tuple[str, str, str], pd
 
 def _brief(rows: pd.DataFrame, by: str) -> Iterator[str]:
     for name in dict.fromkeys(rows[by].astype(str)):
-        found = rows[(rows[by] == name) & rows["metric"].isin(BRIEF)]
-        told = "; ".join(f"{LABELS[row['metric']]} {shown(row)[1]}" for _, row in found.iterrows())
-        yield f"  {CONTROLS.get(name, name):<20} {told}"
+        brief = rows[(rows[by] == name) & rows["metric"].isin(BRIEF)]
+        changes = "; ".join(f"{LABELS[row['metric']]} {shown(row)[1]}" for _, row in brief.iterrows())
+        yield f"  {CONTROLS.get(name, name):<20} {changes}"
 
 
 def baseline_lines(table: pd.DataFrame) -> Iterator[str]:
@@ -60,9 +60,9 @@ def baseline_lines(table: pd.DataFrame) -> Iterator[str]:
         rows = own[(own["dataset"] == dataset) & (own["protocol"] == protocol)]
         guided = rows[rows["variant"] == "au"]
         values = (guided if len(guided) else rows).groupby("metric")["value"].mean()
-        told = [f"{BASELINES[name].label} {values[PREFIX + name]:.3f}" for name in TOLD if PREFIX + name in values]
-        if told:
-            yield f"{dataset} (protocol {protocol}), cosines of maps without a network: {', '.join(told)}"
+        levels = [f"{BASELINES[name].label} {values[PREFIX + name]:.3f}" for name in TOLD if PREFIX + name in values]
+        if levels:
+            yield f"{dataset} (protocol {protocol}), cosines of maps without a network: {', '.join(levels)}"
 
 
 def summary(results: Path) -> str:
@@ -88,8 +88,11 @@ def summary(results: Path) -> str:
 
 def main() -> None:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Print the headline numbers and where the results are.")
-    parser.add_argument("results", type=Path, help="folder with tables/ and figures/")
+    parser = argparse.ArgumentParser(
+        prog="python -m eval.summary",
+        description="Print the headline numbers of a results folder and where its files are.",
+    )
+    parser.add_argument("results", type=Path, help="folder with tables/ and figures/, as the workflow writes it")
     print(summary(parser.parse_args().results))
 
 

@@ -10,7 +10,11 @@ from pipeline.errors import run
 
 def main() -> None:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Compare runs with and without AU guidance on the same test faces.")
+    parser = argparse.ArgumentParser(
+        prog="python -m eval.compare",
+        description="Compare guided runs with plain runs and controls on the same test faces, by the images.csv "
+        "beside each scores file. Writes the table and prints it.",
+    )
     add_selection(parser)
     parser.add_argument("--out", type=Path, required=True, help="path without suffix: .csv, .md and .tex are written")
     arguments = parser.parse_args()

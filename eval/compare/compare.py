@@ -78,19 +78,19 @@ def compare(runs: Sequence[PerFaceScores]) -> pd.DataFrame:
         guidance = layout.guidance_name(after.run.weight, after.run.layers)
         together.setdefault((*after.key[:3], guidance, against), []).append((before, after))
     tests: list[PairedTest] = []
-    for (dataset, method, protocol, guidance, against), found in together.items():
-        _one_configuration(found)
+    for (dataset, method, protocol, guidance, against), members in together.items():
+        _one_configuration(members)
         start = {"dataset": dataset, "method": method, "protocol": protocol, "guidance": guidance, "against": against}
-        cases = [(str(pair[0].run.seed), [pair]) for pair in found] + [(MEAN, found)] * (len(found) > 1)
+        cases = [(str(pair[0].run.seed), [pair]) for pair in members] + [(MEAN, members)] * (len(members) > 1)
         for seed, group in cases:
-            counts = len(group) == len(found)
+            counts = len(group) == len(members)
             tests += _tests({**start, "seed": seed, "seeds": len(group), "counts": counts}, group)
     return _corrected(_with_spread(pd.DataFrame(_measured(tests))))
 
 
-def _one_configuration(found: Sequence[Pair]) -> None:
-    for pair in found[1:]:
-        for first, other in zip(found[0], pair, strict=True):
+def _one_configuration(together: Sequence[Pair]) -> None:
+    for pair in together[1:]:
+        for first, other in zip(together[0], pair, strict=True):
             check(first, other)
             if first.run.scores["settings"] != other.run.scores["settings"]:
                 raise UserError(f"{first.run.path} and {other.run.path} come from different configurations")
@@ -104,10 +104,10 @@ def _tests(start: dict[str, Any], group: Sequence[Pair]) -> Iterator[PairedTest]
     yield _test(start, "balanced_accuracy", group, name="accuracy", macro=True)
     for kind in MAPS:
         name = f"attention_cosine_{layer}" if kind == "attention" else "cam_cosine"
-        if all(name in one.values for pair in group for one in pair):
+        if all(name in run.values for pair in group for run in pair):
             yield _test(start, f"{kind}_cosine", group, name=name, macro=True, baseline=after.baselines.get(kind))
         name = f"{kind}_retrieval_true"
-        if all(name in one.values for pair in group for one in pair) and (kind == "cam" or before.run.layer == layer):
+        if all(name in run.values for pair in group for run in pair) and (kind == "cam" or before.run.layer == layer):
             yield _test(start, name, group, name=name, macro=True)
 
 
@@ -126,22 +126,22 @@ def _test(
 def _measured(tests: Sequence[PairedTest]) -> list[dict[str, Any]]:
     """Make all tests, those of the same classes of faces with the same draws; each cosine is followed by its skill."""
     batches: dict[tuple[int, bytes], list[int]] = {}
-    for number, one in enumerate(tests):
-        same = b"" if one.classes is None else one.classes.tobytes()
-        batches.setdefault((len(one.before), same), []).append(number)
-    found: dict[int, dict[str, Any]] = {}
+    for number, test in enumerate(tests):
+        same = b"" if test.classes is None else test.classes.tobytes()
+        batches.setdefault((len(test.before), same), []).append(number)
+    rows_by_test: dict[int, dict[str, Any]] = {}
     for numbers in batches.values():
         before, after = (np.stack([getattr(tests[number], side) for number in numbers]) for side in ("before", "after"))
         classes = tests[numbers[0]].classes
         changes = paired_differences(before, after, groups=classes)
         p_values = paired_permutations(before, after, groups=classes)
         for number, change, p in zip(numbers, changes, p_values, strict=True):
-            found[number] = _row(tests[number], change, float(p))
+            rows_by_test[number] = _row(tests[number], change, float(p))
     rows = []
-    for number, one in enumerate(tests):
-        rows.append(found[number])
-        if one.baseline is not None:
-            rows.append(_skill(found[number], one.baseline))
+    for number, test in enumerate(tests):
+        rows.append(rows_by_test[number])
+        if test.baseline is not None:
+            rows.append(_skill(rows_by_test[number], test.baseline))
     return rows
 
 
@@ -221,7 +221,7 @@ def block(table: pd.DataFrame) -> layout.Block:
 
 def write_comparison(runs: Sequence[Run], out: Path) -> str:
     """Write `out`.csv, `out`.md and `out`.tex; return the Markdown."""
-    table = compare([load_per_face(one) for one in runs if one.state == "done"])
+    table = compare([load_per_face(run) for run in runs if run.state == "done"])
     if table.empty:
         raise UserError("no guided run has its plain run or a control (same dataset, method, protocol, seed) here")
     title, made = "With AU guidance against without, and against controls, on the same test faces", [block(table)]

@@ -34,9 +34,9 @@ class PerFaceScores:
         return self.run.dataset, self.run.method, self.run.protocol, self.run.seed
 
 
-def load_per_face(one: Run) -> PerFaceScores:
+def load_per_face(run: Run) -> PerFaceScores:
     """Read a run's numbers for each of its test faces; raise UserError if there is no such file beside its scores."""
-    path = one.path.with_name("images.csv")
+    path = run.path.with_name("images.csv")
     try:
         table = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype={"id": str})
     except FileNotFoundError:
@@ -52,8 +52,9 @@ def load_per_face(one: Run) -> PerFaceScores:
         if name in table:
             values[name] = 100 * np.asarray(table[name], np.float64)
     expressions = np.array([Expression.parse(name) for name in table["expression"]], dtype=np.int64)
-    baselines = {kind: found["baselines"][SKILL] for kind in MAPS if (found := one.scores.get("maps", {}).get(kind))}
-    return PerFaceScores(one, table["id"].to_numpy(object), expressions, values, baselines)
+    maps = run.scores.get("maps", {})
+    baselines = {kind: maps[kind]["baselines"][SKILL] for kind in MAPS if maps.get(kind)}
+    return PerFaceScores(run, table["id"].to_numpy(object), expressions, values, baselines)
 
 
 Pair = tuple[PerFaceScores, PerFaceScores]
@@ -64,34 +65,36 @@ def pairs(runs: Sequence[PerFaceScores]) -> list[tuple[str, Pair]]:
 
     Raises UserError if their faces or anything else that should be equal differ.
     """
-    plain = {one.key: one for one in runs if not one.run.weight}
-    found = []
-    for guided in sorted((one for one in runs if one.run.weight and one.run.map == OWN), key=_order):
+    plain = {scores.key: scores for scores in runs if not scores.run.weight}
+    comparisons = []
+    for guided in sorted((scores for scores in runs if scores.run.weight and scores.run.map == OWN), key=_order):
         controls = [
-            one
-            for one in runs
-            if one.run.weight and one.run.map != OWN and one.key == guided.key
-            and (one.run.weight, one.run.layers) == (guided.run.weight, guided.run.layers)
+            scores
+            for scores in runs
+            if scores.run.weight and scores.run.map != OWN and scores.key == guided.key
+            and (scores.run.weight, scores.run.layers) == (guided.run.weight, guided.run.layers)
         ]  # fmt: skip
         others = [("plain", plain[guided.key])] if guided.key in plain else []
-        others += sorted(((one.run.map, one) for one in controls), key=lambda found: [*layout.CONTROLS].index(found[0]))
+        others += sorted(
+            ((scores.run.map, scores) for scores in controls), key=lambda control: [*layout.CONTROLS].index(control[0])
+        )
         for against, before in others:
             check(before, guided)
-            found.append((against, (before, guided)))
-    return found
+            comparisons.append((against, (before, guided)))
+    return comparisons
 
 
-def _order(one: PerFaceScores) -> tuple[Any, ...]:
-    dataset, method, protocol, seed = one.key
-    return dataset, layout.rank(method), protocol, one.run.weight, len(one.run.layers), one.run.layers, seed
+def _order(scores: PerFaceScores) -> tuple[Any, ...]:
+    dataset, method, protocol, seed = scores.key
+    return dataset, layout.rank(method), protocol, scores.run.weight, len(scores.run.layers), scores.run.layers, seed
 
 
-def check(one: PerFaceScores, other: PerFaceScores) -> None:
+def check(first: PerFaceScores, second: PerFaceScores) -> None:
     """Raise UserError if two runs are about different faces or differ in more than guidance, seed and training."""
-    if not np.array_equal(one.ids, other.ids) or not np.array_equal(one.expressions, other.expressions):
+    if not np.array_equal(first.ids, second.ids) or not np.array_equal(first.expressions, second.expressions):
         raise UserError(
-            f"{one.run.path} and {other.run.path} are about different faces; run eval.predict on both again"
+            f"{first.run.path} and {second.run.path} are about different faces; run eval.predict on both again"
         )
-    changed = [name for name in SAME if one.run.scores.get(name) != other.run.scores.get(name)]
+    changed = [name for name in SAME if first.run.scores.get(name) != second.run.scores.get(name)]
     if changed:
-        raise UserError(f"{one.run.path} and {other.run.path} differ in {changed[0]}, so they cannot be compared")
+        raise UserError(f"{first.run.path} and {second.run.path} differ in {changed[0]}, so they cannot be compared")

@@ -9,13 +9,25 @@ from pipeline.errors import run
 
 def main() -> None:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Measure whether a network uses what its maps show.")
+    parser = argparse.ArgumentParser(
+        prog="python -m eval.faithfulness",
+        description="Read a checkpoint and the prepared faces of its dataset; measure whether the network uses what "
+        "its maps show: deletion, insertion, ROAD, AU regions, random weights.",
+    )
     parser.add_argument("checkpoint", type=Path, help="checkpoint.safetensors of a run")
-    parser.add_argument("--out", type=Path, required=True, help="faithfulness.json to write; the curves go beside it")
-    parser.add_argument("--images", type=int, default=256, help="test faces to measure, evenly from all classes")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the sample and of all that is random")
-    parser.add_argument("--data", type=Path, help="prepared faces, if not in the folder that the card names")
-    parser.add_argument("--batch-size", type=int, default=32, help="faces per forward pass")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="faithfulness.json to write, with the curves beside it as .csv"
+    )
+    parser.add_argument(
+        "--images", type=int, default=256, help="test faces to measure, evenly from all classes; default: %(default)s"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the sample and of all that is random; default: %(default)s"
+    )
+    parser.add_argument(
+        "--data", type=Path, help="folder of the prepared dataset; default: the one that the card names"
+    )
+    parser.add_argument("--batch-size", type=int, default=32, help="faces per forward pass; default: %(default)s")
     arguments = parser.parse_args()
     faithfulness(
         arguments.checkpoint,

@@ -40,7 +40,7 @@ def _solve(images: Tensor, known: Tensor, tolerance: float) -> Tensor:
         guess = F.interpolate(coarse, images.shape[2:], mode="bilinear")
     size = max(CACHED // images[0].numel(), 1) if images.device.type == "cpu" else len(images)
     parts = zip(torch.split(torch.where(known, images, guess), size), torch.split(known, size), strict=True)
-    return torch.cat([_conjugate_gradients(part, there, tolerance) for part, there in parts])
+    return torch.cat([_conjugate_gradients(part, mask, tolerance) for part, mask in parts])
 
 
 def _halve(maps: Tensor) -> Tensor:

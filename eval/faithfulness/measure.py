@@ -62,7 +62,7 @@ def faithfulness(
         asked = faces.with_region().batches(batch_size, device)
         right = np.concatenate([region_answers(network, batch, seed) for batch in _watched(asked, "regions")])
         changes = randomisation(network, batches, seed)
-    found = {
+    results = {
         **_origin(path, loaded),
         "images": len(faces.rows),
         "faithfulness_seed": seed,
@@ -70,7 +70,7 @@ def faithfulness(
         "regions": region_scores(right),
         "randomisation": changes,
     }
-    write_text(out, json.dumps(found, indent=1, allow_nan=False) + "\n")
+    write_text(out, json.dumps(results, indent=1, allow_nan=False) + "\n")
     write_text(out.with_suffix(".csv"), mean_curves(curves).to_csv(index=False, float_format="%.6g"))
 
 
@@ -85,7 +85,7 @@ def map_curves(network: Network, faces: Faces, seed: int) -> dict[str, Values]:
     ties = _random(faces, seed, TIES, (size, size))
     classes, maps = network.explain(faces.images)
     explained = removal.explain_faces(network, faces.images, classes)
-    found, controls = dict[str, Values](), dict[tuple[int, ...], Tensor]()
+    by_kind, controls = dict[str, Values](), dict[tuple[int, ...], Tensor]()
     for kind, values in maps.items():
         grid = tuple(values.shape[1:])
         if grid not in controls:
@@ -94,8 +94,8 @@ def map_curves(network: Network, faces: Faces, seed: int) -> dict[str, Values]:
         curves = _curves(explained, relevance_order(resize(values, size), ties), noise)
         # Deletion read backwards is insertion in the reverse order, which is as random.
         curves |= {"random_deletion": controls[grid], "random_insertion": controls[grid].flip(1)}
-        found[kind] = {name: curve.cpu().numpy() for name, curve in curves.items()}
-    return found
+        by_kind[kind] = {name: curve.cpu().numpy() for name, curve in curves.items()}
+    return by_kind
 
 
 def _curves(explained: removal.ExplainedFaces, order: Tensor, noise: Tensor) -> dict[str, Tensor]:
@@ -141,7 +141,7 @@ def randomisation(network: Network, batches: list[Faces], seed: int) -> list[dic
     reached. The network is untrained afterwards.
     """
     trained = [network.explain(batch.images) for batch in batches]
-    found = list[dict[str, Any]]()
+    correlations = list[dict[str, Any]]()
     for stage in cascade(network.method, network.card, seed):
         alike = dict[str, list[NDArray[np.float64]]]()
         for batch, (classes, before) in zip(batches, trained, strict=True):
@@ -149,8 +149,10 @@ def randomisation(network: Network, batches: list[Faces], seed: int) -> list[dic
             for kind in after:
                 maps = (part[kind].cpu().numpy() for part in (before, after))
                 alike.setdefault(kind, []).append(rank_correlation(*maps))
-        found.append({"stage": stage, **{kind: float(np.concatenate(parts).mean()) for kind, parts in alike.items()}})
-    return found
+        correlations.append(
+            {"stage": stage, **{kind: float(np.concatenate(parts).mean()) for kind, parts in alike.items()}}
+        )
+    return correlations
 
 
 def _joined(parts: list[dict[str, Values]]) -> dict[str, Values]:

@@ -47,14 +47,14 @@ def stages(method: Method) -> dict[str, list[str]]:
     (`blocks.3`); a normalisation belongs to what it follows. Parts are in the order of their registration, which is the
     order they run in. Parameters that belong to no layer come first.
     """
-    modules, found, last = dict(method.named_modules()), dict[str, list[str]]({LOOSE: []}), LOOSE
+    modules, groups, last = dict(method.named_modules()), dict[str, list[str]]({LOOSE: []}), LOOSE
     for name in method.state_dict():
         path = _part(name, modules)
         stage = path.removeprefix("backbone.").removeprefix("network.") or LOOSE
         if stage != LOOSE and not (_normalises(modules[path]) and last != LOOSE):
             last = stage
-        found.setdefault(LOOSE if stage == LOOSE else last, []).append(name)
-    return {stage: names for stage, names in found.items() if names}
+        groups.setdefault(LOOSE if stage == LOOSE else last, []).append(name)
+    return {stage: names for stage, names in groups.items() if names}
 
 
 def _part(name: str, modules: dict[str, nn.Module]) -> str:

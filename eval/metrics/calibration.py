@@ -54,11 +54,11 @@ def _log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _bin(number: int, bins: int, confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> dict[str, Any]:
-    found = len(right) > 0
+    filled = len(right) > 0
     return {
         "low": number / bins,
         "high": (number + 1) / bins,
         "images": len(right),
-        "confidence": float(confidence.mean()) if found else None,
-        "accuracy": float(right.mean()) if found else None,
+        "confidence": float(confidence.mean()) if filled else None,
+        "accuracy": float(right.mean()) if filled else None,
     }

@@ -58,8 +58,8 @@ def retrieval(matched: Ids, wanted: Ids) -> Numbers:
 def confusion(matched: Ids, expressions: Ids) -> NDArray[np.int64]:
     """Count maps (6, 6) by true class (rows) and best match (columns); maps that match nothing are left out."""
     counts = np.zeros((len(ORDERED), len(ORDERED)), np.int64)
-    found = matched != NOTHING
-    np.add.at(counts, (_places(expressions[found]), _places(matched[found])), 1)
+    matching = matched != NOTHING
+    np.add.at(counts, (_places(expressions[matching]), _places(matched[matching])), 1)
     return counts
 
 
@@ -81,15 +81,15 @@ class Gallery:
 
         `rows` (b,) say which faces the maps are of: a face is not compared with itself. NaN where it is alone.
         """
-        found = np.full(len(maps), np.nan)
+        means = np.full(len(maps), np.nan)
         for expression in np.unique(expressions):
             places = np.flatnonzero(expressions == expression)
             known = Expression(expression)
             cosines = (maps[places] @ self.maps[known].T).double().numpy()
             others = self.rows[known] != np.asarray(rows)[places][:, None]
             count = others.sum(axis=1)
-            found[places] = np.divide((cosines * others).sum(axis=1), count, where=count > 0, out=found[places])
-        return found
+            means[places] = np.divide((cosines * others).sum(axis=1), count, where=count > 0, out=means[places])
+        return means
 
 
 def specificity(own: Numbers, others: Numbers) -> Numbers:

@@ -31,14 +31,14 @@ def group_scores(
     difference between them need not be about the attribute. "" is the group "unknown".
     """
     numbers = {"accuracy": right.astype(np.float64), **cosines}
-    found: Groups = {}
+    scores: Groups = {}
     for attribute, words in attributes.items():
         values = np.array([word or UNKNOWN for word in words], object)
         names = sorted(set(values))
         if attribute == ACTIVE_AUS or len(names) > MOST or names == [UNKNOWN]:
             continue
-        found[attribute] = {name: _group(values == name, numbers, without_landmarks) for name in names}
-    return found
+        scores[attribute] = {name: _group(values == name, numbers, without_landmarks) for name in names}
+    return scores
 
 
 def _group(

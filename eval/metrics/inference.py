@@ -105,8 +105,8 @@ def paired_permutation(
     other faces, not about other trainings. Sources: Fisher, The Design of Experiments, 1935; Phipson and Smyth,
     Permutation p-values should never be zero, 2010.
     """
-    found = paired_permutations(before[None], after[None], groups=groups, permutations=permutations, seed=seed)
-    return float(found[0])
+    p_values = paired_permutations(before[None], after[None], groups=groups, permutations=permutations, seed=seed)
+    return float(p_values[0])
 
 
 def paired_permutations(

@@ -53,8 +53,8 @@ def order(maps: Tensor, region: Tensor) -> Ordered:
     """Sort the values of maps (b, s, s), and those in a region (b, s, s) that is neither empty nor everything."""
     values, inside = maps.flatten(1).float(), region.flatten(1)
     size = inside.sum(1, keepdim=True)
-    found = _sorted(torch.where(inside, values, torch.inf))[:, : int(size.max())].contiguous()
-    return Ordered(_sorted(values), found, size)
+    in_region = _sorted(torch.where(inside, values, torch.inf))[:, : int(size.max())].contiguous()
+    return Ordered(_sorted(values), in_region, size)
 
 
 def pearson(maps: Tensor, heatmaps: Tensor) -> Numbers:

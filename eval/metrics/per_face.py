@@ -79,13 +79,13 @@ def measure_faces(
     count = len(predictions.ids)
     measured = FaceMeasures(tuple(maps), matched={kind: np.full(count, discrimination.NOTHING) for kind in maps})
     for batch in _batches(predictions):
-        found = _shared(batch, baselines, gallery) | _truth(predictions, batch)
+        columns = _shared(batch, baselines, gallery) | _truth(predictions, batch)
         for kind in maps:
-            columns, matched = _kind(predictions, kind, batch, gallery, untrained)
-            found |= {f"{kind}_{name}": values for name, values in columns.items()}
+            of_kind, matched = _kind(predictions, kind, batch, gallery, untrained)
+            columns |= {f"{kind}_{name}": values for name, values in of_kind.items()}
             measured.matched[kind][batch.rows] = matched
-        found |= _layers(predictions, batch, found[f"{ATTENTION}_cosine"])
-        for name, values in found.items():
+        columns |= _layers(predictions, batch, columns[f"{ATTENTION}_cosine"])
+        for name, values in columns.items():
             measured.values.setdefault(name, np.full(count, np.nan))[batch.rows] = values
     return measured
 
@@ -141,9 +141,9 @@ def _truth(predictions: Predictions, batch: _Batch) -> dict[str, Numbers]:
     if ACTIVE_AUS not in predictions.attributes:
         return {}
     drawn = [predictions.true_heatmap(row) for row in batch.rows]
-    known = np.array([one is not None for one in drawn])
+    known = np.array([heatmap is not None for heatmap in drawn])
     empty = np.zeros((CANVAS, CANVAS), np.float32)
-    truth = torch.from_numpy(np.stack([empty if one is None else one for one in drawn]))
+    truth = torch.from_numpy(np.stack([empty if heatmap is None else heatmap for heatmap in drawn]))
     compared = {"heatmap": batch.heatmaps} | {
         kind: _canvas(predictions, kind, batch.rows) for kind in kinds(predictions)
     }
@@ -159,7 +159,7 @@ def _kind(
     matched = discrimination.best_match(cosines)
     own = map_cosine(canvas, batch.heatmaps)
     others = gallery.mean_cosine(rows, batch.rows, batch.expressions)
-    found = {
+    columns = {
         "cosine": own,
         **localisation(canvas, batch.heatmaps),
         "own_minus_other": discrimination.own_minus_other(cosines, batch.expressions),
@@ -169,8 +169,8 @@ def _kind(
         f"{PREFIX}ceiling": map_cosine(_ceiling(predictions, kind, batch.heatmaps), batch.heatmaps),
     }
     if untrained is not None:
-        found[f"{PREFIX}untrained"] = map_cosine(_canvas(untrained, kind, batch.rows), batch.heatmaps)
-    return found, matched
+        columns[f"{PREFIX}untrained"] = map_cosine(_canvas(untrained, kind, batch.rows), batch.heatmaps)
+    return columns, matched
 
 
 def _canvas(predictions: Predictions, kind: str, rows: NDArray[np.intp]) -> Tensor:
@@ -196,7 +196,7 @@ def _ceiling(predictions: Predictions, kind: str, heatmaps: Tensor) -> Tensor:
 
 
 def _finite(predictions: Predictions, maps: NDArray[np.float16]) -> Tensor:
-    found = torch.from_numpy(maps.astype(np.float32))
-    if not torch.isfinite(found).all():
+    values = torch.from_numpy(maps.astype(np.float32))
+    if not torch.isfinite(values).all():
         raise UserError(f"{predictions.path} holds maps that are not finite; run eval.predict again")
-    return found
+    return values

@@ -51,8 +51,8 @@ class TrainingMeans:
         wanted = {"codebook": heatmap.codebook, "geometry": heatmap.geometry, "data": fingerprint(heatmaps)}
         for key, value in wanted.items():
             if self.about[key] != value:
-                found = f"is of other {key} ({self.about[key]}) than {heatmaps.folder.parent} ({value})"
-                raise UserError(f"{self.path} {found}; run eval.metrics.training_means again")
+                mismatch = f"is of other {key} ({self.about[key]}) than {heatmaps.folder.parent} ({value})"
+                raise UserError(f"{self.path} {mismatch}; run eval.metrics.training_means again")
 
 
 def fingerprint(heatmaps: ShardFolder) -> str:
@@ -74,14 +74,14 @@ def average_training_faces(folder: Path, heatmap: Heatmap, *, most: int = MOST, 
     for expression in ORDERED:
         rows = generator.permutation(np.flatnonzero(stored["expression"] == expression))[:most]
         parts.append(_of_class(stored, rows, expression, heatmap))
-    found = [part for part in parts if part.points]
-    if not found:
+    filled = [part for part in parts if part.points]
+    if not filled:
         raise UserError(f"{folder}: no training face has an AU heatmap; check the landmarks of the dataset")
-    spots = np.concatenate([face for part in found for face in part.points])
+    spots = np.concatenate([face for part in filled for face in part.points])
     return {
         "class_mean": np.stack([part.heatmap for part in parts]),
-        "class_agnostic": np.mean([part.heatmap for part in found], axis=0),
-        "landmarks": np.mean([part.landmarks for part in found], axis=0),
+        "class_agnostic": np.mean([part.heatmap for part in filled], axis=0),
+        "landmarks": np.mean([part.landmarks for part in filled], axis=0),
         "face_gaussian": np.vstack([spots.mean(axis=0), np.cov(spots.T)]),
         "about": {
             "codebook": heatmap.codebook,
@@ -105,9 +105,9 @@ class _Part:
 def _of_class(stored: Columns, rows: NDArray[np.intp], expression: Expression, heatmap: Heatmap) -> _Part:
     drawn, landmarks, points = np.zeros((CANVAS, CANVAS)), np.zeros((CANVAS, CANVAS)), []
     for row in rows:
-        found = draw(stored["shapes"][row], expression, codebook=heatmap.codebook, geometry=heatmap.geometry)
-        if found is not None:
-            drawn += found
+        image = draw(stored["shapes"][row], expression, codebook=heatmap.codebook, geometry=heatmap.geometry)
+        if image is not None:
+            drawn += image
             landmarks += landmark_map(stored["points"][row])
             points.append(stored["points"][row])
     count = max(len(points), 1)
@@ -116,9 +116,9 @@ def _of_class(stored: Columns, rows: NDArray[np.intp], expression: Expression, h
 
 def _training_faces(folder: Path, heatmaps: ShardFolder, geometry: str) -> Columns:
     """Read classes, shapes and landmarks of the training faces that have any; no images."""
-    found = heatmaps.attributes["geometry"]
-    if found != geometry:
-        raise UserError(f"{folder}/heatmaps holds the geometry {found!r}, not {geometry!r}; name that one")
+    stored_geometry = heatmaps.attributes["geometry"]
+    if stored_geometry != geometry:
+        raise UserError(f"{folder}/heatmaps holds the geometry {stored_geometry!r}, not {geometry!r}; name that one")
     faces = ShardFolder(folder / "faces").columns("id", "expression", "split")
     landmarks = ShardFolder(folder / "landmarks")
     shapes = heatmaps.columns("id", "shapes")
@@ -157,11 +157,16 @@ def read_means(path: Path) -> TrainingMeans:
 
 def main() -> None:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Average the AU heatmaps of a dataset's training faces.")
+    parser = argparse.ArgumentParser(
+        prog="python -m eval.metrics.training_means",
+        description="Average the AU heatmaps and landmarks of a dataset's training faces, for eval.score.",
+    )
     parser.add_argument("folder", type=Path, help="prepared dataset, with faces/, landmarks/ and heatmaps/ shards")
     parser.add_argument("--codebook", required=True, help="expression -> AUs, a file in au_guidance/codebooks")
     parser.add_argument("--geometry", required=True, help="AU -> shapes, a file in au_guidance/geometries")
-    parser.add_argument("--seed", type=int, default=0, help="draws the faces where there are more than 1,000")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="draws the faces where there are more than 1,000; default: %(default)s"
+    )
     parser.add_argument("--out", type=Path, required=True, help="means.npz to write")
     arguments = parser.parse_args()
     heatmap = Heatmap(codebook=arguments.codebook, geometry=arguments.geometry)

@@ -227,10 +227,14 @@ def _distinct(runs: list[Run]) -> list[Run]:
 
 def add_selection(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that say which runs are shown, for `selected`."""
-    parser.add_argument("--scores", type=Path, nargs="+", default=[], help="scores.json of the runs")
-    parser.add_argument("--grid", type=Path, help="grid.json of the configuration: which runs are expected")
-    parser.add_argument("--experiment", help="the experiment of the grid; all of them if left out")
-    parser.add_argument("--so-far", action="store_true", help="call runs of an old configuration stale, do not stop")
+    parser.add_argument(
+        "--scores", type=Path, nargs="+", default=[], help="scores.json of the runs; default: those of the grid"
+    )
+    parser.add_argument("--grid", type=Path, help="grid.json of the configuration, which lists the expected runs")
+    parser.add_argument("--experiment", help="experiment of the grid; default: all")
+    parser.add_argument(
+        "--so-far", action="store_true", help="mark runs of an old configuration as stale instead of stopping"
+    )
 
 
 def selected(arguments: argparse.Namespace) -> list[Run]:
