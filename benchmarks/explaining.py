@@ -32,7 +32,7 @@ def measure(data: BenchmarkData, repeats: int = 5) -> Iterator[Row]:
     explainer = Explainer(path)
 
     def explain_one() -> None:
-        write_files(out / "one", "one", explainer.explain(images.read(paths[0])), card.heatmap)
+        write_files(out / "one", "one", explainer.explain(images.read(paths[0])))
 
     seconds = time_tasks({"one": explain_one}, repeats, CPU)["one"]
     yield summarise(STAGE, "one image after loading", seconds, "s CPU", "< 2")

@@ -9,7 +9,8 @@ NAME.mp4. `docs/explain.md` describes the files.
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import tee
 from pathlib import Path
 
 from tqdm import tqdm
@@ -18,6 +19,7 @@ from eval.explain import outputs
 from eval.explain.explainer import BATCH_SIZE, Explainer
 from eval.explain.explanation import Explanation, RGBImage
 from eval.explain.inputs import Input, list_inputs
+from eval.explain.video import explain_video
 from pipeline.errors import UserError, run
 from pipeline.storage import images
 from train.hardware import claim
@@ -40,16 +42,18 @@ def explain(
     stderr and left out. Raises UserError if a path names no file, for a broken video and for a broken checkpoint.
     """
     inputs = list_inputs(paths)
+    pictures = [source for source in inputs if not source.is_video]
     with claim() as device:
         explainer = Explainer(checkpoint, device)
         if not as_json and "temperature" not in explainer.loaded.scores:
             print("this checkpoint has no temperature: its probabilities are not calibrated", file=sys.stderr)
-        still = [source for source in inputs if not source.is_video]
-        unreadable = _explain_images(explainer, still, out, as_json=as_json, batch_size=batch_size)
+        n_explained = _explain_images(explainer, pictures, out, as_json=as_json, batch_size=batch_size)
         for source in inputs:
             if source.is_video:
-                _explain_video(explainer, source, out, batch_size)
-    return unreadable
+                if out is None:
+                    raise UserError(f"{source.path}: a video needs a folder for its results; give --out")
+                print(explain_video(explainer, source.path, out / source.name, batch_size=batch_size))
+    return len(pictures) - n_explained
 
 
 def sentences(source: Input, faces: Sequence[Explanation]) -> str:
@@ -66,38 +70,28 @@ def sentences(source: Input, faces: Sequence[Explanation]) -> str:
 def _explain_images(
     explainer: Explainer, inputs: Sequence[Input], out: Path | None, *, as_json: bool, batch_size: int
 ) -> int:
-    unreadable = 0
-    with tqdm(total=len(inputs), desc="explain", unit="image", disable=None if len(inputs) > 1 else True) as bar:
-        for start in range(0, len(inputs), batch_size):
-            batch = inputs[start : start + batch_size]
-            readable = list(_read_images(batch))
-            unreadable += len(batch) - len(readable)
-            explanations = explainer.explain_all((image for _, image in readable), batch_size=batch_size)
-            for (source, _), faces in zip(readable, explanations, strict=True):
-                if out is not None:
-                    outputs.write_files(out / source.name, str(source.path), faces, explainer.card.heatmap)
-                if as_json:
-                    print(json.dumps(outputs.document(str(source.path), faces)), flush=True)
-                else:
-                    tqdm.write(sentences(source, faces), file=sys.stdout)
-            bar.update(len(batch))
-    return unreadable
+    """Explain the images that can be read; return how many."""
+    n_explained = 0
+    bar = tqdm(inputs, desc="explain", unit="image", disable=None if len(inputs) > 1 else True)
+    ahead, readable = tee(_read_images(bar))  # the explainer reads a batch ahead
+    explanations = explainer.explain_all((image for _, image in ahead), batch_size=batch_size)
+    for (source, _), faces in zip(readable, explanations, strict=True):
+        if out is not None:
+            outputs.write_files(out / source.name, str(source.path), faces)
+        if as_json:
+            print(json.dumps(outputs.document(str(source.path), faces)), flush=True)
+        else:
+            tqdm.write(sentences(source, faces), file=sys.stdout)
+        n_explained += 1
+    return n_explained
 
 
-def _read_images(inputs: Sequence[Input]) -> Iterator[tuple[Input, RGBImage]]:
+def _read_images(inputs: Iterable[Input]) -> Iterator[tuple[Input, RGBImage]]:
     for source in inputs:
         try:
             yield source, images.read(source.path)
         except images.Unreadable as error:
             print(f"{source.path}: unreadable: {error}", file=sys.stderr)
-
-
-def _explain_video(explainer: Explainer, source: Input, out: Path | None, batch_size: int) -> None:
-    from eval.explain.video import explain_video  # noqa: PLC0415  (most calls have no video)
-
-    if out is None:
-        raise UserError(f"{source.path}: a video needs a folder for its results; give --out")
-    print(explain_video(explainer, source.path, out / source.name, batch_size=batch_size))
 
 
 def main() -> None:
@@ -106,9 +100,8 @@ def main() -> None:
     out = arguments.out or (None if arguments.json else Path("explained"))
     if arguments.batch_size < 1:
         raise UserError(f"--batch-size is {arguments.batch_size}; it must be at least 1")
-    unreadable = explain(
-        arguments.paths, arguments.checkpoint, out, as_json=arguments.json, batch_size=arguments.batch_size
-    )
+    settings = {"as_json": arguments.json, "batch_size": arguments.batch_size}
+    unreadable = explain(arguments.paths, arguments.checkpoint, out, **settings)
     if out is not None and not arguments.json:
         print(f"panels, JSON and arrays: {out}")
     if unreadable:

@@ -1,32 +1,37 @@
 """What a network says about one face, and where it looked to say so."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.explain.reading import Reading
+from au_guidance.expressions import Expression
+from au_guidance.heatmap import shapes
+from eval.explain.reading import Map, Reading, au_table, read_map
+from train.card.schema import Heatmap
 
+LOW_PROBABILITY = 0.5  # below which the network is called unsure
+
+Points = NDArray[np.float64]
 RGBImage = NDArray[np.uint8]
-Map = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """One face of an image: the network's answer, its maps, and the maps read in action units.
+    """One face of an image: the network's answer and its maps, and what these say in action units.
 
     `box` is x0, y0, x1, y1 in pixels of the image; `matrix` (2, 3) maps these pixels to those of `face`, the aligned
     face, RGB (224, 224, 3); `status` is that of `pipeline.align`. `probabilities` holds one for each expression,
     calibrated or not as `calibrated` says. `cams` {label: (224, 224) in [0, 1]} holds the class maps of the predicted
     expression and the runner-up, or of all expressions; it is empty for a method without class maps. `attention` is
-    {layer: (224, 224) >= 0}, `layer` the deepest guided one. `points` (68, 2) and AU `shapes` (s, 5) are in pixels of
-    `face`. `readings` {"cam" or "attention": (predicted expression, runner-up)} and `action_units` {"cam" or
-    "attention": a row for each AU} read these maps. Without landmarks both are empty, `points` and `shapes` None.
+    {layer: (224, 224) >= 0}, `layer` the deepest guided one. `points` (68, 2) are landmarks in pixels of `face`, None
+    if none were found; `heatmap` names codebook and geometry.
     """
 
-    box: NDArray[np.float64]
-    matrix: NDArray[np.float64]
+    box: Points
+    matrix: Points
     face: RGBImage
     status: str
     probabilities: dict[str, float]
@@ -34,28 +39,70 @@ class Explanation:
     cams: dict[str, Map]
     attention: dict[int, Map]
     layer: int
-    points: NDArray[np.float64] | None
-    shapes: NDArray[np.float64] | None
-    readings: dict[str, tuple[Reading, ...]]
-    action_units: dict[str, list[dict[str, Any]]]
-    warnings: tuple[str, ...]
+    points: Points | None
+    heatmap: Heatmap
 
     @property
     def label(self) -> str:
         """The most probable expression."""
         return self.ranked[0]
 
-    @property
+    @cached_property
     def ranked(self) -> list[str]:
         """All expressions, the most probable first."""
         return sorted(self.probabilities, key=lambda label: -self.probabilities[label])
 
+    @cached_property
+    def shapes(self) -> Points | None:
+        """The AU shapes (s, 5) in pixels of `face`, None without landmarks."""
+        return None if self.points is None else shapes(self.points, self.heatmap.geometry)
+
+    @cached_property
+    def readings(self) -> dict[str, tuple[Reading, ...]]:
+        """By map, "cam" and "attention": predicted expression and runner-up; empty without landmarks."""
+        if self.points is None or self.shapes is None:
+            return {}
+        read: dict[str, tuple[Reading, ...]] = {}
+        for label in self.ranked[:2]:
+            for kind, values in self._maps(label).items():
+                reading = read_map(values, Expression.parse(label), self.shapes, self.points, self.heatmap)
+                read[kind] = (*read.get(kind, ()), reading)
+        return read
+
+    @property
+    def shown_readings(self) -> tuple[Reading, ...]:
+        """The readings of the class map, or of the attention for a method without class maps."""
+        return next(iter(self.readings.values()), ())
+
+    @property
+    def action_units(self) -> dict[str, list[dict[str, Any]]]:
+        """By map, "cam" and "attention" of the predicted expression: a row for each AU; empty without landmarks."""
+        if self.shapes is None:
+            return {}
+        return {kind: au_table(values, self.shapes, self.heatmap) for kind, values in self._maps(self.label).items()}
+
+    @property
+    def warnings(self) -> list[str]:
+        """Why the answer or its map may not be trusted."""
+        unsure = f"the network is unsure: {', '.join(map(self._with_probability, self.ranked[:2]))}"
+        unread = "no landmarks were found, so the map cannot be read in action units"
+        return [
+            *([unsure] if self.probabilities[self.label] < LOW_PROBABILITY else []),
+            *([unread] if self.points is None else []),
+            *(warning for reading in self.shown_readings[:1] for warning in reading.warnings),
+        ]
+
     @property
     def words(self) -> list[str]:
         """The explanation in sentences: the predicted expression, the runner-up, then the warnings."""
-        readings = next(iter(self.readings.values()), ())
-        sentences = {reading.expression: f": {reading.words}" for reading in readings}
-        first, second = (
-            f"{label} {self.probabilities[label]:.2f}{sentences.get(label, '')}" for label in self.ranked[:2]
-        )
+        sentences = {reading.expression: f": {reading.words}" for reading in self.shown_readings}
+        first, second = (self._with_probability(label) + sentences.get(label, "") for label in self.ranked[:2])
         return [first, f"runner-up {second}", *(f"warning: {warning}" for warning in self.warnings)]
+
+    def _with_probability(self, label: str) -> str:
+        return f"{label} {self.probabilities[label]:.2f}"
+
+    def _maps(self, label: str) -> dict[str, Map]:
+        """Return the maps that are read for an expression."""
+        cam = {"cam": self.cams[label]} if self.cams else {}
+        return cam | {"attention": self.attention[self.layer]}

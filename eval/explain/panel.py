@@ -5,16 +5,14 @@ from textwrap import wrap
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from au_guidance.expressions import Expression, codebook
 from au_guidance.heatmap import CANVAS
-from eval.explain.explanation import Explanation, Map, RGBImage
-from eval.explain.reading import LIFT_HIGH, ellipses
+from eval.explain.explanation import Explanation, RGBImage
+from eval.explain.reading import LIFT_HIGH, Map, ellipses
 from eval.figures.faces import divide_by_peak, overlay
 from eval.figures.style import FAINT, INK, MAP
-from train.card.schema import Heatmap
 
 MARGIN, LINE = 12, 18  # pixels
 WIDTH = 4 * CANVAS + 5 * MARGIN
@@ -23,26 +21,18 @@ BAR, FIRST_BAR = "#E4E4E4", "#0072B2"
 YELLOW, WHITE = (255, 214, 0), (255, 255, 255)
 
 
-def draw_panel(faces: Sequence[Explanation], heatmap: Heatmap) -> RGBImage:
+def draw_panel(faces: Sequence[Explanation]) -> RGBImage:
     """Draw explained faces below each other: the face with the expected AU regions, CAM, attention, probabilities."""
-    return np.concatenate([_row(number, face, heatmap, many=len(faces) > 1) for number, face in enumerate(faces)])
+    return np.concatenate([_row(number, face, many=len(faces) > 1) for number, face in enumerate(faces)])
 
 
-def expected_regions(face: Explanation, heatmap: Heatmap) -> list[tuple[int, NDArray[np.float64]]]:
-    """List (AU, ellipse) for the AUs of the predicted expression; ellipses as in `eval.explain.reading`."""
-    if face.shapes is None:
-        return []
-    aus = codebook(heatmap.codebook)[Expression.parse(face.label)]
-    return [(au, ellipse) for au in aus for ellipse in ellipses(face.shapes, au, heatmap.geometry)]
-
-
-def _row(number: int, face: Explanation, heatmap: Heatmap, *, many: bool) -> RGBImage:
+def _row(number: int, face: Explanation, *, many: bool) -> RGBImage:
     lines = [line for text in face.words for line in wrap(text, LINE_LENGTH, subsequent_indent="    ")]
     image = Image.new("RGB", (WIDTH, CANVAS + 3 * MARGIN + LINE * (1 + len(lines))), "white")
     draw = ImageDraw.Draw(image)
     cam = face.cams.get(face.label)
     pictures = [
-        (f"face {number}" if many else "face", _with_regions(face, heatmap)),
+        (f"face {number}" if many else "face", _with_regions(face)),
         ("no class map", None) if cam is None else (f"class map of {face.label}", _overlaid(face, cam)),
         (f"attention, layer {face.layer}", _overlaid(face, face.attention[face.layer])),
     ]
@@ -57,15 +47,17 @@ def _row(number: int, face: Explanation, heatmap: Heatmap, *, many: bool) -> RGB
     return np.asarray(image)
 
 
-def _with_regions(face: Explanation, heatmap: Heatmap) -> RGBImage:
+def _with_regions(face: Explanation) -> RGBImage:
     """Outline the expected AU regions: thick and yellow where the map is high, thin and white elsewhere."""
     picture = face.face.copy()
-    predicted = next(iter(face.readings.values()), ())[:1]
-    lifts = {region.au: region.lift for reading in predicted for region in reading.regions}
-    for au, (x, y, rx, ry, angle) in expected_regions(face, heatmap):
+    if face.shapes is None:
+        return picture
+    lifts = {region.au: region.lift for region in face.shown_readings[0].regions}
+    for au in codebook(face.heatmap.codebook)[Expression.parse(face.label)]:
         colour, width = (YELLOW, 2) if lifts.get(au, 0.0) >= LIFT_HIGH else (WHITE, 1)
-        box = ((float(x), float(y)), (2 * float(rx), 2 * float(ry)), float(np.degrees(angle)))
-        cv2.ellipse(picture, box, colour, width, cv2.LINE_AA)
+        for x, y, rx, ry, angle in ellipses(face.shapes, au, face.heatmap.geometry):
+            box = ((float(x), float(y)), (2 * float(rx), 2 * float(ry)), float(np.degrees(angle)))
+            cv2.ellipse(picture, box, colour, width, cv2.LINE_AA)
     return picture
 
 

@@ -4,7 +4,7 @@ The region of an AU is the inside of its ellipses. Its lift is the share of the 
 region's share of the image, which is the share that a uniform map has there. Left and right are those of the image.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
@@ -31,6 +31,7 @@ FOREHEAD_HEIGHT = 0.35  # height of the forehead above the brows, relative to th
 Map = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 Numbers = NDArray[Any]
+Similarity = tuple[float | None, float | None, float | None, str | None]  # `cosine` to `retrieved` of a reading
 
 
 @dataclass(frozen=True)
@@ -50,26 +51,14 @@ class Region:
 
 
 @dataclass(frozen=True)
-class Similarity:
-    """How similar a map is to the AU map of an expression on the same face; all None for Neutral, which has no AUs.
-
-    `cosine` is that of the two maps, `baseline` that of the mean AU map of all expressions, `skill` is (cosine -
-    baseline) / (1 - baseline), `retrieved` the expression whose AU map is most similar, None for a map of zeros.
-    """
-
-    cosine: float | None = None
-    baseline: float | None = None
-    skill: float | None = None
-    retrieved: str | None = None
-
-
-@dataclass(frozen=True)
 class Reading:
     """A map on a face, read for one expression.
 
-    `regions` are the AUs of the expression, highest lift first, `cosine`, `baseline`, `skill` and `retrieved` as in
-    `Similarity`, `inside` is the share of the mass on the face. `words` put the regions into a sentence, `warnings` say
-    why the map may not be trusted.
+    `regions` are the AUs of the expression, highest lift first. `cosine` is that of the map and the expression's AU map
+    on the same face, `baseline` that of the mean AU map of all expressions, `skill` is (cosine - baseline) / (1 -
+    baseline); all None for Neutral, which has no AUs. `retrieved` is the expression whose AU map is most similar, None
+    for a map of zeros and for Neutral. `inside` is the share of the mass on the face. `words` put the regions into a
+    sentence, `warnings` say why the map may not be trusted.
     """
 
     expression: str
@@ -84,7 +73,7 @@ class Reading:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, rounded to four digits."""
-        return {key: _rounded(value) for key, value in asdict(self).items()}
+        return asdict(self, dict_factory=_rounded)
 
 
 def read_map(values: Map, expression: Expression, shapes: Numbers, points: Numbers, heatmap: Heatmap) -> Reading:
@@ -93,30 +82,22 @@ def read_map(values: Map, expression: Expression, shapes: Numbers, points: Numbe
     AU `shapes` (s, 5) and landmarks `points` (68, 2) are in pixels of the map; `heatmap` names codebook and geometry.
     Raises UserError as `au_guidance.heatmap.draw` does.
     """
-    regions = sorted(
-        _regions(values, codebook(heatmap.codebook)[expression], shapes, heatmap.geometry),
-        key=lambda region: -region.lift,
-    )
+    regions = _regions(values, codebook(heatmap.codebook)[expression], shapes, heatmap.geometry)
     inside = _mass_share(values, face_mask(points))
+    similarity: Similarity = (None, None, None, None)
     if expression == Expression.NEUTRAL:
-        similarity, words = Similarity(), _describe_neutral(_all_regions(values, shapes, heatmap))
+        words = _describe_neutral(_all_regions(values, shapes, heatmap))
     else:
         similarity, words = _similarity(values, expression, shapes, heatmap), _describe(regions)
-    return Reading(
-        expression.label,
-        tuple(regions),
-        **asdict(similarity),
-        inside=inside,
-        words=words,
-        warnings=tuple(_warnings(expression, similarity, inside)),
-    )
+    warnings = tuple(_warnings(expression, similarity, inside))
+    return Reading(expression.label, tuple(regions), *similarity, inside, words, warnings)
 
 
 def au_table(values: Map, shapes: Numbers, heatmap: Heatmap) -> list[dict[str, Any]]:
     """Measure a map on every AU of the codebook, highest lift first; `expressions` are those that an AU belongs to."""
     aus_of = codebook(heatmap.codebook)
     return [
-        {key: _rounded(value) for key, value in asdict(region).items()}
+        asdict(region, dict_factory=_rounded)
         | {"expressions": [expression.label for expression, aus in aus_of.items() if region.au in aus]}
         for region in _all_regions(values, shapes, heatmap)
     ]
@@ -138,6 +119,7 @@ def face_mask(points: Numbers) -> Mask:
 
 
 def _regions(values: Map, aus: Iterable[int], shapes: Numbers, geometry: str) -> list[Region]:
+    """Measure a map on AUs, highest lift first; an AU outside the image is left out."""
     regions = []
     for au in aus:
         parts = sorted(ellipses(shapes, au, geometry), key=lambda ellipse: float(ellipse[0]))
@@ -147,7 +129,7 @@ def _regions(values: Map, aus: Iterable[int], shapes: Numbers, geometry: str) ->
             left, right = [_lift(values, side) for side in masks] if _side_by_side(parts) else [None, None]
             share, uniform = _mass_share(values, mask), float(mask.mean())
             regions.append(Region(au, AU_NAMES.get(au, f"AU{au}"), share, uniform, share / uniform, left, right))
-    return regions
+    return sorted(regions, key=lambda region: -region.lift)
 
 
 def _side_by_side(parts: Sequence[NDArray[np.float64]]) -> bool:
@@ -157,7 +139,7 @@ def _side_by_side(parts: Sequence[NDArray[np.float64]]) -> bool:
 
 def _all_regions(values: Map, shapes: Numbers, heatmap: Heatmap) -> list[Region]:
     aus = sorted({au for aus in codebook(heatmap.codebook).values() for au in aus})
-    return sorted(_regions(values, aus, shapes, heatmap.geometry), key=lambda region: -region.lift)
+    return _regions(values, aus, shapes, heatmap.geometry)
 
 
 @lru_cache(maxsize=256)
@@ -188,19 +170,19 @@ def _similarity(values: Map, expression: Expression, shapes: Numbers, heatmap: H
     cosine = float(cosines[0, place])
     baseline = float(class_cosines(l2_normalise(maps.mean(0)[None]), l2_normalise(maps)[None])[0, place])
     match = int(best_match(cosines)[0])
-    return Similarity(cosine, baseline, skill(cosine, baseline), None if match == NOTHING else Expression(match).label)
+    return cosine, baseline, skill(cosine, baseline), None if match == NOTHING else Expression(match).label
 
 
 def _describe(regions: Sequence[Region]) -> str:
     if not regions:
         return "its action units lie outside the image"
-    high = [_with_side(region) for region in regions if _side(region) is not None]
-    rest = [region for region in regions if _side(region) is None]
-    parts = {
-        "high on": high,
-        "average on": [_au_name(region) for region in rest if region.lift >= LIFT_LOW],
-        "low on": [_au_name(region) for region in rest if region.lift < LIFT_LOW],
-    }
+    parts: dict[str, list[str]] = {"high on": [], "average on": [], "low on": []}
+    for region in regions:
+        side = _side(region)
+        if side is not None:
+            parts["high on"].append(f"{_au_name(region)} {side}".rstrip())
+        else:
+            parts["average on" if region.lift >= LIFT_LOW else "low on"].append(_au_name(region))
     return "; ".join(f"{level} {', '.join(names)}" for level, names in parts.items() if names)
 
 
@@ -219,30 +201,22 @@ def _side(region: Region) -> str | None:
     return "" if region.lift >= LIFT_HIGH else None
 
 
-def _with_side(region: Region) -> str:
-    side = _side(region)
-    return f"{_au_name(region)} {side}" if side else _au_name(region)
-
-
 def _au_name(region: Region) -> str:
     return f"{region.name} AU{region.au}"
 
 
 def _warnings(expression: Expression, similarity: Similarity, inside: float) -> Iterable[str]:
-    if similarity.retrieved not in (None, expression.label):
-        yield f"the map resembles the action units of {similarity.retrieved} more than those of {expression.label}"
-    if similarity.skill is not None and similarity.skill < 0:
+    cosine, baseline, above_baseline, retrieved = similarity
+    if retrieved not in (None, expression.label):
+        yield f"the map resembles the action units of {retrieved} more than those of {expression.label}"
+    if above_baseline is not None and above_baseline < 0:
         yield (
             f"the map fits the action units of {expression.label} worse than the mean AU map of all expressions does "
-            f"(cosine {similarity.cosine:.2f}, mean map {similarity.baseline:.2f})"
+            f"(cosine {cosine:.2f}, mean map {baseline:.2f})"
         )
     if inside < MIN_INSIDE:
         yield f"{1 - inside:.0%} of the map lies outside the face"
 
 
-def _rounded(values: Any) -> Any:
-    if isinstance(values, float):
-        return round(values, 4)
-    if isinstance(values, Mapping):
-        return {key: _rounded(value) for key, value in values.items()}
-    return [_rounded(value) for value in values] if isinstance(values, list | tuple) else values
+def _rounded(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {key: round(value, 4) if isinstance(value, float) else value for key, value in items}

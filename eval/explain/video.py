@@ -6,7 +6,8 @@ box overlaps its last one.
 
 import csv
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import tee
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +18,46 @@ from tqdm import tqdm
 
 from au_guidance.heatmap import CANVAS
 from eval.explain.explainer import Explainer
-from eval.explain.explanation import Explanation, RGBImage
-from eval.explain.tracker import FaceTracker
+from eval.explain.explanation import Explanation, Points, RGBImage
 from eval.figures.faces import divide_by_peak
 from eval.figures.style import MAP
 from pipeline.errors import UserError
-from pipeline.geometry import invert
+from pipeline.geometry import invert, overlap
 from pipeline.storage.files import atomic_write
 from train.checkpoints.checkpoint import LABELS
 
 DEFAULT_FPS = 25.0  # for a file that does not state its frame rate
+MIN_OVERLAP = 0.3  # intersection over union of two boxes of the same face
+MAX_GAP = 15  # frames without a face after which its number is retired
 OPACITY = 0.5  # of a map over a face
 BOX = ("x0", "y0", "x1", "y1")
 COLUMNS = ("frame", "seconds", "face", *BOX, "label", *LABELS, "words", "warnings")
+
+
+class FaceTracker:
+    """Gives a face the number of the earlier box that it overlaps most, or a new number; `n_faces` counts them."""
+
+    def __init__(self) -> None:
+        self.n_faces = 0
+        self._last_seen: dict[int, tuple[int, Points]] = {}
+
+    def assign(self, frame: int, boxes: Sequence[Points]) -> list[int]:
+        """Return the number of each box of a frame; the largest overlaps are assigned first."""
+        self._last_seen = {number: seen for number, seen in self._last_seen.items() if frame - seen[0] <= MAX_GAP}
+        pairs = [
+            (overlap(box, last), place, number)
+            for place, box in enumerate(boxes)
+            for number, (_, last) in self._last_seen.items()
+        ]
+        numbers: dict[int, int] = {}
+        for shared, place, number in sorted(pairs, reverse=True):
+            if shared >= MIN_OVERLAP and place not in numbers and number not in numbers.values():
+                numbers[place] = number
+        for place in range(len(boxes)):
+            if place not in numbers:
+                numbers[place], self.n_faces = self.n_faces, self.n_faces + 1
+        self._last_seen |= {numbers[place]: (frame, box) for place, box in enumerate(boxes)}
+        return [numbers[place] for place in range(len(boxes))]
 
 
 def explain_video(explainer: Explainer, path: Path, out: Path, *, batch_size: int) -> str:
@@ -59,6 +87,7 @@ def _frames(capture: cv2.VideoCapture, first: Any) -> Iterator[RGBImage]:
 
 def _write_explained(explainer: Explainer, frames: Iterable[RGBImage], out: Path, fps: float, batch_size: int) -> str:
     tracker, n_frames, n_rows = FaceTracker(), 0, 0
+    frames, shown = tee(frames)  # the explainer reads a batch ahead
     with (
         atomic_write(out.with_name(out.name + ".csv")) as table,
         atomic_write(out.with_name(out.name + ".mp4")) as film,
@@ -67,28 +96,17 @@ def _write_explained(explainer: Explainer, frames: Iterable[RGBImage], out: Path
         rows = csv.DictWriter(file, COLUMNS)
         rows.writeheader()
         writer: cv2.VideoWriter | None = None
-        for frame, faces in _explained(explainer, frames, batch_size):
+        for frame, faces in zip(shown, explainer.explain_all(frames, batch_size=batch_size), strict=True):
             writer = writer or _open_writer(film, frame, fps)
-            numbers = tracker.assign(n_frames, [face.box for face in faces])
-            numbered = dict(sorted(zip(numbers, faces, strict=True), key=lambda pair: pair[0]))
-            rows.writerows(_row(n_frames, n_frames / fps, number, face) for number, face in numbered.items())
-            drawn = frame.copy()
-            for number, face in zip(numbers, faces, strict=True):
-                _draw(drawn, face, number)
-            writer.write(cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
+            numbered = list(zip(tracker.assign(n_frames, [face.box for face in faces]), faces, strict=True))
+            rows.writerows(_row(n_frames, n_frames / fps, *pair) for pair in sorted(numbered, key=itemgetter(0)))
+            for number, face in numbered:
+                _draw(frame, face, number)
+            writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
             n_frames, n_rows = n_frames + 1, n_rows + len(faces)
         if writer is not None:
             writer.release()
     return f"{n_frames} frames, {tracker.n_faces} faces, {n_rows} rows"
-
-
-def _explained(
-    explainer: Explainer, frames: Iterable[RGBImage], batch_size: int
-) -> Iterator[tuple[RGBImage, Sequence[Explanation]]]:
-    """Pair each frame with its explanations; the explainer takes frames in batches, so they are kept until then."""
-    rest = iter(frames)
-    while batch := list(islice(rest, batch_size)):
-        yield from zip(batch, explainer.explain_all(batch, batch_size=batch_size), strict=True)
 
 
 def _open_writer(film: Path, frame: RGBImage, fps: float) -> cv2.VideoWriter:
@@ -114,11 +132,10 @@ def _row(frame: int, seconds: float, number: int, face: Explanation) -> dict[str
 def _draw(frame: RGBImage, face: Explanation, number: int) -> None:
     """Draw the class map, or the attention, over a face of a frame, and its number, label and probability above."""
     values = divide_by_peak(face.cams.get(face.label, face.attention[face.layer]))
-    colours = (255 * matplotlib.colormaps[MAP](np.clip(values, 0, 1))[..., :3]).astype(np.uint8)
+    colours = np.ascontiguousarray(matplotlib.colormaps[MAP](values, bytes=True)[..., :3])
     size, matrix = (frame.shape[1], frame.shape[0]), invert(face.matrix)
     opacity = OPACITY * (cv2.warpAffine(_soft_ellipse(), matrix, size).astype(np.float32)[..., None] / 255)
-    mixed = (1 - opacity) * frame + opacity * cv2.warpAffine(colours, matrix, size)
-    frame[:] = np.rint(mixed).astype(np.uint8)
+    frame[:] = np.rint((1 - opacity) * frame + opacity * cv2.warpAffine(colours, matrix, size))
     left, top, right, bottom = (round(float(value)) for value in face.box)
     cv2.rectangle(frame, (left, top), (right, bottom), (255, 255, 255), 1, cv2.LINE_AA)
     text = f"{number} {face.label} {face.probabilities[face.label]:.2f}"

@@ -1,15 +1,9 @@
 """Serve the page: `python -m eval.explain.app --checkpoint FILE`, then open the address that it prints."""
 
 import argparse
-import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from pipeline.errors import UserError, run
-
-if TYPE_CHECKING:
-    from flask import Flask
-    from werkzeug.serving import BaseWSGIServer
+from pipeline.errors import run
 
 LOCAL, PORT, MEGABYTES = "127.0.0.1", 7860, 20
 EXAMPLE = "example:\n  python -m eval.explain.app --checkpoint results/.../checkpoint.safetensors --port 0"
@@ -19,32 +13,13 @@ def main() -> None:
     """Read the command line and serve until the process is stopped."""
     arguments = _parse()
     # Imported here, so that a wrong option is refused before torch is imported.
-    from eval.explain.app import server  # noqa: PLC0415
+    from eval.explain.app.server import serve  # noqa: PLC0415
     from eval.explain.explainer import Explainer  # noqa: PLC0415
     from train.hardware import claim  # noqa: PLC0415
 
     with claim() as device:
         explainer = Explainer(arguments.checkpoint, device)
-        only_local = arguments.host in server.LOCAL_HOSTS
-        app = server.create_app(explainer, only_local=only_local, megabytes=arguments.max_megabytes)
-        listener = _listen(arguments.host, arguments.port, app)
-        if not only_local:
-            print(f"warning: everyone who reaches {arguments.host} can use this page; it has no password", flush=True)
-        print(f"http://{arguments.host}:{listener.server_port}  (Ctrl-C stops the server)", flush=True)
-        try:
-            listener.serve_forever()
-        except KeyboardInterrupt:
-            print()
-
-
-def _listen(host: str, port: int, app: "Flask") -> "BaseWSGIServer":
-    from werkzeug.serving import make_server  # noqa: PLC0415
-
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    try:
-        return make_server(host, port, app, threaded=True)
-    except (OSError, SystemExit):
-        raise UserError(f"--port: {host}:{port} is in use; choose another port, or 0 for a free one") from None
+        serve(explainer, arguments.host, arguments.port, megabytes=arguments.max_megabytes)
 
 
 def _parse() -> argparse.Namespace:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import logging
 import threading
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,16 @@ from flask import Flask, Response, jsonify, request, send_from_directory
 from numpy.typing import NDArray
 from PIL import Image
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.serving import make_server
 
 from au_guidance.expressions import codebook
-from au_guidance.heatmap import geometry_table
 from eval.explain.explainer import Explainer
-from eval.explain.explanation import Explanation, Map, RGBImage
+from eval.explain.explanation import Explanation, RGBImage
 from eval.explain.reading import au_table, ellipses
 from eval.figures.faces import divide_by_peak
 from eval.figures.style import MAP
+from pipeline.errors import UserError
 from pipeline.storage import images
-from train.card.schema import Heatmap
 
 PAGE = Path(__file__).with_name("page")
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
@@ -34,6 +35,27 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+
+
+def serve(explainer: Explainer, host: str, port: int, *, megabytes: int) -> None:
+    """Print the address of the page and serve it until the process is stopped; port 0 is any free one.
+
+    Raises UserError if the port is in use.
+    """
+    only_local = host in LOCAL_HOSTS
+    app = create_app(explainer, only_local=only_local, megabytes=megabytes)
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    try:
+        listener = make_server(host, port, app, threaded=True)
+    except (OSError, SystemExit):
+        raise UserError(f"--port: {host}:{port} is in use; choose another port, or 0 for a free one") from None
+    if not only_local:
+        print(f"warning: everyone who reaches {host} can use this page; it has no password", flush=True)
+    print(f"http://{host}:{listener.server_port}  (Ctrl-C stops the server)", flush=True)
+    try:
+        listener.serve_forever()
+    except KeyboardInterrupt:
+        print()
 
 
 def create_app(explainer: Explainer, *, only_local: bool = True, megabytes: int) -> Flask:
@@ -95,7 +117,7 @@ def _add_routes(app: Flask, explainer: Explainer) -> None:
             faces = explainer.explain(image, every_class=True)
         if not faces:
             return jsonify(error="no face was found in this image"), 200
-        return jsonify(faces=[describe_face(face, explainer.card.heatmap) for face in faces]), 200
+        return jsonify(faces=[describe_face(face) for face in faces]), 200
 
 
 def describe_checkpoint(explainer: Explainer) -> dict[str, Any]:
@@ -111,18 +133,18 @@ def describe_checkpoint(explainer: Explainer) -> dict[str, Any]:
     }
 
 
-def describe_face(face: Explanation, heatmap: Heatmap) -> dict[str, Any]:
+def describe_face(face: Explanation) -> dict[str, Any]:
     """Return what the page shows of a face: images as data URLs, maps and their AU tables by name, AU regions."""
     maps = {f"cam {label}": values for label, values in face.cams.items()}
     maps |= {f"attention {layer}": values for layer, values in face.attention.items()}
+    expected = codebook(face.heatmap.codebook)
     tables: dict[str, Any] = {}
     regions: dict[int, Any] = {}
     if face.shapes is not None:
-        tables = {name: au_table(values, face.shapes, heatmap) for name, values in maps.items()}
-        regions = {
-            au: [_svg_ellipse(ellipse) for ellipse in ellipses(face.shapes, au, heatmap.geometry)]
-            for au in sorted(_drawn_aus(heatmap))
-        }
+        tables = {name: au_table(values, face.shapes, face.heatmap) for name, values in maps.items()}
+        for au in {au for aus in expected.values() for au in aus}:
+            regions[au] = [_svg_ellipse(ellipse) for ellipse in ellipses(face.shapes, au, face.heatmap.geometry)]
+    colours = matplotlib.colormaps[MAP]
     return {
         "label": face.label,
         "probabilities": {label: face.probabilities[label] for label in face.ranked},
@@ -130,26 +152,16 @@ def describe_face(face: Explanation, heatmap: Heatmap) -> dict[str, Any]:
         "words": face.words,
         "layer": face.layer,
         "picture": _data_url(face.face),
-        "maps": {name: _data_url(_coloured(values)) for name, values in maps.items()},
+        "maps": {name: _data_url(colours(divide_by_peak(m), bytes=True)[..., :3]) for name, m in maps.items()},
         "tables": tables,
         "regions": regions,
-        "expected": {label.label: list(aus) for label, aus in codebook(heatmap.codebook).items()},
+        "expected": {label.label: list(aus) for label, aus in expected.items()},
     }
-
-
-def _drawn_aus(heatmap: Heatmap) -> set[int]:
-    """Return the AUs of the codebook that the geometry draws."""
-    drawn = {ellipse.au for ellipse in geometry_table(heatmap.geometry).ellipses}
-    return drawn & {au for aus in codebook(heatmap.codebook).values() for au in aus}
 
 
 def _svg_ellipse(ellipse: NDArray[np.float64]) -> dict[str, float]:
     x, y, rx, ry, angle = (float(value) for value in ellipse)
     return {"x": x, "y": y, "rx": max(rx, 1), "ry": max(ry, 1), "angle": float(np.degrees(angle))}
-
-
-def _coloured(values: Map) -> RGBImage:
-    return (255 * matplotlib.colormaps[MAP](np.clip(divide_by_peak(values), 0, 1))[..., :3]).astype(np.uint8)
 
 
 def _data_url(image: RGBImage) -> str:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from eval.explain.tracker import FaceTracker
+from eval.explain.video import FaceTracker
 
 
 def test_faces_keep_their_numbers():
