@@ -116,6 +116,8 @@ def read_run(path: Path) -> Run:
     missing = sorted(REQUIRED - scores.keys())
     if missing:
         raise UserError(f"{path} is no scores file (it has no {missing[0]}); make it with python -m eval.score")
+    if any("baselines" not in maps for maps in scores.get("maps", {}).values()):
+        raise UserError(f"{path} is of an earlier version (its maps have no baselines); run python -m eval.score again")
     run = replace(_described(scores), path=path, scores=scores)
     if str(run.layer) not in scores["attention_cosine"]:
         raise UserError(f"{path} has no attention_cosine of layer {run.layer}; make it again with python -m eval.score")

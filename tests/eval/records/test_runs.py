@@ -55,6 +55,7 @@ def test_broken_scores_files_are_named(tmp_path: Path) -> None:
         "[5]": "is no scores file;",
         '{"layers": [5]}': r"is no scores file \(it has no accuracy\);",
         json.dumps({**whole, "layers": [3]}): "has no attention_cosine of layer 3;",
+        json.dumps(whole).replace('"baselines"', '"floors"'): r"is of an earlier version .* run python -m eval\.score",
     }
     for content, what in contents.items():
         (tmp_path / "bad.json").write_text(content)
