@@ -66,6 +66,7 @@ def config(tmp_path_factory):
     return made
 
 
+@pytest.mark.slow
 def test_what_is_not_there_is_said_in_one_line(config, tmp_path):
     for changes, said in (
         ({}, "FG_FER does not exist: unpack the authors' files"),

@@ -54,6 +54,7 @@ if processes.is_main:
 """
 
 
+@pytest.mark.slow
 def test_gradients_and_statistics_are_those_of_the_whole_batch(tmp_path):
     """In double precision, where rounding hides nothing; 9 faces do not divide evenly."""
     script = tmp_path / "gradients.py"
