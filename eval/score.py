@@ -30,7 +30,7 @@ from eval.metrics.groups import group_scores
 from eval.metrics.names import MEASURES
 from eval.metrics.per_face import CAM, FaceMeasures, attention_name, measure_faces
 from eval.metrics.training_means import TrainingMeans, read_means
-from eval.records.predictions import ORDERED, Predictions, read_predictions
+from eval.records.predictions import ORDERED, Predictions, identity, read_predictions
 from pipeline.errors import run
 from pipeline.storage.files import write_text
 from train.card.schema import Card
@@ -83,14 +83,7 @@ def scores_of(predictions: Predictions, measured: FaceMeasures) -> Scores:
 def _origin(predictions: Predictions) -> Scores:
     card = predictions.card
     return {
-        "dataset": card.dataset,
-        "method": card.method,
-        "variant": card.variant,
-        "weight": card.guidance.weight,
-        "layers": list(card.guidance.layers),
-        "map": card.guidance.map,
-        "seed": card.seed,
-        "protocol": card.protocol,
+        **identity(card),
         "backbone": card.model.backbone,
         "image_size": card.model.image_size,
         "resize": card.guidance.resize,
@@ -225,8 +218,7 @@ def main() -> None:
         "--untrained", type=Path, help="untrained.h5 of eval.predict --untrained; without it, that baseline stays empty"
     )
     parser.add_argument("--out", type=Path, required=True, help="scores.json to write")
-    arguments = parser.parse_args()
-    write_scores(arguments.predictions, arguments.out, means=arguments.means, untrained=arguments.untrained)
+    write_scores(**vars(parser.parse_args()))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ def main() -> None:
         description="Read a checkpoint and the prepared faces of its dataset; measure whether the network uses what "
         "its maps show: deletion, insertion, ROAD, AU regions, random weights.",
     )
-    parser.add_argument("checkpoint", type=Path, help="checkpoint.safetensors of a run")
+    parser.add_argument("path", metavar="checkpoint", type=Path, help="checkpoint.safetensors of a run")
     parser.add_argument(
         "--out", type=Path, required=True, help="faithfulness.json to write, with the curves beside it as .csv"
     )
@@ -28,15 +28,7 @@ def main() -> None:
         "--data", type=Path, help="folder of the prepared dataset; default: the one that the card names"
     )
     parser.add_argument("--batch-size", type=int, default=32, help="faces per forward pass; default: %(default)s")
-    arguments = parser.parse_args()
-    faithfulness(
-        arguments.checkpoint,
-        arguments.out,
-        images=arguments.images,
-        seed=arguments.seed,
-        data=arguments.data,
-        batch_size=arguments.batch_size,
-    )
+    faithfulness(**vars(parser.parse_args()))
 
 
 if __name__ == "__main__":

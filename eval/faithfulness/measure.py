@@ -25,11 +25,11 @@ from tqdm import tqdm
 from au_guidance.loss import resize
 from eval.faithfulness import removal
 from eval.faithfulness.network import Network
-from eval.faithfulness.perturbation import relevance_order
 from eval.faithfulness.randomisation import cascade, rank_correlation
 from eval.faithfulness.sampled import Faces, load
 from eval.metrics.inference import mean_interval
 from eval.predict import with_data_folder
+from eval.records.predictions import identity
 from pipeline.errors import UserError
 from pipeline.storage.files import digest, write_text
 from train.checkpoints import checkpoint
@@ -63,7 +63,10 @@ def faithfulness(
         right = np.concatenate([region_answers(network, batch, seed) for batch in _watched(asked, "regions")])
         changes = randomisation(network, batches, seed)
     results = {
-        **_origin(path, loaded),
+        **identity(loaded.card),
+        "card": loaded.card.digest(),
+        "checkpoint": digest(path),
+        "commit": str(loaded.meta.get("commit", "")),
         "images": len(faces.rows),
         "faithfulness_seed": seed,
         "maps": {kind: map_scores(values) for kind, values in curves.items()},
@@ -89,9 +92,9 @@ def map_curves(network: Network, faces: Faces, seed: int) -> dict[str, Values]:
     for kind, values in maps.items():
         grid = tuple(values.shape[1:])
         if grid not in controls:
-            control = relevance_order(resize(_random(faces, seed, CONTROL, grid), size), ties)
+            control = removal.relevance_order(resize(_random(faces, seed, CONTROL, grid), size), ties)
             controls[grid] = removal.deletion(explained, control)
-        curves = _curves(explained, relevance_order(resize(values, size), ties), noise)
+        curves = _curves(explained, removal.relevance_order(resize(values, size), ties), noise)
         # Deletion read backwards is insertion in the reverse order, which is as random.
         curves |= {"random_deletion": controls[grid], "random_insertion": controls[grid].flip(1)}
         by_kind[kind] = {name: curve.cpu().numpy() for name, curve in curves.items()}
@@ -192,11 +195,10 @@ def region_scores(right: NDArray[np.float64]) -> dict[str, float]:
 
 
 def _with_intervals(faces: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
-    found = dict[str, float]()
+    columns = dict[str, float]()
     for name, values in faces.items():
-        interval = mean_interval(values)
-        found |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
-    return found
+        columns |= mean_interval(values).columns(name)
+    return columns
 
 
 def mean_curves(curves: Mapping[str, Values]) -> pd.DataFrame:
@@ -208,20 +210,3 @@ def mean_curves(curves: Mapping[str, Values]) -> pd.DataFrame:
             points = zip(fractions, curve.mean(0), strict=True)
             rows += [(kind, measure, step, fraction, value) for step, (fraction, value) in enumerate(points)]
     return pd.DataFrame(rows, columns=["kind", "measure", "step", "fraction", "value"])
-
-
-def _origin(path: Path, loaded: checkpoint.Loaded) -> dict[str, Any]:
-    card = loaded.card
-    return {
-        "dataset": card.dataset,
-        "method": card.method,
-        "variant": card.variant,
-        "weight": card.guidance.weight,
-        "layers": list(card.guidance.layers),
-        "map": card.guidance.map,
-        "seed": card.seed,
-        "protocol": card.protocol,
-        "card": card.digest(),
-        "checkpoint": digest(path),
-        "commit": str(loaded.meta.get("commit", "")),
-    }

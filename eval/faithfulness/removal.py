@@ -1,22 +1,27 @@
 """Does the network need what a map shows? Pixels are removed or kept, and the network is asked again.
 
-`Classifier` is a network that turns images (b, 3, s, s) in [0, 1] into probabilities (b, k).
+`Classifier` is a network that turns images (b, 3, s, s) in [0, 1] into probabilities (b, k). It normalises them after
+they are changed, as it would see such a picture.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
 from eval.faithfulness.imputation import impute
-from eval.faithfulness.perturbation import blur, move
 
 Classifier = Callable[[Tensor], Tensor]
 STEPS = 10  # of a deletion or insertion curve
 FRACTIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9)  # of the pixels that ROAD removes
+# Deviation of the Gaussian as a share of the side, 19 px at 224. Under RISE's 5 px a small network still gave two of
+# three faces of RAF-DB the class that it gave them unblurred.
+BLUR = 1 / 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +37,19 @@ class ExplainedFaces:
     classes: Tensor
     full: Tensor
     blurred: Tensor
+
+
+def blur(images: Tensor) -> Tensor:
+    """Blur images (b, 3, s, s) with a Gaussian of BLUR * s px, cut off at four deviations, mirrored at the border."""
+    size = images.shape[-1]
+    deviation = BLUR * size
+    reach = min(math.ceil(4 * deviation), size - 1)
+    places = torch.arange(-reach, reach + 1, dtype=images.dtype, device=images.device)
+    kernel = torch.exp(-((places / deviation) ** 2) / 2)
+    kernel = kernel / kernel.sum()
+    padded = F.pad(images, (reach,) * 4, mode="reflect").flatten(0, 1)[:, None]
+    rows = F.conv2d(padded, kernel[None, None, None])
+    return F.conv2d(rows, kernel[None, None, :, None]).reshape(images.shape)
 
 
 def explain_faces(classify: Classifier, images: Tensor, classes: Tensor) -> ExplainedFaces:
@@ -89,6 +107,21 @@ def road(faces: ExplainedFaces, order: Tensor, noise: Tensor) -> tuple[Tensor, T
     return torch.stack(probabilities, 1), torch.stack(stays, 1)
 
 
+def relevance_order(maps: Tensor, ties: Tensor) -> Tensor:
+    """Rank the pixels of maps (b, s, s): 0 for the most relevant one, s * s - 1 for the least.
+
+    Equal values, as the zeros of a map behind a ReLU, are ranked by `ties` (b, s, s), random numbers; in reading order
+    they would prefer the forehead. Raises ValueError on a value that is not finite.
+    """
+    if not torch.isfinite(maps).all():
+        raise ValueError("a map with a value that is not finite has no order")
+    shuffled = ties.flatten(1).argsort(dim=1)
+    descending = maps.flatten(1).gather(1, shuffled).argsort(dim=1, descending=True, stable=True)
+    sequence = shuffled.gather(1, descending)
+    places = torch.arange(sequence.shape[1], device=maps.device).expand_as(sequence)
+    return torch.empty_like(sequence).scatter_(1, sequence, places).view_as(maps)
+
+
 def reverse(order: Tensor) -> Tensor:
     """Turn an order (b, s, s) from the most relevant pixel on into one from the least relevant pixel on."""
     return order[0].numel() - 1 - order
@@ -97,6 +130,12 @@ def reverse(order: Tensor) -> Tensor:
 def first(order: Tensor, fraction: float) -> Tensor:
     """Mark the pixels (b, s, s) that make up the first `fraction` of an order."""
     return order < round(fraction * order[0].numel())
+
+
+def move(masks: Tensor, shifts: Tensor) -> Tensor:
+    """Roll each mask (b, s, s) down and right by its shifts (b, 2) in pixels; what leaves on one side comes back."""
+    pairs = zip(masks, shifts.tolist(), strict=True)
+    return torch.stack([mask.roll((down, right), (0, 1)) for mask, (down, right) in pairs])
 
 
 def regions(

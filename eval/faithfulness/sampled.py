@@ -31,23 +31,15 @@ class Faces:
 
     def batches(self, size: int, device: torch.device) -> list["Faces"]:
         """Cut them into batches on a device."""
-        cuts = [slice(start, start + size) for start in range(0, len(self.rows), size)]
-        return [
-            Faces(
-                self.rows[cut],
-                self.images[cut].to(device),
-                self.expressions[cut].to(device),
-                self.regions[cut].to(device),
-                self.valid[cut].to(device),
-            )
-            for cut in cuts
-        ]
+        return [self._chosen(slice(start, start + size), device) for start in range(0, len(self.rows), size)]
 
     def with_region(self) -> "Faces":
         """Return those that have an AU region."""
-        chosen = self.valid
-        rows = self.rows[chosen.cpu().numpy()]
-        return Faces(rows, self.images[chosen], self.expressions[chosen], self.regions[chosen], self.valid[chosen])
+        return self._chosen(self.valid.cpu().numpy(), self.images.device)
+
+    def _chosen(self, which: slice | NDArray[np.bool_], device: torch.device) -> "Faces":
+        tensors = (self.images, self.expressions, self.regions, self.valid)
+        return Faces(self.rows[which], *(values[which].to(device) for values in tensors))
 
     def draw(self, seed: int, purpose: int, draw: Callable[[np.random.Generator], NDArray[Any]]) -> Tensor:
         """Draw something for every face from a generator of its own, so that the size of a batch does not matter."""

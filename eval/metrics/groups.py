@@ -47,10 +47,6 @@ def _group(
     group: dict[str, Any] = {"images": int(rows.sum())}
     for name, values in numbers.items():
         own = values[rows & np.isfinite(values)]
-        interval = mean_interval(own, resamples=RESAMPLES) if len(own) else None
-        group[name] = interval.value if interval else None
-        group |= {
-            f"{name}_low": interval.low if interval else None,
-            f"{name}_high": interval.high if interval else None,
-        }
+        none = dict.fromkeys((name, f"{name}_low", f"{name}_high"))
+        group |= mean_interval(own, resamples=RESAMPLES).columns(name) if len(own) else none
     return {**group, "without_landmarks": float(without_landmarks[rows].mean())}

@@ -8,6 +8,9 @@ from numpy.typing import ArrayLike, NDArray
 DRAWS_AT_ONCE = 2_000_000  # resampled images held in memory at a time
 ROUNDING = 1e-9  # of the sum of absolute values: two sums of the same numbers in another order are equal
 
+Numbers = NDArray[np.floating]
+Groups = NDArray[np.integer] | None
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -18,19 +21,18 @@ class Interval:
     high: float
     images: int
 
+    def columns(self, name: str) -> dict[str, float]:
+        """Return the estimate under a name and the bounds under `<name>_low` and `<name>_high`."""
+        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
 
-def mean(values: NDArray[np.floating], groups: NDArray[np.integer] | None = None) -> float:
+
+def mean(values: Numbers, groups: Groups = None) -> float:
     """Average one number per image (n,); with groups, class ids (n,): average within each class, then over classes."""
     return float(np.mean([part.mean() for part in _parts(values, groups)]))
 
 
 def mean_interval(
-    values: NDArray[np.floating],
-    *,
-    groups: NDArray[np.integer] | None = None,
-    resamples: int = 10_000,
-    level: float = 0.95,
-    seed: int = 0,
+    values: Numbers, *, groups: Groups = None, resamples: int = 10_000, level: float = 0.95, seed: int = 0
 ) -> Interval:
     """Estimate the mean of one number per image, and its percentile bootstrap interval.
 
@@ -39,42 +41,20 @@ def mean_interval(
     are the (1 - level) / 2 and (1 + level) / 2 quantiles of the resampled estimates. Source: Efron and Tibshirani, An
     Introduction to the Bootstrap, 1993, chapter 13.
     """
-    return _intervals(values[None], groups=groups, resamples=resamples, level=level, seed=seed)[0]
+    return _intervals(values[None], groups, resamples=resamples, level=level, seed=seed)[0]
 
 
-def paired_difference(
-    before: NDArray[np.floating],
-    after: NDArray[np.floating],
-    *,
-    groups: NDArray[np.integer] | None = None,
-    seed: int = 0,
-) -> Interval:
-    """Estimate how much the mean changes from `before` to `after`, two numbers (n,) for each of the same images.
+def paired_differences(before: Numbers, after: Numbers, *, groups: Groups = None) -> list[Interval]:
+    """Estimate how much each mean changes, from two numbers per image of k comparisons (k, n) of the same images.
 
-    Each resample draws images and keeps both numbers of an image together, so what makes an image hard for both
-    networks cancels out. Above 0 means that `after` is larger.
+    Each resample draws images, the same for all comparisons, and keeps both numbers of an image together, so what makes
+    an image hard for both networks cancels out. Above 0 means that `after` is larger. See `mean_interval`.
     """
-    return paired_differences(before[None], after[None], groups=groups, seed=seed)[0]
-
-
-def paired_differences(
-    before: NDArray[np.floating],
-    after: NDArray[np.floating],
-    *,
-    groups: NDArray[np.integer] | None = None,
-    seed: int = 0,
-) -> list[Interval]:
-    """Return `paired_difference` of each row of many comparisons (k, n) of the same images, with the same draws."""
-    return _intervals(_paired(before, after), groups=groups, seed=seed)
+    return _intervals(_paired(before, after), groups)
 
 
 def _intervals(
-    values: NDArray[np.floating],
-    *,
-    groups: NDArray[np.integer] | None,
-    resamples: int = 10_000,
-    level: float = 0.95,
-    seed: int = 0,
+    values: Numbers, groups: Groups, *, resamples: int = 10_000, level: float = 0.95, seed: int = 0
 ) -> list[Interval]:
     if not values.size or not np.isfinite(values).all():
         raise ValueError("a bootstrap needs at least one value and finite values only")
@@ -88,36 +68,18 @@ def _intervals(
     ]
 
 
-def paired_permutation(
-    before: NDArray[np.floating],
-    after: NDArray[np.floating],
-    *,
-    groups: NDArray[np.integer] | None = None,
-    permutations: int = 10_000,
-    seed: int = 0,
-) -> float:
-    """Return the two-sided p-value of a paired sign-flip permutation test of two numbers (n,) per image.
-
-    If they do not, it is chance which of an image's two numbers is called before and which after: every difference
-    d_i = after_i - before_i could as well have the other sign. The statistic T is the mean of the differences, macro
-    over the groups, as in `paired_difference`; p = (1 + #{|T*| >= |T|}) / (1 + permutations) over random signs. In
-    (0, 1], small means that chance hardly does it; never below 1 / (1 + permutations). It asks about these networks on
-    other faces, not about other trainings. Sources: Fisher, The Design of Experiments, 1935; Phipson and Smyth,
-    Permutation p-values should never be zero, 2010.
-    """
-    p_values = paired_permutations(before[None], after[None], groups=groups, permutations=permutations, seed=seed)
-    return float(p_values[0])
-
-
 def paired_permutations(
-    before: NDArray[np.floating],
-    after: NDArray[np.floating],
-    *,
-    groups: NDArray[np.integer] | None = None,
-    permutations: int = 10_000,
-    seed: int = 0,
+    before: Numbers, after: Numbers, *, groups: Groups = None, permutations: int = 10_000, seed: int = 0
 ) -> NDArray[np.float64]:
-    """Return `paired_permutation` of each row of many comparisons (k, n) of the same images, with the same signs."""
+    """Return the two-sided p-values (k,) of paired sign-flip permutation tests of k comparisons (k, n), as above.
+
+    If the networks do not differ, it is chance which of an image's two numbers is called before and which after: every
+    difference d_i = after_i - before_i could as well have the other sign; signs are the same for all comparisons. The
+    statistic T is the mean of the differences, macro over the groups, as in `paired_differences`; p = (1 + #{|T*| >=
+    |T|}) / (1 + permutations) over random signs. In (0, 1], small means that chance hardly does it; never below
+    1 / (1 + permutations). It asks about these networks on other faces, not about other trainings. Sources: Fisher, The
+    Design of Experiments, 1935; Phipson and Smyth, Permutation p-values should never be zero, 2010.
+    """
     differences = _paired(before, after)
     if not differences.size or not np.isfinite(differences).all():
         raise ValueError("a permutation test needs at least one value and finite values only")
@@ -130,7 +92,7 @@ def paired_permutations(
     return (1 + reached) / (1 + permutations)
 
 
-def _paired(before: NDArray[np.floating], after: NDArray[np.floating]) -> NDArray[np.float64]:
+def _paired(before: Numbers, after: Numbers) -> NDArray[np.float64]:
     if before.shape != after.shape:
         raise ValueError(f"paired values must come from the same images, got {before.shape} and {after.shape}")
     return after.astype(np.float64) - before.astype(np.float64)
@@ -153,7 +115,7 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     return adjusted
 
 
-def _weights(count: int, groups: NDArray[np.integer] | None) -> NDArray[np.float64]:
+def _weights(count: int, groups: Groups) -> NDArray[np.float64]:
     """Weigh each image as `mean` does; the weights add up to 1."""
     if groups is None:
         return np.full(count, 1 / count)
@@ -169,7 +131,7 @@ def _flipped(shares: NDArray[np.float64], count: int, generator: np.random.Gener
     return statistics
 
 
-def _parts(values: NDArray[np.floating], groups: NDArray[np.integer] | None) -> list[NDArray[np.float64]]:
+def _parts(values: Numbers, groups: Groups) -> list[NDArray[np.float64]]:
     numbers = values.astype(np.float64)
     return [numbers] if groups is None else [numbers[groups == group] for group in np.unique(groups)]
 

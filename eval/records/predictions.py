@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,6 +122,20 @@ class Predictions:
     def _changed(self) -> UserError:
         folder = self.card.data.folder / "heatmaps"
         return UserError(f"{folder} has changed since {self.path} was made; run eval.predict again")
+
+
+def identity(card: Card) -> dict[str, Any]:
+    """Name the run of a card as all files do that are about it (`eval.records.runs` reads these keys)."""
+    return {
+        "dataset": card.dataset,
+        "method": card.method,
+        "variant": card.variant,
+        "weight": card.guidance.weight,
+        "layers": list(card.guidance.layers),
+        "map": card.guidance.map,
+        "seed": card.seed,
+        "protocol": card.protocol,
+    }
 
 
 def read_predictions(path: Path) -> Predictions:

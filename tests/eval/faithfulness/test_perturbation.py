@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from eval.faithfulness.perturbation import BLUR, blur, move, relevance_order
+from eval.faithfulness.removal import BLUR, blur, move, relevance_order
 
 
 @pytest.mark.parametrize("size", [48, 96])

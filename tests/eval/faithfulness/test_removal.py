@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from eval.faithfulness import removal
-from eval.faithfulness.perturbation import blur, relevance_order
-from eval.faithfulness.removal import ExplainedFaces, area
+from eval.faithfulness.removal import ExplainedFaces, area, blur, relevance_order
 
 SIZE = 10
 PLACES = torch.arange(SIZE * SIZE).view(1, SIZE, SIZE)  # the right order: the rows 0 and 1 come first

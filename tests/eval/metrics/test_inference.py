@@ -2,15 +2,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from eval.metrics.inference import (
-    holm,
-    mean,
-    mean_interval,
-    paired_difference,
-    paired_differences,
-    paired_permutation,
-    paired_permutations,
-)
+from eval.metrics.inference import Interval, holm, mean, mean_interval, paired_differences, paired_permutations
+
+
+def paired_difference(before: np.ndarray, after: np.ndarray, **options) -> Interval:
+    return paired_differences(before[None], after[None], **options)[0]
+
+
+def paired_permutation(before: np.ndarray, after: np.ndarray, **options) -> float:
+    return paired_permutations(before[None], after[None], **options)[0]
 
 
 def test_mean_over_images_and_over_classes() -> None:
