@@ -10,8 +10,10 @@ import torch
 
 from benchmarks.data import BenchmarkData
 from benchmarks.timing import Row, summarise, time_tasks
-from eval import predict, score
+from eval import predict
+from eval.metrics.per_face import measure_faces
 from eval.records.predictions import read_predictions
+from eval.score import scores_of
 from pipeline.storage import shards
 from train.card.schema import Heatmap
 from train.checkpoints import checkpoint
@@ -43,7 +45,7 @@ def measure(data: BenchmarkData, repeats: int = 3) -> Iterator[Row]:
         "prediction": lambda: list(predict._forward(method, prepared, sample, card=card, batch_size=FACES, device=CPU)),
     }
     per_face = {name: seconds / len(sample) for name, seconds in time_tasks(tasks, repeats, CPU).items()}
-    per_face |= time_tasks({"scores": lambda: score.score_run(predictions)}, repeats, CPU)
+    per_face |= time_tasks({"scores": lambda: scores_of(predictions, measure_faces(predictions))}, repeats, CPU)
     per_face["scores"] /= len(rows)
     for name, seconds in per_face.items():
         yield summarise(STAGE, f"ResNet-50 large maps, {name}", 1e3 * seconds, "ms CPU per face")

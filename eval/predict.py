@@ -123,15 +123,11 @@ def _outputs(method: Method, images: Tensor, classes: Tensor) -> dict[str, NDArr
         for layer, features in sorted(output.features.items()):
             maps = attention(features.detach()).float()
             peak = maps.abs().amax((1, 2), keepdim=True)
-            columns[f"attention_{layer}"] = _half(maps / torch.where(peak > 0, peak, 1.0))
+            columns[f"attention_{layer}"] = (maps / torch.where(peak > 0, peak, 1.0)).half().cpu().numpy()
         cam = method.cam(output, classes)
         if cam is not None:
-            columns["cam"] = _half(min_max(cam.detach().float()))
+            columns["cam"] = min_max(cam.detach().float()).half().cpu().numpy()
     return columns
-
-
-def _half(maps: Tensor) -> NDArray[np.float16]:
-    return maps.cpu().numpy().astype(np.float16)
 
 
 def main() -> None:

@@ -29,7 +29,7 @@ from eval.metrics.cosines import aggregate
 from eval.metrics.groups import group_scores
 from eval.metrics.names import MEASURES
 from eval.metrics.per_face import CAM, FaceMeasures, attention_name, measure_faces
-from eval.metrics.training_means import TrainingMeans, read_means
+from eval.metrics.training_means import read_means
 from eval.records.predictions import ORDERED, Predictions, identity, read_predictions
 from pipeline.errors import run
 from pipeline.storage.files import write_text
@@ -39,15 +39,8 @@ Numbers = NDArray[np.float64]
 Scores = dict[str, Any]
 
 
-def score_run(
-    predictions: Predictions, means: TrainingMeans | None = None, untrained: Predictions | None = None
-) -> Scores:
-    """Return the scores of a run with all that tells where they come from; see `scores_of`."""
-    return scores_of(predictions, measure_faces(predictions, means, untrained))
-
-
 def scores_of(predictions: Predictions, measured: FaceMeasures) -> Scores:
-    """Gather the numbers of the faces in the scores of a run; shares are in [0, 1], null means no CAM or no face.
+    """Gather the scores of a run and where they come from; shares are in [0, 1], null means no CAM or no face.
 
     `maps` has every measure of CAM and attention, macro over expressions and micro over faces, with the baselines
     (macro cosines on the same faces) and the skill against the class-agnostic one.

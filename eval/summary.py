@@ -22,10 +22,10 @@ TOLD = ("class_agnostic", "predicted_class_mean", "class_mean")  # baselines
 
 def headline(comparison: pd.DataFrame) -> Iterator[str]:
     """Say what guidance changed, of the mean over seeds where there are several; sweeps and controls in brief."""
-    for (dataset, method, protocol), rows in _places(comparison):
+    for (dataset, method, protocol), rows in comparison.groupby(["dataset", "method", "protocol"], sort=False):
         best = rows[rows["seed"] == MEAN] if (rows["seed"] == MEAN).any() else rows
         seeds = f"mean of {best['seeds'].iloc[0]} seeds" if len(best) < len(rows) else f"seed {best['seed'].iloc[0]}"
-        place, details = f"{dataset}, {method_name(method)}", f"(protocol {protocol}, {seeds}):"
+        place, details = f"{dataset}, {method_name(str(method))}", f"(protocol {protocol}, {seeds}):"
         plain, controls = best[best["against"] == "plain"], best[best["against"] != "plain"]
         if plain["guidance"].nunique() > 1:
             yield f"{place}, plain → with AU {details}"
@@ -40,24 +40,16 @@ def headline(comparison: pd.DataFrame) -> Iterator[str]:
             yield from _brief(controls, "against")
 
 
-def _places(comparison: pd.DataFrame) -> Iterator[tuple[tuple[str, str, str], pd.DataFrame]]:
-    keys = pd.Series(list(zip(comparison["dataset"], comparison["method"], comparison["protocol"], strict=True)))
-    for place in dict.fromkeys(keys):
-        yield place, comparison[[key == place for key in keys]]
-
-
 def _brief(rows: pd.DataFrame, by: str) -> Iterator[str]:
-    for name in dict.fromkeys(rows[by].astype(str)):
-        brief = rows[(rows[by] == name) & rows["metric"].isin(BRIEF)]
+    for name, brief in rows[rows["metric"].isin(BRIEF)].groupby(by, sort=False):
         changes = "; ".join(f"{LABELS[row['metric']]} {shown(row)[1]}" for _, row in brief.iterrows())
-        yield f"  {CONTROLS.get(name, name):<20} {changes}"
+        yield f"  {CONTROLS.get(str(name), name):<20} {changes}"
 
 
 def baseline_lines(table: pd.DataFrame) -> Iterator[str]:
     """Say which cosines need no network, for every dataset and protocol; predictions are those of guided runs."""
     own = table[(table["kind"] == "attention") & table["value"].notna()]
-    for dataset, protocol in dict.fromkeys(zip(own["dataset"], own["protocol"], strict=True)):
-        rows = own[(own["dataset"] == dataset) & (own["protocol"] == protocol)]
+    for (dataset, protocol), rows in own.groupby(["dataset", "protocol"], sort=False):
         guided = rows[rows["variant"] == "au"]
         values = (guided if len(guided) else rows).groupby("metric")["value"].mean()
         levels = [f"{BASELINES[name].label} {values[PREFIX + name]:.3f}" for name in TOLD if PREFIX + name in values]

@@ -85,7 +85,7 @@ def compare(runs: Sequence[PerFaceScores]) -> pd.DataFrame:
         for seed, group in cases:
             counts = len(group) == len(members)
             tests += _tests({**start, "seed": seed, "seeds": len(group), "counts": counts}, group)
-    return _corrected(_with_spread(pd.DataFrame(_measured(tests))))
+    return _corrected(_with_spread(pd.DataFrame(_measured(tests)))) if tests else pd.DataFrame()
 
 
 def _one_configuration(together: Sequence[Pair]) -> None:
@@ -125,24 +125,19 @@ def _test(
 
 def _measured(tests: Sequence[PairedTest]) -> list[dict[str, Any]]:
     """Make all tests, those of the same classes of faces with the same draws; each cosine is followed by its skill."""
-    batches: dict[tuple[int, bytes], list[int]] = {}
-    for number, test in enumerate(tests):
+    batches: dict[tuple[int, bytes], list[PairedTest]] = {}
+    for test in tests:
         same = b"" if test.classes is None else test.classes.tobytes()
-        batches.setdefault((len(test.before), same), []).append(number)
-    rows_by_test: dict[int, dict[str, Any]] = {}
-    for numbers in batches.values():
-        before, after = (np.stack([getattr(tests[number], side) for number in numbers]) for side in ("before", "after"))
-        classes = tests[numbers[0]].classes
-        changes = paired_differences(before, after, groups=classes)
-        p_values = paired_permutations(before, after, groups=classes)
-        for number, change, p in zip(numbers, changes, p_values, strict=True):
-            rows_by_test[number] = _row(tests[number], change, float(p))
-    rows = []
-    for number, test in enumerate(tests):
-        rows.append(rows_by_test[number])
-        if test.baseline is not None:
-            rows.append(_skill(rows_by_test[number], test.baseline))
-    return rows
+        batches.setdefault((len(test.before), same), []).append(test)
+    rows: dict[PairedTest, list[dict[str, Any]]] = {}
+    for batch in batches.values():
+        before, after = np.stack([test.before for test in batch]), np.stack([test.after for test in batch])
+        changes = paired_differences(before, after, groups=batch[0].classes)
+        p_values = paired_permutations(before, after, groups=batch[0].classes)
+        for test, change, p in zip(batch, changes, p_values, strict=True):
+            row = _row(test, change, float(p))
+            rows[test] = [row] if test.baseline is None else [row, _skill(row, test.baseline)]
+    return [row for test in tests for row in rows[test]]
 
 
 def _row(test: PairedTest, change: Interval, p: float) -> dict[str, Any]:
@@ -167,8 +162,6 @@ def _skill(cosine: dict[str, Any], baseline: float) -> dict[str, Any]:
 
 def _with_spread(table: pd.DataFrame) -> pd.DataFrame:
     """Add seed_sd, to the rows of means: the standard deviation of the difference over seeds."""
-    if table.empty:
-        return table
     keys = ["dataset", "method", "protocol", "guidance", "against", "metric"]
     single = table[table["seed"] != MEAN].groupby(keys)["difference"].std()
     spreads = [single[tuple(row)] if seed == MEAN else np.nan for seed, *row in table[["seed", *keys]].to_numpy()]
@@ -177,15 +170,12 @@ def _with_spread(table: pd.DataFrame) -> pd.DataFrame:
 
 def _corrected(table: pd.DataFrame) -> pd.DataFrame:
     """Add p_holm: over the rows that count, and over the others among themselves; skill takes its cosine's."""
-    if table.empty:
-        return table
     table = table.assign(p_holm=np.nan)
     own = ~table["metric"].str.endswith("_skill")
     for counts in (True, False):
         rows = table.index[own & (table["counts"] == counts)]
         table.loc[rows, "p_holm"] = holm(table.loc[rows, "p"].to_numpy())
-    for row in table.index[~own]:
-        table.loc[row, "p_holm"] = table.loc[row - 1, "p_holm"]  # the cosine stands above its skill
+    table["p_holm"] = table["p_holm"].ffill()  # the cosine stands above its skill
     return table.drop(columns="counts")
 
 

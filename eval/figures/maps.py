@@ -38,9 +38,8 @@ def average_maps(predictions: Predictions) -> Maps:
     averages: Maps = {}
     mode = predictions.card.guidance.resize
     heatmap_sums = {expression: np.zeros((CANVAS, CANVAS)) for expression in SIX}
-    for rows, heatmaps in predictions.heatmaps(BATCH):
-        for row, heatmap in zip(rows, heatmaps, strict=True):
-            heatmap_sums[predictions.expressions[row]] += heatmap
+    for row in np.flatnonzero(predictions.valid):
+        heatmap_sums[predictions.expressions[row]] += predictions.own_heatmap(int(row))
     for expression in SIX:
         of_class = predictions.expressions == expression
         count = int((of_class & predictions.valid).sum())

@@ -3,15 +3,13 @@
 Those that know how faces look know it from the training set (`eval.metrics.training_means`).
 """
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from au_guidance.expressions import Expression
 from au_guidance.heatmap import CANVAS
-from au_guidance.loss import resize
 from eval.metrics.cosines import l2_normalise
 from eval.metrics.training_means import TrainingMeans
 from eval.records.predictions import ORDERED
@@ -58,19 +56,9 @@ class BaselineMaps:
         cosines = (heatmaps @ self.maps.T).double().numpy()
         columns = {name: cosines[:, place] for place, name in enumerate(self.names)}
         if self.with_means:
-            rows, classes = np.arange(len(cosines)), cosines[:, len(self.names) :]
-            six = np.array(ORDERED)
-            place = np.searchsorted(six, predicted).clip(max=len(six) - 1)
-            columns["class_mean"] = classes[rows, np.searchsorted(six, expressions)]
-            columns["predicted_class_mean"] = np.where(
-                six[place] == predicted, classes[rows, place], columns["class_agnostic"]
-            )
+            places = np.full(len(Expression), self.names.index("class_agnostic"))  # Neutral has no mean
+            places[np.array(ORDERED)] = len(self.names) + np.arange(len(ORDERED))
+            rows = np.arange(len(cosines))
+            columns["class_mean"] = cosines[rows, places[expressions]]
+            columns["predicted_class_mean"] = cosines[rows, places[predicted]]
         return columns
-
-
-def through_grid(heatmaps: Tensor, side: int, mode: str, canvas: Callable[[Tensor], Tensor]) -> Tensor:
-    """Bring AU heatmaps (b, s, s) to the grid of a layer (side, side) as its AU term does, and back by `canvas`.
-
-    A network whose loss is zero shows this: `ceiling`. A least-squares fit on the grid can come a little closer.
-    """
-    return canvas(resize(heatmaps, side, mode))

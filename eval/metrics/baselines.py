@@ -68,7 +68,6 @@ BASELINES = {
         "everything; a network whose AU loss is zero reaches it, and another map on the grid can come a little closer",
     ),
 }
-OF_TRAINING = ("face_gaussian", "landmarks", "class_agnostic", "class_mean", "predicted_class_mean")
 
 
 def skill(cosine: float, baseline: float) -> float | None:

@@ -11,6 +11,8 @@ from torch import Tensor
 from au_guidance.expressions import SIX, Expression
 from au_guidance.loss import cosine, resize
 
+ResizeMode = Literal["half_pixel", "published"]
+
 
 def min_max(maps: Tensor) -> Tensor:
     """Stretch each raw map (b, h, w) to [0, 1]: (M - min M) / (max M - min M), at native size.
@@ -30,7 +32,7 @@ def cam_canvas(maps: Tensor, size: int) -> Tensor:
     return resize(maps, size, "half_pixel").clamp(0, 1)
 
 
-def attention_canvas(maps: Tensor, size: int, mode: Literal["half_pixel", "published"]) -> Tensor:
+def attention_canvas(maps: Tensor, size: int, mode: ResizeMode) -> Tensor:
     """Bring attention maps (b, h, w) to the heatmaps' canvas (b, size, size), shifted to start at 0 if negative.
 
     The shift is by the native minimum; a positive minimum stays, unlike in a CAM. `mode` is how the target was resized
@@ -59,12 +61,11 @@ def map_cosine(maps: Tensor, heatmaps: Tensor) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class MapScore:
-    """Cosines of many images in one number, macro over expressions and micro over images, and what is behind it."""
+    """Cosines of many images in one number: macro over expressions, micro over images; and each expression's mean."""
 
     macro: float
     micro: float
     per_class: dict[Expression, float]
-    images: dict[Expression, int]
 
 
 def aggregate(cosines: NDArray[np.floating], expressions: NDArray[np.integer], valid: NDArray[np.bool_]) -> MapScore:
@@ -82,5 +83,4 @@ def aggregate(cosines: NDArray[np.floating], expressions: NDArray[np.integer], v
         macro=float(np.mean(list(per_class.values()))),
         micro=float(cosines[counted].mean()),
         per_class=per_class,
-        images={expression: int(row.sum()) for expression, row in rows.items()},
     )

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 import torch
@@ -10,10 +9,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from au_guidance.heatmap import CANVAS
+from au_guidance.loss import resize
 from eval.metrics import discrimination
-from eval.metrics.baseline_maps import BaselineMaps, through_grid
+from eval.metrics.baseline_maps import BaselineMaps
 from eval.metrics.baselines import PREFIX
-from eval.metrics.cosines import attention_canvas, cam_canvas, l2_normalise, map_cosine, min_max
+from eval.metrics.cosines import ResizeMode, attention_canvas, cam_canvas, l2_normalise, map_cosine, min_max
 from eval.metrics.discrimination import Gallery
 from eval.metrics.localisation import localisation
 from eval.metrics.training_means import TrainingMeans
@@ -74,13 +74,13 @@ def measure_faces(
     what is not finite.
     """
     _check(predictions, means, untrained)
-    maps = kinds(predictions)
+    kinds = tuple(predictions.maps)
     baselines, gallery = BaselineMaps(means), Gallery(predictions)
     count = len(predictions.ids)
-    measured = FaceMeasures(tuple(maps), matched={kind: np.full(count, discrimination.NOTHING) for kind in maps})
+    measured = FaceMeasures(kinds, matched={kind: np.full(count, discrimination.NOTHING) for kind in kinds})
     for batch in _batches(predictions):
         columns = _shared(batch, baselines, gallery) | _truth(predictions, batch)
-        for kind in maps:
+        for kind in kinds:
             of_kind, matched = _kind(predictions, kind, batch, gallery, untrained)
             columns |= {f"{kind}_{name}": values for name, values in of_kind.items()}
             measured.matched[kind][batch.rows] = matched
@@ -88,11 +88,6 @@ def measure_faces(
         for name, values in columns.items():
             measured.values.setdefault(name, np.full(count, np.nan))[batch.rows] = values
     return measured
-
-
-def kinds(predictions: Predictions) -> list[str]:
-    """Name the kinds of maps that there are."""
-    return [ATTENTION] if predictions.cam is None else [CAM, ATTENTION]
 
 
 def _check(predictions: Predictions, means: TrainingMeans | None, untrained: Predictions | None) -> None:
@@ -107,7 +102,7 @@ def _check(predictions: Predictions, means: TrainingMeans | None, untrained: Pre
         return
     other = untrained.card
     same = np.array_equal(untrained.ids, predictions.ids) and other.method == card.method
-    if not same or other.model != card.model or kinds(untrained) != kinds(predictions):
+    if not same or other.model != card.model or untrained.maps.keys() != predictions.maps.keys():
         raise UserError(f"{untrained.path} is of another network or other faces than {predictions.path}; make it again")
 
 
@@ -131,7 +126,7 @@ def _layers(predictions: Predictions, batch: _Batch, guided: Numbers) -> dict[st
     """Take the ATT-COS of every layer; that of the deepest guided one is known."""
     cosines = {attention_name(layer): guided for layer in predictions.attention}
     for layer in predictions.attention.keys() - {predictions.layer}:
-        canvas = _attention(predictions, layer, batch.rows)
+        canvas = _canvas(predictions, ATTENTION, predictions.attention[layer][batch.rows])
         cosines[attention_name(layer)] = map_cosine(canvas, batch.heatmaps)
     return cosines
 
@@ -144,21 +139,22 @@ def _truth(predictions: Predictions, batch: _Batch) -> dict[str, Numbers]:
     known = np.array([heatmap is not None for heatmap in drawn])
     empty = np.zeros((CANVAS, CANVAS), np.float32)
     truth = torch.from_numpy(np.stack([empty if heatmap is None else heatmap for heatmap in drawn]))
-    compared = {"heatmap": batch.heatmaps} | {
-        kind: _canvas(predictions, kind, batch.rows) for kind in kinds(predictions)
-    }
+    canvases = {kind: _canvas(predictions, kind, maps[batch.rows]) for kind, maps in predictions.maps.items()}
+    compared = {"heatmap": batch.heatmaps} | canvases
     return {f"{name}_truth": np.where(known, map_cosine(maps, truth), np.nan) for name, maps in compared.items()}
 
 
 def _kind(
     predictions: Predictions, kind: str, batch: _Batch, gallery: Gallery, untrained: Predictions | None
 ) -> tuple[dict[str, Numbers], NDArray[np.int64]]:
-    canvas = _canvas(predictions, kind, batch.rows)
+    canvas = _canvas(predictions, kind, predictions.maps[kind][batch.rows])
     rows = l2_normalise(canvas)
     cosines = discrimination.class_cosines(rows, batch.six)
     matched = discrimination.best_match(cosines)
     own = map_cosine(canvas, batch.heatmaps)
     others = gallery.mean_cosine(rows, batch.rows, batch.expressions)
+    side, mode = predictions.maps[kind].shape[-1], predictions.card.guidance.resize
+    ceiling = through_grid(kind, batch.heatmaps, side, mode)
     columns = {
         "cosine": own,
         **localisation(canvas, batch.heatmaps),
@@ -166,37 +162,28 @@ def _kind(
         "retrieval_true": discrimination.retrieval(matched, batch.expressions),
         "retrieval_predicted": discrimination.retrieval(matched, batch.predicted),
         "specificity": discrimination.specificity(own, others),
-        f"{PREFIX}ceiling": map_cosine(_ceiling(predictions, kind, batch.heatmaps), batch.heatmaps),
+        f"{PREFIX}ceiling": map_cosine(ceiling, batch.heatmaps),
     }
     if untrained is not None:
-        columns[f"{PREFIX}untrained"] = map_cosine(_canvas(untrained, kind, batch.rows), batch.heatmaps)
+        random = _canvas(untrained, kind, untrained.maps[kind][batch.rows])
+        columns[f"{PREFIX}untrained"] = map_cosine(random, batch.heatmaps)
     return columns, matched
 
 
-def _canvas(predictions: Predictions, kind: str, rows: NDArray[np.intp]) -> Tensor:
-    if kind == ATTENTION:
-        return _attention(predictions, predictions.layer, rows)
-    assert predictions.cam is not None
-    return cam_canvas(_finite(predictions, predictions.cam[rows]), CANVAS)
-
-
-def _attention(predictions: Predictions, layer: int, rows: NDArray[np.intp]) -> Tensor:
-    maps = _finite(predictions, predictions.attention[layer][rows])
-    return attention_canvas(maps, CANVAS, predictions.card.guidance.resize)
-
-
-def _ceiling(predictions: Predictions, kind: str, heatmaps: Tensor) -> Tensor:
-    mode = predictions.card.guidance.resize
-    if kind == ATTENTION:
-        side = predictions.attention[predictions.layer].shape[-1]
-        return through_grid(heatmaps, side, mode, partial(attention_canvas, size=CANVAS, mode=mode))
-    assert predictions.cam is not None
-    side = predictions.cam.shape[-1]
-    return through_grid(heatmaps, side, "half_pixel", lambda maps: cam_canvas(min_max(maps), CANVAS))
-
-
-def _finite(predictions: Predictions, maps: NDArray[np.float16]) -> Tensor:
+def _canvas(predictions: Predictions, kind: str, maps: NDArray[np.float16]) -> Tensor:
     values = torch.from_numpy(maps.astype(np.float32))
     if not torch.isfinite(values).all():
         raise UserError(f"{predictions.path} holds maps that are not finite; run eval.predict again")
-    return values
+    if kind == CAM:
+        return cam_canvas(values, CANVAS)
+    return attention_canvas(values, CANVAS, predictions.card.guidance.resize)
+
+
+def through_grid(kind: str, heatmaps: Tensor, side: int, mode: ResizeMode) -> Tensor:
+    """Bring AU heatmaps (b, s, s) to the grid (side, side) of a layer as its AU term does, and back to the canvas.
+
+    A network whose loss is zero shows this. A least-squares fit on the grid can come a little closer.
+    """
+    if kind == CAM:
+        return cam_canvas(min_max(resize(heatmaps, side, "half_pixel")), CANVAS)
+    return attention_canvas(resize(heatmaps, side, mode), CANVAS, mode)

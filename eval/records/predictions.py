@@ -52,6 +52,11 @@ class Predictions:
         return max(self.card.guidance.layers)
 
     @property
+    def maps(self) -> dict[str, NDArray[np.float16]]:
+        """The maps by kind: "cam", if there is one, and "attention", of the deepest guided layer."""
+        return ({} if self.cam is None else {"cam": self.cam}) | {"attention": self.attention[self.layer]}
+
+    @property
     def predicted(self) -> NDArray[np.int64]:
         """The class id (n,) that the network predicts."""
         classes: NDArray[np.int64] = self.logits.argmax(axis=1)
@@ -77,17 +82,13 @@ class Predictions:
         """True (n,) for a face whose landmarks were not found, of whatever expression."""
         return np.array([np.isnan(face).any() for face in self.shapes], bool)
 
-    def heatmaps(self, size: int = 32) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
-        """Yield rows (b,) of valid faces and their AU heatmaps (b, 224, 224), of the true class, in order."""
-        for batch in self._batches(size):
-            yield batch, np.stack([self.own_heatmap(row) for row in batch])
-
     def class_heatmaps(self, size: int = 16) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
         """Yield rows (b,) of valid faces and the AU heatmaps (b, 6, 224, 224) that each of ORDERED would have on them.
 
         Zeros where all AUs of an expression lie outside the image.
         """
-        for batch in self._batches(size):
+        rows = np.flatnonzero(self.valid)
+        for batch in (rows[start : start + size] for start in range(0, len(rows), size)):
             maps = np.zeros((len(batch), len(ORDERED), CANVAS, CANVAS), np.float32)
             for place, row in enumerate(batch):
                 for number, expression in enumerate(ORDERED):
@@ -114,10 +115,6 @@ class Predictions:
         listed = self.attributes[ACTIVE_AUS][row] if ACTIVE_AUS in self.attributes else ""
         aus = [int(au) for au in listed.split(";") if au]
         return draw_units(self.shapes[row], aus, geometry=self.card.heatmap.geometry)
-
-    def _batches(self, size: int) -> Iterator[NDArray[np.intp]]:
-        rows = np.flatnonzero(self.valid)
-        return (rows[start : start + size] for start in range(0, len(rows), size))
 
     def _changed(self) -> UserError:
         folder = self.card.data.folder / "heatmaps"

@@ -15,10 +15,9 @@ from au_guidance.expressions import Expression
 from eval import predict as predict_module
 from eval.predict import predict, predict_untrained
 from eval.records.predictions import read_predictions
-from eval.score import score_run
 from pipeline.errors import UserError
 from pipeline.storage import shards
-from tests.support.constructed import Constructed
+from tests.support.constructed import Constructed, score_run
 from train.card.schema import Card
 from train.checkpoints.checkpoint import LABELS, read_metadata, save
 from train.data.prepared import Prepared

@@ -9,9 +9,9 @@ import pytest
 from au_guidance.expressions import SIX, Expression
 from eval.metrics.per_face import measure_faces
 from eval.records.predictions import read_predictions
-from eval.score import score_run, write_scores
+from eval.score import write_scores
 from pipeline.errors import UserError
-from tests.support.constructed import Constructed
+from tests.support.constructed import Constructed, score_run
 from train.card.schema import Card
 from train.checkpoints.checkpoint import LABELS
 

@@ -6,9 +6,20 @@ from typing import Any
 import numpy as np
 
 from au_guidance.expressions import Expression
+from eval.metrics.per_face import measure_faces
+from eval.metrics.training_means import TrainingMeans
+from eval.records.predictions import Predictions
+from eval.score import scores_of
 from pipeline.storage import shards
 from train.card.schema import Card
 from train.data.prepared import Prepared
+
+
+def score_run(
+    predictions: Predictions, means: TrainingMeans | None = None, untrained: Predictions | None = None
+) -> dict[str, Any]:
+    """Measure all faces and return the scores of the run."""
+    return scores_of(predictions, measure_faces(predictions, means, untrained))
 
 
 class Constructed:

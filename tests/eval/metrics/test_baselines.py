@@ -1,5 +1,4 @@
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +6,11 @@ import pytest
 import torch
 
 from au_guidance.expressions import Expression
-from eval.metrics.baseline_maps import BaselineMaps, gaussian, through_grid
-from eval.metrics.baselines import BASELINES, OF_TRAINING, skill
-from eval.metrics.cosines import attention_canvas, l2_normalise, map_cosine
+from au_guidance.loss import resize
+from eval.metrics.baseline_maps import BaselineMaps, gaussian
+from eval.metrics.baselines import BASELINES, skill
+from eval.metrics.cosines import l2_normalise, map_cosine
+from eval.metrics.per_face import through_grid
 from eval.metrics.training_means import average_training_faces, fingerprint, read_means, write_means
 from eval.records.predictions import ORDERED
 from pipeline.errors import UserError
@@ -125,7 +126,6 @@ def test_baselines_are_cosines_of_painted_maps(make_card: MakeCard, means) -> No
         "centred_gaussian",
     }
     assert set(found) == set(BASELINES) - {"other_face", "ceiling", "untrained"}
-    assert set(OF_TRAINING) <= set(found)
 
 
 def test_ceiling_is_the_heatmap_through_the_grid(make_card: MakeCard) -> None:
@@ -133,12 +133,11 @@ def test_ceiling_is_the_heatmap_through_the_grid(make_card: MakeCard) -> None:
     heatmaps = torch.from_numpy(made.heatmaps[made.valid])
     seen = []
     for side in (4, 7, 28, 224):
-        canvas = partial(attention_canvas, size=224, mode="half_pixel")
-        seen.append(map_cosine(through_grid(heatmaps, side, "half_pixel", canvas), heatmaps).mean())
+        seen.append(map_cosine(through_grid("attention", heatmaps, side, "half_pixel"), heatmaps).mean())
     assert seen == sorted(seen)
     assert 0.6 < seen[0] < 0.9
     assert seen[-1] == pytest.approx(1, abs=1e-5)
-    one = through_grid(torch.eye(4)[None], 2, "half_pixel", lambda maps: maps)  # means of tents over 4 pixels
+    one = resize(torch.eye(4)[None], 2, "half_pixel")  # means of tents over 4 pixels
     assert one[0, 0, 0] == pytest.approx(one[0, 1, 1])
     assert one[0, 0, 0] > one[0, 0, 1] > 0
 

@@ -13,9 +13,9 @@ from eval.metrics.names import MEASURES
 from eval.metrics.per_face import measure_faces
 from eval.metrics.training_means import read_means, write_means
 from eval.records.predictions import ORDERED, Predictions, read_predictions
-from eval.score import score_run, write_scores
+from eval.score import write_scores
 from pipeline.errors import UserError
-from tests.support.constructed import Constructed
+from tests.support.constructed import Constructed, score_run
 from train.card.schema import Card, Heatmap
 from train.checkpoints.checkpoint import LABELS
 
