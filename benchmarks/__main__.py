@@ -1,8 +1,8 @@
-"""Measure the speed of every stage and print it; `make bench`.
+"""Measure the speed of every stage on faces that the project draws itself.
 
-    python -m benchmarks --out results/benchmarks.csv [--only loading training] [--device cuda]
-
-On a CPU one core is measured, in processor time. The CSV has a line per number: median over repeats, quartiles, target.
+Prints a line for each number and writes all of them to a CSV file: median over repeats, quartiles, target. From that
+file, `python -m workflow.config --cost FILE` estimates the cost of a config. On a CPU one core is measured, in
+processor time.
 """
 
 import argparse
@@ -10,13 +10,15 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from math import nan
 from pathlib import Path
 
 import cv2
 import pandas as pd
 import torch
 
-from benchmarks import data, device, evaluation, explaining, loading, preparation, training
+from benchmarks import data, evaluation, explaining, loading, preparation, training
 from benchmarks.timing import Row
 from pipeline.errors import UserError, run
 from pipeline.storage.files import write_text
@@ -25,12 +27,7 @@ from train.hardware import machine, precision
 PEOPLE = 32
 STAGES = ("preparation", "loading", "training", "evaluation", "explaining", "device")
 REFERENCE = "resnet50 at 224 px"  # the training whose rate is compared with the device's peak
-DESCRIPTION = """\
-Measure the speed of every stage on faces that the project draws itself. Prints a line for each number and writes all of
-them to a CSV file, from which `python -m workflow.config --cost FILE` estimates the cost of a config."""
-EXAMPLE = """\
-example:
-  python -m benchmarks --out results/benchmarks.csv --only loading training"""
+EXAMPLE = "example:\n  python -m benchmarks --out results/benchmarks.csv --only loading training"
 
 
 def main() -> None:
@@ -56,14 +53,14 @@ def measure(on: torch.device, stages: Iterable[str], out: Path) -> None:
             "training": lambda: training.measure(faces, on),
             "evaluation": lambda: evaluation.measure(faces),
             "explaining": lambda: explaining.measure(faces),
-            "device": lambda: device.measure(on, _training_rate(rows)),
+            "device": lambda: training.measure_peaks(on, _training_rate(rows)),
         }
         for stage in stages:
             for row in benchmarks[stage]():
                 rows.append(row)
                 print(_line(row), flush=True)
     conditions = _conditions(on)
-    write_text(out, pd.DataFrame([row.record() | conditions for row in rows]).to_csv(index=False))
+    write_text(out, pd.DataFrame([asdict(row) | conditions for row in rows]).to_csv(index=False))
     print(f"{out} ({time.monotonic() - start:.0f} s)")
 
 
@@ -80,8 +77,7 @@ def _conditions(on: torch.device) -> dict[str, str]:
 
 def _training_rate(rows: Iterable[Row]) -> float:
     """Return the highest measured rate of the reference training in images per second, NaN without one."""
-    rates = [row.value for row in rows if row.name.startswith(REFERENCE) and row.unit == "images/s"]
-    return max(rates, default=float("nan"))
+    return max((row.value for row in rows if row.name.startswith(REFERENCE) and row.unit == "images/s"), default=nan)
 
 
 def _line(row: Row) -> str:
@@ -93,7 +89,7 @@ def _line(row: Row) -> str:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description=DESCRIPTION,
+        description=__doc__,
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.data import BenchmarkData
+from benchmarks.data import SMALL, BenchmarkData
 from benchmarks.timing import Row, summarise, time_tasks
 from eval import predict
 from eval.metrics.per_face import measure_faces
@@ -49,8 +49,8 @@ def measure(data: BenchmarkData, repeats: int = 3) -> Iterator[Row]:
     per_face["scores"] /= len(rows)
     for name, seconds in per_face.items():
         yield summarise(STAGE, f"ResNet-50 large maps, {name}", 1e3 * seconds, "ms CPU per face")
-    network, total = per_face["network"], np.maximum(per_face["prediction"], per_face["network"]) + per_face["scores"]
-    share = 100 * network / total
+    network, prediction, scores = per_face.values()
+    share = 100 * network / (np.maximum(prediction, network) + scores)
     yield summarise(STAGE, "share of the network in prediction and scores", share, "%", ">= 90")
     yield from _memory(data)
 
@@ -73,20 +73,18 @@ def _memory(data: BenchmarkData) -> Iterator[Row]:
 
 def peak_memory(folder: str, times: int) -> float:
     """Predict and score the test faces `times` times with a small network; return this process's peak memory in MB."""
-    card = BenchmarkData(Path(folder)).card()
-    model = card.model.model_copy(update={"backbone": "resnet18_quarter", "image_size": 64})
-    card = card.model_copy(update={"model": model})
+    card = BenchmarkData(Path(folder)).card(network=SMALL)
     prepared = Prepared(card.data.folder, Heatmap())
     rows = np.tile(prepared.rows("test"), times)
     blocks = predict._forward(build_method(card), prepared, rows, card=card, batch_size=64, device=CPU)
     out = Path(folder) / "many.h5"
     columns = {
-        "id": np.array([f"{place}" for place in range(len(rows))], object),
+        "id": np.arange(len(rows)).astype(str).astype(object),
         "expression": prepared.expressions[rows].astype(np.int8),
         "valid": np.zeros(len(rows), bool),
     }
     shards.write(out, columns, blocks=blocks, card=card.model_dump_json(), checkpoint="", commit=checkpoint.commit())
     read_predictions(out)
     # Not ru_maxrss: a process inherits that from its parent.
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return next(float(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1e3
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return float(status.partition("VmHWM:")[2].split()[0]) / 1e3

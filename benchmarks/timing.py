@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from math import nan
 
 import numpy as np
 import torch
@@ -20,14 +20,10 @@ class Row:
     name: str
     value: float
     unit: str
-    low: float = float("nan")
-    high: float = float("nan")
+    low: float = nan
+    high: float = nan
     repeats: int = 1
     target: str = ""
-
-    def record(self) -> dict[str, Any]:
-        """Return the row as a line of a table."""
-        return asdict(self)
 
 
 def time_tasks(tasks: Mapping[str, Callable[[], object]], repeats: int, device: torch.device) -> dict[str, Seconds]:
