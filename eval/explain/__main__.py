@@ -1,9 +1,8 @@
-"""Explain why a network predicts what it predicts: `python -m eval.explain PATH... --checkpoint FILE`.
+"""Explain the faces of images and videos: the expression that a network predicts, and where it looked.
 
-A PATH is an image, a folder, a pattern such as "faces/*.jpg", or a video. Each face gets an expression, probabilities,
-its class map and attention as pictures, and a reading of the map in action units, in numbers and words. An image
-gives NAME.png, NAME.json and NAME.npz in the folder `--out`; a video gives NAME.csv, a row per frame and face, and
-NAME.mp4. `docs/explain.md` describes the files.
+Reads a checkpoint of this project. Prints for each face its expression and probability, and the action units on which
+its class map and attention lie. An image gives NAME.png, NAME.json and NAME.npz in the folder --out; a video gives
+NAME.csv, a row per frame and face, and NAME.mp4. docs/explain.md describes the files.
 """
 
 import argparse
@@ -24,12 +23,7 @@ from pipeline.errors import UserError, run
 from pipeline.storage import images
 from train.hardware import claim
 
-DESCRIPTION = """\
-Explain the faces of images and videos: the expression that a network predicts, and the action units on which its class
-map and attention lie. Reads a checkpoint of this project. Prints sentences; writes NAME.png, NAME.json and NAME.npz for
-each image, NAME.csv and NAME.mp4 for each video."""
-EXAMPLE = """\
-example:
+EXAMPLE = """example:
   python -m eval.explain photo.jpg "more/*.png" film.mp4 --checkpoint results/.../checkpoint.safetensors"""
 
 
@@ -111,7 +105,7 @@ def main() -> None:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m eval.explain",
-        description=DESCRIPTION,
+        description=__doc__,
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,6 +1,6 @@
 """The images and videos that the command line names, and the name of each one's results."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from glob import glob
 from pathlib import Path
 from typing import NamedTuple
@@ -33,26 +33,17 @@ def list_inputs(paths: Iterable[str]) -> list[Input]:
     for text in paths:
         path = Path(text)
         if path.is_dir():
-            names |= {file: file.relative_to(path) for file in _files_in(path)}
-        elif path.is_file():
-            names[path] = Path(path.name)
+            files = (file for file in sorted(path.rglob("*")) if file.suffix.lower() in SUFFIXES)
+            found = {file: file.relative_to(path) for file in files}
+            missing = f"{path} holds no images or videos; their names end in {', '.join(SUFFIXES)}"
         else:
-            names |= {file: Path(file.name) for file in _files_matching(text)}
+            matches = [path] if path.is_file() else map(Path, sorted(glob(text, recursive=True)))  # noqa: PTH207
+            found = {file: Path(file.name) for file in matches if file.is_file()}
+            missing = f"{text} is not an image, a folder, a video or a pattern that matches any of them"
+        if not found:
+            raise UserError(missing)
+        names |= found
     return _with_unique_names(names)
-
-
-def _files_in(folder: Path) -> Sequence[Path]:
-    files = [file for file in sorted(folder.rglob("*")) if file.suffix.lower() in SUFFIXES]
-    if not files:
-        raise UserError(f"{folder} holds no images or videos; their names end in {', '.join(SUFFIXES)}")
-    return files
-
-
-def _files_matching(pattern: str) -> Sequence[Path]:
-    files = [Path(match) for match in sorted(glob(pattern, recursive=True)) if Path(match).is_file()]  # noqa: PTH207
-    if not files:
-        raise UserError(f"{pattern} is not an image, a folder, a video or a pattern that matches any of them")
-    return files
 
 
 def _with_unique_names(names: dict[Path, Path]) -> list[Input]:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from pipeline.errors import run
 
-LOCAL, PORT, MEGABYTES = "127.0.0.1", 7860, 20
 EXAMPLE = "example:\n  python -m eval.explain.app --checkpoint results/.../checkpoint.safetensors --port 0"
 
 
@@ -34,14 +33,14 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument(
         "--host",
-        default=LOCAL,
+        default="127.0.0.1",
         help="address to listen on; any other than the default exposes the page to the network (default: %(default)s)",
     )
-    parser.add_argument("--port", type=int, default=PORT, help="port, 0 for a free one (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=7860, help="port, 0 for a free one (default: %(default)s)")
     parser.add_argument(
         "--max-megabytes",
         type=int,
-        default=MEGABYTES,
+        default=20,
         metavar="N",
         help="refuse larger uploads (default: %(default)s)",
     )

@@ -105,7 +105,9 @@ def _add_routes(app: Flask, explainer: Explainer) -> None:
 
     @app.get("/about")
     def _about() -> Response:
-        return jsonify(describe_checkpoint(explainer))
+        card, scores = explainer.card, explainer.loaded.scores
+        trained = {"method": card.method, "dataset": card.dataset, "variant": card.variant, "layer": explainer.layer}
+        return jsonify(**trained, accuracy=scores.get("validation_accuracy"), calibrated="temperature" in scores)
 
     @app.post("/explain")
     def _explain() -> tuple[Response, int]:
@@ -118,19 +120,6 @@ def _add_routes(app: Flask, explainer: Explainer) -> None:
         if not faces:
             return jsonify(error="no face was found in this image"), 200
         return jsonify(faces=[describe_face(face) for face in faces]), 200
-
-
-def describe_checkpoint(explainer: Explainer) -> dict[str, Any]:
-    """Return how the checkpoint was trained, and its accuracy on its validation faces, None if unknown."""
-    card, scores = explainer.card, explainer.loaded.scores
-    return {
-        "method": card.method,
-        "dataset": card.dataset,
-        "variant": card.variant,
-        "layer": explainer.layer,
-        "accuracy": scores.get("validation_accuracy"),
-        "calibrated": "temperature" in scores,
-    }
 
 
 def describe_face(face: Explanation) -> dict[str, Any]:
