@@ -36,6 +36,7 @@ LABELS = {
     "cam_retrieval_true": "retrieval by the CAM (%)",
     "attention_retrieval_true": "retrieval by the attention (%)",
 }
+TITLE = "With AU guidance against without, and against controls, on the same test faces"
 PERCENT = {name for name, label in LABELS.items() if "%" in label}
 NOTES = (
     "CL is the share of right answers over all seven classes; balanced accuracy its mean over classes. CAM-COS, "
@@ -179,11 +180,16 @@ def _corrected(table: pd.DataFrame) -> pd.DataFrame:
     return table.drop(columns="counts")
 
 
+def digits(metric: str) -> int:
+    """Return the number of decimals of a metric in a comparison."""
+    return 2 if metric in PERCENT else 3
+
+
 def shown(row: pd.Series) -> tuple[str, str]:
     """Return both levels as text, and the difference with its interval."""
-    digits = 2 if row["metric"] in PERCENT else 3
-    levels = f"{row['plain']:.{digits}f} → {row['guided']:.{digits}f}"
-    change = f"{row['difference']:+.{digits}f} [{row['low']:+.{digits}f}, {row['high']:+.{digits}f}]"
+    places = digits(row["metric"])
+    levels = f"{row['plain']:.{places}f} → {row['guided']:.{places}f}"
+    change = f"{row['difference']:+.{places}f} [{row['low']:+.{places}f}, {row['high']:+.{places}f}]"
     return levels, change
 
 
@@ -199,9 +205,8 @@ def block(table: pd.DataFrame) -> layout.Block:
          "difference [95 %]", "± seeds", "p", "p (Holm)"]
     ]  # fmt: skip
     for _, row in table.iterrows():
-        digits = 2 if row["metric"] in PERCENT else 3
         seed = f"mean of {row['seeds']}" if row["seed"] == MEAN else row["seed"]
-        spread = "" if pd.isna(row["seed_sd"]) else f"{row['seed_sd']:.{digits}f}"
+        spread = "" if pd.isna(row["seed_sd"]) else f"{row['seed_sd']:.{digits(row['metric'])}f}"
         against = layout.CONTROLS.get(row["against"], row["against"])
         lead = [row["dataset"], layout.method_name(row["method"]), row["protocol"], row["guidance"], against, seed]
         numbers = [str(row["images"]), *shown(row), spread, p_text(row["p"]), p_text(row["p_holm"])]
@@ -214,9 +219,9 @@ def write_comparison(runs: Sequence[Run], out: Path) -> str:
     table = compare([load_per_face(run) for run in runs if run.state == "done"])
     if table.empty:
         raise UserError("no guided run has its plain run or a control (same dataset, method, protocol, seed) here")
-    title, made = "With AU guidance against without, and against controls, on the same test faces", [block(table)]
-    markdown = layout.markdown(title, made, NOTES)
+    made = [block(table)]
+    markdown = layout.markdown(TITLE, made, NOTES)
     write_text(beside(out, ".csv"), table.to_csv(index=False))
     write_text(beside(out, ".md"), markdown)
-    write_text(beside(out, ".tex"), layout.latex(title, made, NOTES))
+    write_text(beside(out, ".tex"), layout.latex(TITLE, made, NOTES))
     return markdown

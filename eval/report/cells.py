@@ -1,17 +1,31 @@
-"""Tables as the page shows them: columns that can be sorted, and cells that say why they are empty."""
+"""Tables, numbers and names as the page shows them: columns can be sorted, empty cells say why they are empty."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
-from eval.report.numbers import number
-from eval.report.words import heading
-from eval.tables import layout
-from eval.tables.kinds import MAPS, digits
+from eval.compare import compare
+from eval.tables import kinds, layout
 
 Row = Mapping[Any, Any]  # of a data frame: column -> number, text or missing
+MISSING = "–"
+HEADINGS = {
+    **kinds.HEADINGS,
+    **compare.LABELS,
+    "p_holm": "p (Holm)",
+    "images": "faces",
+    "images_with_map": "faces with map",
+    "low": "95 % interval",
+    "percent": "landmarks (%)",
+    "against": "compared with",
+    "plain": "its value",
+    "guided": "value with AU",
+    "seed_sd": "± seeds",
+    "guidance": "AU term",
+    "kind": "map",
+}
 NAMES = {"dataset", "protocol", "method", "variant", "guidance", "against", "metric", "kind", "attribute", "group"}
 STATES = {"pending": "pending", "stale": "stale", "partial": "part"}  # of a row of eval.tables.pivot -> of its cell
 
@@ -76,41 +90,74 @@ class Table:
     opened: bool = False
 
 
+def heading(name: str) -> str:
+    """Return the heading of a metric or a column."""
+    layer = name.removeprefix("attention_cosine_")
+    if layer.isdigit():
+        return f"ATT-COS, layer {layer}"
+    return HEADINGS.get(name, name.replace("_", " ").replace(":", ": "))
+
+
+def columns(names: Iterable[str], numbers: Iterable[str]) -> list[Column]:
+    """Return columns that name something, followed by columns of numbers."""
+    return [*(Column(name, numeric=False) for name in names), *map(Column, numbers)]
+
+
+def number(value: float | None, decimals: int, sign: str = "") -> str:
+    """Write a number with a true minus sign; an en dash if it is missing."""
+    return MISSING if pd.isna(value) else f"{value:{sign}.{decimals}f}".replace("-", "−")
+
+
+def p_value(value: float | None) -> str:
+    """Write a p value to three decimals, never as 0; an en dash if it is missing."""
+    return MISSING if value is None or pd.isna(value) else compare.p_text(value)
+
+
+def mean(values: Iterable[float | None]) -> float | None:
+    """Return the mean of the values that are known, None if none is."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def of_number(value: float | None, decimals: int, sign: str = "") -> Cell:
+    """Return a cell that shows a number and is sorted by it."""
+    return Cell(number(value, decimals, sign), value)
+
+
 def beside(row: Row, *, paper: bool) -> list[Cell]:
     """Return a metric's cells: our number and, with `paper`, the paper's number and the difference."""
-    places = digits(row.get("metric", ""), row.get("kind", ""))
+    places = kinds.digits(row.get("metric", ""), row.get("kind", ""))
     theirs, change = number_of(row.get("paper")), number_of(row.get("difference"))
-    more = [Cell(number(theirs, 2), theirs), Cell(number(change, places, "+"), change)] if paper else []
-    return [_ours(row, places), *more]
+    return [_ours(row, places), *([of_number(theirs, 2), of_number(change, places, "+")] if paper else [])]
 
 
 def _ours(row: Row, places: int) -> Cell:
     if not row:
         return Cell("", None)
-    mean, spread, low, high = (number_of(row.get(name)) for name in ("value", "sd", "low", "high"))
+    value, spread, low, high = (number_of(row.get(name)) for name in ("value", "sd", "low", "high"))
     state = STATES.get(row.get("state", ""), "")
-    if mean is None:
+    if value is None:
         missing = state in ("pending", "stale")
         reasons = {"no_cam": "this method has no CAM", "pending": "no run yet", "stale": "of another configuration"}
         reason = reasons.get(row.get("state", ""), "no number")
-        return Cell(state if missing else "–", None, reason, state if missing else "")
-    text = number(mean, places) + (f" ± {number(spread, places)}" if spread is not None else "")
+        return Cell(state if missing else MISSING, None, reason, state if missing else "")
+    text = number(value, places) + (f" ± {number(spread, places)}" if spread is not None else "")
     if low is not None and high is not None:
         text += f" [{number(low, places)}, {number(high, places)}]"
     seeds, expected = text_of(row.get("seeds")), text_of(row.get("expected"))
     remark = f"{seeds} of {expected} seeds so far" if state else f"{seeds} seeds" if seeds not in ("", "1") else ""
-    return Cell(text, mean, remark, state)
+    return Cell(text, value, remark, state)
 
 
 def named(name: str, value: object) -> Cell:
     """Return the cell of a column that names something, such as a method or a metric."""
     text = text_of(value)
-    labels = {"variant": layout.VARIANTS, "kind": MAPS, "against": layout.VARIANTS, "guidance": layout.VARIANTS}
+    labels = {"variant": layout.VARIANTS, "kind": kinds.MAPS, "against": layout.VARIANTS, "guidance": layout.VARIANTS}
     if name == "method":
         return Cell(layout.method_name(text), text)
     if name == "metric":
         return Cell(heading(text), text)
-    return Cell(labels.get(name, {}).get(text, text) or "–", text or None)
+    return Cell(labels.get(name, {}).get(text, text) or MISSING, text or None)
 
 
 def of_texts(*texts: str) -> list[Cell]:

@@ -1,26 +1,26 @@
-"""The paper's claims, and whether each holds here, judged from the paired comparisons and their intervals.
+"""The paper's claims and what they leave open, each judged from the paired comparisons and their intervals.
 
 A claim that something rises holds if the 95 % interval of the difference lies above 0 and the p value, corrected by
 Holm over its table, is below 0.05; it is contradicted if the interval lies below 0; otherwise it is not shown.
 Accuracy is preserved if the interval lies above -1 point and not entirely below 0; below 0 it drops.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from eval.compare.compare import MEAN
-from eval.records.runs import PLAIN, Place, Run, Setting, done
-from eval.report.cells import Row, number_of, text_of
-from eval.report.numbers import digits, number, p_value
+from eval.compare.compare import MEAN, digits
+from eval.records.runs import OWN, PLAIN, Place, Run, Setting, done
+from eval.report import trust
+from eval.report.cells import Row, heading, mean, number, number_of, p_value, text_of
 from eval.report.runs import groups, place_name
-from eval.report.words import heading
 from eval.tables import layout, paper
 from eval.tables.table import with_extras
 from pipeline.errors import UserError
 
 MARGIN = 1.0  # points of accuracy, less than the difference between two seeds
 LEVEL = 0.05
-LISTED = 3  # comparisons that a sentence lists
+LISTED, LISTED_SCORES = 3, 4  # comparisons and scores that a sentence lists
+UNFINISHED = "No guided run is finished."
 VERDICTS = {
     "held": "held",
     "partly": "held in part",
@@ -212,7 +212,49 @@ def _paper_seconds(dataset: str) -> tuple[float, float]:
 def _epoch(runs: Sequence[Run]) -> float | None:
     """Return the seconds per epoch: the median of each run, averaged over runs; None if no run has a history."""
     try:
-        known = [run.scores["seconds_per_epoch"] for run in with_extras("time", runs) if run.scores]
+        return mean(run.scores["seconds_per_epoch"] for run in with_extras("time", runs) if run.scores)
     except UserError:
         return None
-    return sum(known) / len(known) if known else None
+
+
+def checks(rows: Sequence[Row], runs: Sequence[Run], base: Mapping[Place, Setting]) -> list[Claim]:
+    """Judge whether guided maps beat controls and the class-agnostic mean, and whether they show the class."""
+    guided = [maps for maps in trust.discriminations(runs, base) if maps.variant == layout.VARIANTS["au"]]
+    return [_controls(rows, runs, base), _above_baseline(guided), _apart(guided)]
+
+
+def _controls(rows: Sequence[Row], runs: Sequence[Run], base: Mapping[Place, Setting]) -> Claim:
+    text = "The class's own AU map matters: it beats guidance by other maps"
+    expected = {(run.place, run.map) for run in runs if run.weight and run.map != OWN and run.place in base}
+    controls = dict.fromkeys(row["against"] for row in rows if row["against"] != "plain")
+    evidence = [comparison for control in controls for comparison in rises(rows, "attention_cosine", control)]
+    return claim("controls", text, evidence, len(expected))
+
+
+def _above_baseline(guided: Sequence[trust.Discrimination]) -> Claim:
+    text = "Guided maps beat the class-agnostic mean AU map, which ignores the image"
+    word, skills = _judged(guided, "skill", 0.0, lambda skill: number(skill, 3, "+"))
+    return Claim("baseline", text, word, f"Skill above that map, 1 being perfect: {skills}." if skills else UNFINISHED)
+
+
+def _apart(guided: Sequence[trust.Discrimination]) -> Claim:
+    text = "Guided maps show the class: of the six AU maps of a face, they match that of its own class best"
+    word, shares = _judged(guided, "retrieval_true", 0.5, lambda share: f"{number(100 * share, 1)} %")
+    finding = (
+        f"The best match is correct for {shares} of the faces, macro over classes; chance is 17 %. "
+        "Held means more than half."
+    )
+    return Claim("apart", text, word, finding if shares else UNFINISHED)
+
+
+def _judged(
+    guided: Sequence[trust.Discrimination], score: str, threshold: float, text: Callable[[float], str]
+) -> tuple[str, str]:
+    """Return the verdict, held if all known scores are above the threshold, and the scores as text."""
+    known = [(maps, value) for maps in guided if (value := maps.scores[score]) is not None]
+    if not known:
+        return "pending", ""
+    above = sum(value > threshold for _, value in known)
+    listed = ", ".join(f"{text(value)} ({maps.map}, {maps.of})" for maps, value in known[:LISTED_SCORES])
+    listed += f" and {len(known) - LISTED_SCORES} more" if len(known) > LISTED_SCORES else ""
+    return "held" if above == len(known) else "partly" if above else "contradicted", listed

@@ -10,14 +10,15 @@ from au_guidance.expressions import SIX, Expression
 from eval.figures.maps import read_averages
 from eval.records.runs import PLAIN, Place, Run, Setting, done
 from eval.report import embed
-from eval.report.cells import Block, Cell, Column, of_texts
+from eval.report.cells import Block, Cell, columns, mean, of_number, of_texts
 from eval.report.figures import representative
-from eval.report.numbers import mean, number
 from eval.report.runs import au_term, groups, guidance, place_name, plain_run
 from eval.tables import layout
 from pipeline.errors import UserError
 
 Maps = Mapping[str, NDArray[np.float32]]
+Members = Mapping[tuple[Place, Setting], list[Run]]
+ROW = ("run", "AU term")  # what names a row
 Line = tuple[str, str, Maps]  # caption, kind of map, average maps of a run by kind and class
 
 
@@ -63,22 +64,13 @@ def of_runs(runs: Sequence[Run], base: Mapping[Place, Setting]) -> list[Class]:
     return [_class(expression, together, averages) for expression in Expression] if together else []
 
 
-def _class(
-    expression: Expression,
-    together: Mapping[tuple[Place, Setting], list[Run]],
-    averages: Sequence[Averages],
-) -> Class:
+def _class(expression: Expression, together: Members, averages: Sequence[Averages]) -> Class:
     label = expression.label
     counts = {place[0]: members[0].scores["per_class"][label]["images"] for (place, _), members in together.items()}
     faces = ", ".join(f"{count} test faces in {dataset}" for dataset, count in counts.items())
     strips = [_strip(label, maps) for maps in averages] if expression in SIX else []
-    return Class(
-        label,
-        faces,
-        [strip for strip in strips if strip.pictures],
-        _numbers(label, together),
-        _confusion(label, together),
-    )
+    shown = [strip for strip in strips if strip.pictures]
+    return Class(label, faces, shown, _numbers(label, together), _confusion(label, together))
 
 
 def _averages(run: Run, runs: Sequence[Run]) -> Averages | None:
@@ -116,10 +108,8 @@ def _strip(label: str, averages: Averages) -> Strip:
     return Strip(averages.of, shown)
 
 
-def _numbers(label: str, together: Mapping[tuple[Place, Setting], list[Run]]) -> Block:
+def _numbers(label: str, together: Members) -> Block:
     """Make the table of recall and cosines of a class, a row per place and setting."""
-    columns = [Column("run", numeric=False), Column("AU term", numeric=False)]
-    columns += [Column(name) for name in ("recall (%)", "CAM-COS", "ATT-COS", "seeds")]
     rows = []
     for (place, setting), members in together.items():
         parts = [run.scores["per_class"][label] for run in members]
@@ -129,19 +119,17 @@ def _numbers(label: str, together: Mapping[tuple[Place, Setting], list[Run]]) ->
             mean([part["cam_cosine"] for part in parts]),
             mean(attention),
         ]
-        cells = [Cell(number(value, places), value) for value, places in zip(values, (1, 3, 3), strict=True)]
+        cells = [of_number(value, places) for value, places in zip(values, (1, 3, 3), strict=True)]
         rows.append([*of_texts(place_name(place), au_term(setting)), *cells, Cell(str(len(members)), len(members))])
-    return Block("Numbers", columns, rows)
+    return Block("Numbers", columns(ROW, ("recall (%)", "CAM-COS", "ATT-COS", "seeds")), rows)
 
 
-def _confusion(label: str, together: Mapping[tuple[Place, Setting], list[Run]]) -> Block:
+def _confusion(label: str, together: Members) -> Block:
     """Make the table of the classes that the faces of a class were taken for, in percent."""
-    columns = [Column("run", numeric=False), Column("AU term", numeric=False)]
-    columns += [Column(expression.label) for expression in Expression]
     rows = []
     for (place, setting), members in together.items():
         counts = np.sum([run.scores["confusion"][members[0].scores["labels"].index(label)] for run in members], axis=0)
         shares = 100 * counts / counts.sum() if counts.sum() else np.full(len(Expression), np.nan)
-        cells = [Cell(number(float(share), 1), float(share)) for share in shares]
+        cells = [of_number(float(share), 1) for share in shares]
         rows.append([*of_texts(place_name(place), au_term(setting)), *cells])
-    return Block("Taken for (% of its faces)", columns, rows)
+    return Block("Taken for (% of its faces)", columns(ROW, (expression.label for expression in Expression)), rows)

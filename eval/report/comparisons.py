@@ -5,17 +5,28 @@ from pathlib import Path
 
 import pandas as pd
 
-from eval.compare.compare import MEAN, NOTES, compare
+from eval.compare.compare import MEAN, NOTES, TITLE, compare, digits
 from eval.compare.pairs import load_per_face
 from eval.records.runs import OWN, Place, Run, Setting, done
 from eval.report import embed, tables
-from eval.report.cells import NAMES, Block, Cell, Column, Row, Table, named, number_of, text_of
-from eval.report.numbers import digits, number, p_value
+from eval.report.cells import (
+    NAMES,
+    Block,
+    Cell,
+    Column,
+    Row,
+    Table,
+    heading,
+    named,
+    number,
+    number_of,
+    of_number,
+    p_value,
+    text_of,
+)  # fmt: skip
 from eval.report.runs import guidance
-from eval.report.words import heading
 from pipeline.errors import UserError
 
-TITLE = "With AU guidance against without, and against controls, on the same test faces"
 COLUMNS = (
     "method", "dataset", "protocol", "guidance", "against", "metric", "plain", "guided", "difference", "low", "p_holm",
     "p", "seed_sd", "seeds", "images",
@@ -99,7 +110,7 @@ def _cell(name: str, row: Row) -> Cell:
         return Cell(f"[{low}, {high}]", value)
     if name in ("seed", "seeds", "images"):
         return Cell(text_of(row[name]), value)
-    return Cell(number(value, places, "+" if name == "difference" else ""), value)
+    return of_number(value, places, "+" if name == "difference" else "")
 
 
 def means(frame: pd.DataFrame) -> pd.DataFrame:

@@ -8,8 +8,8 @@ from typing import Any
 
 from eval.records.runs import Place, Run, Setting
 from eval.report import embed
+from eval.report.cells import number
 from eval.report.figures import representative
-from eval.report.numbers import number
 from eval.report.runs import guidance, place_name, plain_run
 
 BUDGET = 3_500_000  # bytes of all encoded pictures; beyond it, fewer faces of each class are shown

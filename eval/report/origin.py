@@ -11,8 +11,7 @@ import pandas as pd
 import yaml
 
 from eval.records.runs import Run, done
-from eval.report.cells import Block, Cell, Column, of_texts
-from eval.report.numbers import MISSING, duration, number
+from eval.report.cells import MISSING, Block, Cell, Column, of_number, of_texts
 from eval.report.runs import au_term
 from eval.tables import layout
 from pipeline.errors import UserError
@@ -47,21 +46,10 @@ def _meta(path: Path) -> dict[str, Any]:
 
 def _runs(runs: Sequence[Run]) -> Block:
     names = (
-        "dataset",
-        "protocol",
-        "method",
-        "AU term",
-        "seed",
-        "state",
-        "CL (%)",
-        "ATT-COS",
-        "epochs",
-        "time",
-        "checkpoint",
-        "commit",
-    )
-    words = {"dataset", "protocol", "method", "AU term", "state", "checkpoint", "commit"}
-    columns = [Column(name, numeric=name not in words) for name in names]
+        "dataset", "protocol", "method", "AU term", "seed", "state", "CL (%)", "ATT-COS", "epochs", "time",
+        "checkpoint", "commit",
+    )  # fmt: skip
+    columns = [Column(name, numeric=name in ("seed", "CL (%)", "ATT-COS", "epochs", "time")) for name in names]
     return Block("Runs", columns, [_line(run) for run in runs])
 
 
@@ -76,10 +64,10 @@ def _line(run: Run) -> list[Cell]:
     hashes = [str(run.scores.get(key, ""))[:SHORT] for key in ("checkpoint", "commit")]
     return [
         *cells,
-        Cell(number(accuracy, 2), accuracy),
-        Cell(number(cosine, 3), cosine),
+        of_number(accuracy, 2),
+        of_number(cosine, 3),
         Cell(str(epochs) if epochs else MISSING, epochs),
-        Cell(duration(seconds) if seconds else MISSING, seconds),
+        Cell(_duration(seconds) if seconds else MISSING, seconds),
         *of_texts(*hashes),
     ]
 
@@ -89,6 +77,13 @@ def _history(path: Path) -> tuple[int | None, float | None]:
         return None, None
     history = pd.read_csv(path)
     return len(history), float(history["seconds"].sum()) if "seconds" in history else None
+
+
+def _duration(seconds: float) -> str:
+    """Write a time as 4.8 s, 48 s, 12 min or 3.4 h."""
+    if seconds < 120:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _trained(metas: Sequence[Mapping[str, Any]], runs: Sequence[Run]) -> list[tuple[str, str]]:
@@ -105,7 +100,7 @@ def _trained(metas: Sequence[Mapping[str, Any]], runs: Sequence[Run]) -> list[tu
     trainings = {run.scores.get("checkpoint"): run for run in done(runs)}  # methods may share one
     total = sum(_history(run.folder / "history.csv")[1] or 0 for run in trainings.values())
     if total:
-        facts.append(("time of all finished trainings", duration(total)))
+        facts.append(("time of all finished trainings", _duration(total)))
     return facts
 
 
@@ -114,8 +109,6 @@ def _listed(values: Mapping[str, Any]) -> str:
 
 
 def _made() -> list[tuple[str, str]]:
-    versions = {
-        "python": platform.python_version(),
-        **{name: version(name) for name in ("numpy", "pandas", "matplotlib")},
-    }
+    versions = {"python": platform.python_version()}
+    versions |= {name: version(name) for name in ("numpy", "pandas", "matplotlib")}
     return [("this page made at commit", commit()), ("with", _listed(versions)), ("on", _listed(machine()))]

@@ -12,22 +12,8 @@ from markupsafe import Markup
 
 from eval.metrics.baselines import BASELINES
 from eval.records.runs import STATES, Place, Run, Setting, done, expected_runs, read_grid
-from eval.report import (
-    checks,
-    claims,
-    classes,
-    comparisons,
-    discrimination,
-    figures,
-    gallery,
-    ladder,
-    origin,
-    quality,
-    runs,
-    tables,
-)
-from eval.report.cells import Table
-from eval.report.numbers import number
+from eval.report import claims, classes, comparisons, figures, gallery, origin, quality, runs, tables, trust
+from eval.report.cells import Table, number
 from eval.tables import layout
 
 FOLDER = Path(__file__).with_name("page")
@@ -53,10 +39,10 @@ def build_page(grid_file: Path, results: Path) -> str:
         **_frame(grid, expected, results),
         **_tables(grid, expected, base, results),
         **_pictures(grid, expected, base, results / "figures"),
-        "test_faces": quality.of_test_faces(expected),
-        "ladders": ladder.ladders(expected, base),
-        "discrimination": discrimination.table(discrimination.of_runs(expected, base)),
-        "truth": number(truth, 3) if (truth := discrimination.codebook_truth(expected)) is not None else "",
+        "test_faces": trust.of_test_faces(expected),
+        "ladders": trust.ladders(expected, base),
+        "discrimination": trust.table(trust.discriminations(expected, base)),
+        "truth": number(truth, 3) if (truth := trust.codebook_truth(expected)) is not None else "",
         "baselines": {baseline.label: baseline.description for baseline in BASELINES.values()},
         "classes": classes.of_runs(expected, base),
         "quality": quality.of_datasets(grid.get("datasets", {}), results),
@@ -112,7 +98,7 @@ def _tables(
     return {
         "experiments": {name: made for name, made in shown.items() if made},
         "claims": claims.paper_claims(rows, expected, base),
-        "checks": checks.checks(rows, expected, base),
+        "checks": claims.checks(rows, expected, base),
         "verdicts": claims.VERDICTS,
     }
 

@@ -7,11 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from au_guidance.expressions import SIX, Expression
-from eval.records.runs import Run, done
-from eval.report.cells import Block, Cell, Column, Row, number_of, of_texts
-from eval.report.numbers import number
-from eval.report.words import heading
+from au_guidance.expressions import Expression
+from eval.report.cells import Block, Cell, Column, Row, columns, heading, number, number_of, of_texts
 from pipeline import plugins
 from pipeline.errors import UserError
 from pipeline.index import compare_counts, describe_differences
@@ -50,27 +47,6 @@ def of_datasets(datasets: Mapping[str, Any], results: Path) -> list[Quality]:
     return [_quality(name, dataset.get("source", ""), results / "data" / name) for name, dataset in datasets.items()]
 
 
-def of_test_faces(runs: Sequence[Run]) -> list[str]:
-    """Return a sentence per dataset: its number of test faces, and the uncertainty that this number alone causes.
-
-    The error of an accuracy a on n faces is 1.96 sqrt(a (1 - a) / n), the normal approximation of a 95 % interval.
-    """
-    sentences: dict[str, str] = {}
-    for run in done(runs):
-        scores, classes = run.scores, run.scores["per_class"]
-        rarest = min((expression.label for expression in SIX), key=lambda label: classes[label]["images_with_map"])
-        accuracy, count = scores["accuracy"], scores["images"]
-        error = 196 * (accuracy * (1 - accuracy) / count) ** 0.5
-        sentences.setdefault(
-            run.dataset,
-            f"{run.dataset}: {count} test faces, {scores['images_with_map']} with an AU map. With another sample of "
-            f"faces, a CL of {number(100 * accuracy, 0)} % would vary by about ±{number(error, 1)} points (95 %). The "
-            f"rarest expression, {rarest}, has {classes[rarest]['images_with_map']} faces with a map and counts for a "
-            "sixth of every cosine.",
-        )
-    return list(sentences.values())
-
-
 def _quality(name: str, source: str, folder: Path) -> Quality:
     path = folder / "status.csv"
     if not path.is_file():
@@ -82,8 +58,8 @@ def _quality(name: str, source: str, folder: Path) -> Quality:
 
 def _statuses(rows: Sequence[Row]) -> Block:
     names = list(rows[0]) if rows else []
-    columns = [Column(heading(name), numeric=name not in ("split", "expression")) for name in names]
-    return Block("Statuses", columns, [[Cell(row[name], _sorted(row[name])) for name in names] for row in rows])
+    heads = [Column(heading(name), numeric=name not in ("split", "expression")) for name in names]
+    return Block("Statuses", heads, [[Cell(row[name], _sorted(row[name])) for name in names] for row in rows])
 
 
 def _sorted(text: str) -> float | str | None:
@@ -117,8 +93,6 @@ def _official(rows: Sequence[Row], source: str) -> tuple[Block | None, str]:
     pairs = [pair for pair in compare_counts(counted, expected) if pair.expected is not None]
     if not pairs:
         return None, "There is no official release of this dataset to compare with."
-    columns = [Column("split", numeric=False), Column("expression", numeric=False)]
-    columns += [Column("found"), Column("official"), Column("difference")]
     body = []
     for pair in pairs:
         more = pair.found - (pair.expected or 0)
@@ -127,7 +101,8 @@ def _official(rows: Sequence[Row], source: str) -> tuple[Block | None, str]:
         body.append([*of_texts(pair.split, pair.expression.label), *numbers, change])
     warning = describe_differences(pairs)
     verdict = (warning or "All counts are those of the official release.").removeprefix("warning: ")
-    return Block("Images, beside the official release", columns, body), f"{verdict[0].upper()}{verdict[1:]}"
+    heads = columns(("split", "expression"), ("found", "official", "difference"))
+    return Block("Images, beside the official release", heads, body), f"{verdict[0].upper()}{verdict[1:]}"
 
 
 def _known(label: str) -> bool:

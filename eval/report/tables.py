@@ -7,8 +7,7 @@ import pandas as pd
 
 from eval.records.runs import Run
 from eval.report import cells, embed
-from eval.report.cells import Block, Cell, Column, Row, Table
-from eval.report.words import heading
+from eval.report.cells import Block, Cell, Column, Row, Table, heading
 from eval.tables.kinds import KINDS
 from eval.tables.notes import notes
 from eval.tables.pivot import pivot

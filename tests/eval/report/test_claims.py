@@ -5,7 +5,6 @@ import pytest
 
 from eval.records.runs import expected_runs, read_grid
 from eval.report import claims, comparisons, runs
-from eval.report.checks import checks
 from tests.support.reported import run_folder
 
 BASE = {("faces", "heldout", "cam"): (5.0, (5,), "own")}
@@ -77,7 +76,7 @@ def test_claims_of_the_made_up_runs(folder):
     assert base == {**BASE, ("faces", "heldout", "wildcat"): (5.0, (5,), "own")}
     compared = [comparisons.of_experiment(name, _of(grid, found, name), folder)[0] for name in ("table1", "controls")]
     rows = comparisons.chosen(pd.concat(compared), base)
-    judged = {one.name: one for one in (*claims.paper_claims(rows, found, base), *checks(rows, found, base))}
+    judged = {one.name: one for one in (*claims.paper_claims(rows, found, base), *claims.checks(rows, found, base))}
     assert {name: one.verdict for name, one in judged.items()} == {
         "attention": "held", "cam": "held", "accuracy": "held", "generic": "held", "time": "held",
         "controls": "held", "baseline": "held", "apart": "held",

@@ -2,7 +2,7 @@
 
 from eval.records.runs import expected_runs, read_grid
 from eval.report import runs
-from eval.report.ladder import ladders
+from eval.report.trust import ladders
 
 
 def test_a_ladder_goes_up_from_baseline_to_ceiling(folder):

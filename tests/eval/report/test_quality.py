@@ -4,7 +4,7 @@ import html
 import re
 
 from eval.records.runs import expected_runs, read_grid
-from eval.report.quality import of_test_faces
+from eval.report.trust import of_test_faces
 
 
 def test_data_quality_puts_splits_together_and_compares_with_the_official_counts(page):
