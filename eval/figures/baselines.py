@@ -1,6 +1,6 @@
 """The figure of the baselines: cosines without and with AU, and of controls, beside those of the baselines."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,20 +30,19 @@ def draw_baselines(runs: Sequence[Run], out: Path) -> None:
     table = table[table["metric"].str.startswith(PREFIX) | (table["metric"] == "cosine")]
     if table["value"].isna().all():
         raise UserError("there are no finished runs whose cosines could be drawn")
-    places = list(dict.fromkeys(zip(table["dataset"], table["protocol"], strict=True)))
-    parts = [table[(table["dataset"] == place[0]) & (table["protocol"] == place[1])] for place in places]
-    items = [_items(part) for part in parts]
+    parts = style.split(table, "dataset", "protocol")
+    items = [_items(part) for _, part in parts]
     handles: dict[str, Any] = {}
     heights = [ROW * (len(BASELINES) + len(rows) + 1) for rows in items]
     with style.figure(sum(heights) + 12 * len(parts) + 12) as drawn:
         grid = drawn.subplots(len(parts), 2, sharex=True, sharey="row", squeeze=False, height_ratios=heights)
-        for line, place, part, rows in zip(grid, places, parts, items, strict=True):
+        for line, ((dataset, protocol), part), rows in zip(grid, parts, items, strict=True):
             for axes, (kind, name) in zip(line, MAPS.items(), strict=True):
                 own = part[part["kind"] == kind]
                 _baselines(axes, own[own["metric"] != "cosine"])
                 for number, (_, numbers) in enumerate(rows):
                     _levels(axes, numbers[numbers["kind"] == kind], len(BASELINES) + 0.6 + number, handles)
-                axes.set_title(f"{name}\n{place[0]} ({place[1]})")
+                axes.set_title(f"{name}\n{dataset} ({protocol})")
                 axes.grid(axis="x")
             labels = [*(baseline.label for baseline in BASELINES.values()), *(label for label, _ in rows)]
             positions = [*range(len(BASELINES)), *(len(BASELINES) + 0.6 + number for number in range(len(rows)))]
@@ -57,14 +56,12 @@ def draw_baselines(runs: Sequence[Run], out: Path) -> None:
 def _items(part: pd.DataFrame) -> Items:
     """Put a method on a row; where there is only one, each of its variants."""
     cosines = part[part["metric"] == "cosine"]
-    methods = list(dict.fromkeys(cosines["method"]))
-    if len(methods) > 1:
-        return [(method_name(method), cosines[cosines["method"] == method]) for method in methods]
-    settings = dict.fromkeys(zip(cosines["variant"], cosines["guidance"], strict=True))
-    several = len({guidance for variant, guidance in settings if variant == "au"}) > 1
+    if cosines["method"].nunique() > 1:
+        return [(method_name(method), rows) for (method,), rows in style.split(cosines, "method")]
+    several = cosines.loc[cosines["variant"] == "au", "guidance"].nunique() > 1
     return [
-        (guidance if several and variant == "au" else VARIANTS[variant], cosines[cosines["guidance"] == guidance])
-        for variant, guidance in settings
+        (guidance if several and variant == "au" else VARIANTS[variant], rows)
+        for (variant, guidance), rows in style.split(cosines, "variant", "guidance")
     ]
 
 
@@ -81,12 +78,7 @@ def _baselines(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 def _levels(axes: Axes, rows: pd.DataFrame, position: float, handles: dict[str, Any]) -> None:
-    for row in rows[rows["value"].notna()].to_dict("records"):
-        _dot(axes, row, position, handles)
-
-
-def _dot(axes: Axes, row: Mapping[Any, Any], position: float, handles: dict[str, Any]) -> None:
-    colour, marker = style.STYLES[row["variant"]]
-    spread = 0.0 if pd.isna(row["sd"]) else row["sd"]
-    bars = axes.errorbar(row["value"], position, xerr=spread, color=colour, marker=marker, linestyle="none")
-    handles.setdefault(VARIANTS[row["variant"]], bars)
+    for row in rows[rows["value"].notna()].fillna({"sd": 0.0}).to_dict("records"):
+        colour, marker = style.STYLES[row["variant"]]
+        bars = axes.errorbar(row["value"], position, xerr=row["sd"], color=colour, marker=marker, linestyle="none")
+        handles.setdefault(VARIANTS[row["variant"]], bars)

@@ -1,13 +1,12 @@
 """Figures of sweeps: CL, CAM-COS and ATT-COS by lambda (the paper's Fig. 5) and by guided layers (its Table 3)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from numpy.typing import NDArray
 
 from eval.figures import style
 from eval.records.runs import OWN, Run
@@ -18,7 +17,6 @@ from pipeline.errors import UserError
 
 METRICS = ("accuracy", "cam_cosine", "attention_cosine")
 TICKS = (0, 0.1, 0.5, 1, 2, 4, 7, 10, 15, 20, 30, 50, 100)
-Series = dict[str, pd.DataFrame]
 
 
 def draw_lambda(runs: Sequence[Run], out: Path) -> None:
@@ -37,7 +35,8 @@ def draw_lambda(runs: Sequence[Run], out: Path) -> None:
         for axes, metric in zip(grid, METRICS, strict=True):
             axes.set_ylabel(HEADINGS[metric])
             axes.grid(axis="y")
-            axes.set_xscale("function", functions=(_root, np.square))  # separates 0.01 from 0 as well as 19 from 20
+            # separates 0.01 from 0 as well as 19 from 20
+            axes.set_xscale("function", functions=(lambda values: np.sqrt(np.maximum(values, 0)), np.square))
             for number, (name, rows) in enumerate(series.items()):
                 _line(axes, rows[rows["metric"] == metric], (number, name), handles)
         ticks = [tick for tick in TICKS if tick <= guided["weight"].max()]
@@ -48,39 +47,37 @@ def draw_lambda(runs: Sequence[Run], out: Path) -> None:
         style.save(drawn, out, table)
 
 
-def _root(values: NDArray[np.floating]) -> NDArray[np.floating]:
-    return np.asarray(np.sqrt(np.maximum(values, 0)))
-
-
 def _table(name: str, runs: Sequence[Run]) -> pd.DataFrame:
     return pivot(name, [run for run in runs if not run.weight or run.map == OWN])
 
 
-def _series(table: pd.DataFrame) -> Series:
+def _series(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Split a table by dataset, protocol and method; return the parts by a label made of these three."""
-    keys = ["dataset", "protocol", "method"]
-    places = list(dict.fromkeys(table[keys].itertuples(index=False, name=None)))
-    parts = {}
-    for dataset, protocol, method in places:
-        rows = table[(table["dataset"] == dataset) & (table["protocol"] == protocol) & (table["method"] == method)]
-        parts[f"{method_name(method)}, {dataset} ({protocol})"] = rows
-    return parts
+    parts = style.split(table, "dataset", "protocol", "method")
+    return {f"{method_name(method)}, {dataset} ({protocol})": rows for (dataset, protocol, method), rows in parts}
 
 
 def _line(axes: Axes, rows: pd.DataFrame, which: tuple[int, str], handles: dict[str, Any]) -> None:
     number, name = which
     look: Any = style.of_line(number)
-    colour = look["color"]
-    guided = rows[(rows["weight"] > 0) & rows["value"].notna()]
+    shown = rows[rows["value"].notna()]
+    guided = shown[shown["weight"] > 0]
     if not guided.empty:
         bars = axes.errorbar(guided["weight"], guided["value"], guided["sd"].fillna(0), **look)
         handles.setdefault(f"{name}, with AU", bars)
-    for _, row in rows[(rows["weight"] == 0) & rows["value"].notna()].iterrows():
-        line = axes.axhline(row["value"], color=colour, linestyle="--", linewidth=0.9)
+    for value in shown.loc[shown["weight"] == 0, "value"]:
+        line = axes.axhline(value, color=look["color"], linestyle="--", linewidth=0.9)
         handles.setdefault(f"{name}, without AU", line)
-    for _, row in rows[rows["paper"].notna()].iterrows():
-        star = axes.plot(row["weight"], row["paper"], "*", color=colour, markeredgecolor=style.INK, markersize=6)[0]
-        handles.setdefault("the paper", star)
+    _stars(axes, rows, ("weight", "paper"), look["color"], handles)
+
+
+def _stars(axes: Axes, rows: pd.DataFrame, names: tuple[str, str], colour: str, handles: dict[str, Any]) -> None:
+    """Mark the paper's numbers; `names` are the columns of x and y."""
+    known = rows[rows["paper"].notna()]
+    if not known.empty:
+        x, y = (known[name] for name in names)
+        stars = axes.plot(x, y, "*", color=colour, markeredgecolor=style.INK, markersize=6)[0]
+        handles.setdefault("the paper", stars)
 
 
 def draw_layers(runs: Sequence[Run], out: Path) -> None:
@@ -90,7 +87,7 @@ def draw_layers(runs: Sequence[Run], out: Path) -> None:
     """
     table = _table("table3", runs)
     guided = table[table["weight"] > 0]
-    names = list(dict.fromkeys(guided.sort_values(["layers"], key=_paper_order)["layers"]))
+    names = sorted(set(guided["layers"]), key=lambda name: (name.count("+"), name))  # single layers before sets
     if guided["value"].isna().all():
         raise UserError("the figure layers needs at least one finished run with AU")
     series = _series(table)
@@ -102,8 +99,9 @@ def draw_layers(runs: Sequence[Run], out: Path) -> None:
             axes.grid(axis="x")
             axes.locator_params(axis="x", nbins=4)
             for number, (name, rows) in enumerate(series.items()):
-                shift = 0.5 * ((number + 0.5) / len(series) - 0.5)
-                _dots(axes, rows[rows["metric"] == metric], _positions(names, shift), (number, name), handles)
+                own, shift = rows[rows["metric"] == metric], 0.5 * ((number + 0.5) / len(series) - 0.5)
+                lines = own["layers"].where(own["weight"] > 0, "").map(["", *names].index)
+                _dots(axes, own.assign(place=lines + shift), (number, name), handles)
         grid[0].set_yticks(range(len(names) + 1), labels=["without AU", *names])
         grid[0].set_ylabel("guided layers")
         grid[0].invert_yaxis()
@@ -111,28 +109,13 @@ def draw_layers(runs: Sequence[Run], out: Path) -> None:
         style.save(drawn, out, table)
 
 
-def _paper_order(names: pd.Series) -> pd.Series:
-    return names.map(lambda name: (name.count("+"), name))
-
-
-def _positions(names: Sequence[str], shift: float) -> dict[str, float]:
-    return {"": shift, **{name: 1 + row + shift for row, name in enumerate(names)}}
-
-
-def _dots(
-    axes: Axes, rows: pd.DataFrame, positions: Mapping[str, float], which: tuple[int, str], handles: dict[str, Any]
-) -> None:
+def _dots(axes: Axes, rows: pd.DataFrame, which: tuple[int, str], handles: dict[str, Any]) -> None:
+    """Draw numbers (x) at the `place` of their rows (y)."""
     number, name = which
     look: Any = style.of_line(number)
-    colour = look["color"]
-    for _, row in rows[rows["value"].notna()].iterrows():
-        place = positions[row["layers"] if row["weight"] else ""]
-        spread = 0.0 if pd.isna(row["sd"]) else row["sd"]
-        bars = axes.errorbar(row["value"], place, xerr=spread, linestyle="none", **look)
+    for row in rows[rows["value"].notna()].fillna({"sd": 0.0}).to_dict("records"):
+        bars = axes.errorbar(row["value"], row["place"], xerr=row["sd"], linestyle="none", **look)
         handles.setdefault(name, bars)
         if not row["weight"]:
-            axes.axvline(row["value"], color=colour, linestyle="--", linewidth=0.9)
-    for _, row in rows[rows["paper"].notna()].iterrows():
-        place = positions[row["layers"] if row["weight"] else ""]
-        star = axes.plot(row["paper"], place, "*", color=colour, markeredgecolor=style.INK, markersize=6)[0]
-        handles.setdefault("the paper", star)
+            axes.axvline(row["value"], color=look["color"], linestyle="--", linewidth=0.9)
+    _stars(axes, rows, ("paper", "place"), look["color"], handles)

@@ -1,6 +1,6 @@
 """The curves of faithfulness: the answer's probability as pixels are removed or shown, and maps of random weights."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from pipeline.errors import UserError
 CURVES = {"deletion": "deletion", "insertion": "insertion", "road": "ROAD"}
 DRAWN = {"deletion": ("deletion",), "insertion": ("insertion",), "road": ("road_morf", "road_lerf")}
 GAINS = {"deletion_gain": "deletion", "insertion_gain": "insertion", "road": "ROAD"}
+Places = Sequence[tuple[str, str, str]]  # dataset, protocol, method
 FEW = 6  # methods that have room for curves
 DASHES = {"road_lerf": "--"}
 KEYS = ["dataset", "protocol", "method", "variant", "guidance", "kind", "measure"]
@@ -33,9 +34,8 @@ def draw_faithfulness(runs: Sequence[Run], out: Path) -> None:
     if not measured:
         raise UserError("no scores file has a faithfulness.csv beside it; make it with python -m eval.faithfulness")
     table = pd.concat([_table(run) for run in measured], ignore_index=True)
-    means = (
-        table.groupby([*KEYS, "step", "label"], sort=False, dropna=False)[["fraction", "value"]].mean().reset_index()
-    )
+    numbers = table.groupby([*KEYS, "step", "label"], sort=False, dropna=False)[["fraction", "value"]]
+    means = numbers.mean().reset_index()
     places = list(dict.fromkeys(zip(means["dataset"], means["protocol"], means["method"], strict=True)))
     handles: dict[str, Any] = {}
     draw = _single if len(places) == 1 else _several if len(places) <= FEW else _gains
@@ -61,17 +61,7 @@ def _table(run: Run) -> pd.DataFrame:
     ]
     joined = pd.concat([curves.assign(label=""), pd.DataFrame(stages), pd.DataFrame(gains)], ignore_index=True)
     guidance = f"{run.weight:g} {run.layers} {run.map}" if run.weight else "plain"
-    return joined.assign(
-        dataset=run.dataset,
-        protocol=run.protocol,
-        method=run.method,
-        variant=run.variant,
-        guidance=guidance,
-        seed=run.seed,
-    )
-
-
-Places = Sequence[tuple[str, str, str]]
+    return joined.assign(guidance=guidance, **{key: getattr(run, key) for key in KEYS[:4]})
 
 
 def _single(means: pd.DataFrame, places: Places, handles: dict[str, Any], out: Path) -> None:
@@ -104,8 +94,7 @@ def _several(means: pd.DataFrame, places: Places, handles: dict[str, Any], out: 
     columns = [(measure, kind) for measure in ("deletion", "insertion") for kind in MAPS]
     with style.figure(21 * len(places) + 20) as drawn:
         grid = drawn.subplots(len(places), len(columns), sharex=True, sharey=True, squeeze=False)
-        for line, (dataset, protocol, method) in zip(grid, places, strict=True):
-            own = means[(means["dataset"] == dataset) & (means["protocol"] == protocol) & (means["method"] == method)]
+        for line, ((dataset, protocol, method), own) in zip(grid, style.split(means, *KEYS[:3]), strict=True):
             for axes, (measure, kind) in zip(line, columns, strict=True):
                 _curves(axes, own[own["kind"] == kind], (measure,), handles)
             line[0].set_ylabel(f"{method_name(method)}\n{dataset}\n({protocol})")
@@ -134,10 +123,7 @@ def _gains(means: pd.DataFrame, places: Places, handles: dict[str, Any], out: Pa
                     dot = axes.plot(row["value"], place, color=colour, marker=marker, linestyle="none")[0]
                     handles.setdefault(VARIANTS[row["variant"]], dot)
         several = len({place[:2] for place in places}) > 1
-        names = [
-            f"{method_name(m)}, {dataset} ({protocol})" if several else method_name(m)
-            for dataset, protocol, m in places
-        ]
+        names = [method_name(method) + f", {dataset} ({protocol})" * several for dataset, protocol, method in places]
         grid[0][0].set_yticks(range(len(places)), labels=names)
         grid[0][0].set_ylim(len(places) - 0.5, -0.5)
         drawn.supxlabel("gain over a random order of the pixels; right of 0 is better", fontsize=7)
@@ -149,7 +135,7 @@ def _curves(axes: Axes, rows: pd.DataFrame, measures: Sequence[str], handles: di
     axes.grid()
     axes.set_xlim(0, 1)
     axes.locator_params(nbins=3)
-    for variant, own in _variants(rows):
+    for (variant, _), own in style.split(rows, "variant", "guidance"):
         colour = style.STYLES[variant][0]
         for measure in measures:
             random = own[own["measure"] == f"random_{measure}"]
@@ -160,15 +146,10 @@ def _curves(axes: Axes, rows: pd.DataFrame, measures: Sequence[str], handles: di
                 handles.setdefault(VARIANTS[variant], line)
 
 
-def _variants(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    for variant, guidance in dict.fromkeys(zip(rows["variant"], rows["guidance"], strict=True)):
-        yield variant, rows[(rows["variant"] == variant) & (rows["guidance"] == guidance)]
-
-
 def _cascade(axes: Axes, rows: pd.DataFrame, stages: Sequence[str], handles: dict[str, Any]) -> None:
     axes.grid(axis="y")
     axes.axhline(0, color=style.FAINT, linewidth=0.6)
-    for variant, own in _variants(rows[np.isfinite(rows["value"])]):
+    for (variant, _), own in style.split(rows[np.isfinite(rows["value"])], "variant", "guidance"):
         colour, marker = style.STYLES[variant]
         line = axes.plot([stages.index(label) for label in own["label"]], own["value"], color=colour, marker=marker)[0]
         handles.setdefault(VARIANTS[variant], line)

@@ -6,25 +6,37 @@ python -m eval.figures.maps compare PLAIN.npz AU.npz --out DIR/comparison   two 
 
 import argparse
 import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
+import matplotlib
 import numpy as np
+import pandas as pd
 import torch
+from matplotlib.axes import Axes
 from numpy.typing import NDArray
+from torch import Tensor
 
 from au_guidance.expressions import SIX
 from au_guidance.heatmap import CANVAS
-from eval.figures.average_maps import draw
+from au_guidance.raster import GRID
+from eval.figures import style
 from eval.metrics.cosines import attention_canvas, cam_canvas
 from eval.records.predictions import Predictions, read_predictions
 from eval.tables.layout import guidance_name, method_name
 from pipeline.errors import UserError, run
+from pipeline.geometry import template
 from pipeline.storage.files import atomic_write, beside
 
 BATCH = 64
-
+NOTE = (
+    "Mean over the test faces of each true class (their number is above). Rows of one kind share the scale on their "
+    "right. ATT: attention, the channel mean of that layer. Rings: eyes, nose and mouth corners of an aligned face."
+)
 Maps = dict[str, NDArray[np.float32]]
+Row = tuple[str, str, Maps]  # of the figure: label, kind of map, maps
 
 
 def average_maps(predictions: Predictions) -> Maps:
@@ -54,7 +66,7 @@ def average_maps(predictions: Predictions) -> Maps:
     return averages
 
 
-def _sum(maps: NDArray[np.float16], canvas: Any) -> NDArray[np.float64]:
+def _sum(maps: NDArray[np.float16], canvas: Callable[[Tensor], Tensor]) -> NDArray[np.float64]:
     total = np.zeros((CANVAS, CANVAS))
     for start in range(0, len(maps), BATCH):
         total += canvas(torch.from_numpy(maps[start : start + BATCH].astype(np.float32))).double().sum(0).numpy()
@@ -83,10 +95,7 @@ def describe(predictions: Predictions) -> dict[str, Any]:
 
 
 def write_averages(path: Path, out: Path) -> None:
-    """Write `out`.npz, the average maps with their origin as JSON in `about`, and draw them.
-
-    The figure is that of `eval.figures.average_maps.draw`.
-    """
+    """Write `out`.npz, the average maps with their origin as JSON in `about`, and draw them."""
     predictions = read_predictions(path)
     averages, about = average_maps(predictions), describe(predictions)
     with atomic_write(beside(out, ".npz")) as temporary:
@@ -96,10 +105,7 @@ def write_averages(path: Path, out: Path) -> None:
         ("CAM", "cam", averages),
         (f"ATT {about['layer']}", f"attention_{about['layer']}", averages),
     ]
-    title = (
-        f"{about['dataset']}: average maps, {method_name(about['method'])}, {about['guidance']}, seed {about['seed']}"
-    )
-    draw(out, title, rows, about["faces"])
+    draw(out, _title(about, about["guidance"]), rows, about["faces"])
 
 
 def compare(plain: Path, guided: Path, out: Path) -> None:
@@ -119,11 +125,66 @@ def compare(plain: Path, guided: Path, out: Path) -> None:
     layer = second["layer"]
     for label, name in (("CAM", "cam"), (f"ATT {layer}", f"attention_{layer}")):
         rows += [(f"{label}\nwithout AU", name, without), (f"{label}\nwith AU", name, with_au)]
-    title = (
-        f"{first['dataset']}: average maps, {method_name(first['method'])}, without AU and with {second['guidance']}"
-    )
-    title += f", seed {first['seed']}"
-    draw(out, title, rows, first["faces"])
+    draw(out, _title(first, f"without AU and with {second['guidance']}"), rows, first["faces"])
+
+
+def _title(about: Mapping[str, Any], guidance: str) -> str:
+    return f"{about['dataset']}: average maps, {method_name(about['method'])}, {guidance}, seed {about['seed']}"
+
+
+def draw(out: Path, title: str, rows: Sequence[Row], faces: Mapping[str, int]) -> None:
+    """Draw rows (label, kind, maps) of the six expressions as `out`.png, .pdf and .csv; missing kinds are skipped.
+
+    Rows of one kind share one colour scale, from the smallest to the largest value shown. White rings mark eyes, nose
+    and mouth corners of an aligned face. The CSV holds means over the cells of a 28x28 grid, one grid line per row.
+    """
+    rows = [row for row in rows if f"{row[1]}_{SIX[0].label}" in row[2]]
+    scales = {kind: _scale([row for row in rows if row[1] == kind]) for _, kind, _ in rows}
+    with style.figure(22 + 12.6 * len(rows), tight=True) as drawn:
+        drawn.suptitle(fill(title, 66), fontsize=7)
+        grid = drawn.subplots(len(rows), len(SIX), squeeze=False)
+        for line, (label, kind, maps) in zip(grid, rows, strict=True):
+            for axes, expression in zip(line, SIX, strict=True):
+                _panel(axes, maps[f"{kind}_{expression.label}"], scales[kind])
+            line[0].set_ylabel(label, fontsize=6)
+        for axes, expression in zip(grid[0], SIX, strict=True):
+            axes.set_title(f"{expression.label}\n({faces[expression.label]})", fontsize=6)
+        for kind, scale in scales.items():
+            lines = [line for line, row in zip(grid, rows, strict=True) if row[1] == kind]
+            bar = style.colour_bar(drawn, [axes for line in lines for axes in line], scale, fraction=0.03, pad=0.01)
+            bar.ax.tick_params(labelsize=5.5, length=1.5, pad=1)
+        drawn.supxlabel(fill(NOTE, 86), fontsize=5.5)
+        style.save(drawn, out, pd.concat(_numbers(rows), ignore_index=True))
+
+
+def _scale(rows: Sequence[Row]) -> matplotlib.colors.Normalize:
+    shown = np.stack([maps[f"{kind}_{expression.label}"] for _, kind, maps in rows for expression in SIX])
+    values = shown[np.isfinite(shown)]
+    return matplotlib.colors.Normalize(*((values.min(), values.max()) if values.size else (0, 1)))
+
+
+def _panel(axes: Axes, values: NDArray[np.float32], scale: matplotlib.colors.Normalize) -> None:
+    style.clear_ticks(axes)
+    if np.isnan(values).all():
+        axes.text(0.5, 0.5, "no faces", ha="center", va="center", transform=axes.transAxes, fontsize=6)
+        axes.set_box_aspect(1)
+        return
+    axes.spines[:].set_visible(False)
+    axes.imshow(values, cmap=style.MAP, norm=scale, interpolation="nearest")
+    points = template(CANVAS)
+    axes.scatter(points[:, 0], points[:, 1], s=4, facecolors="none", edgecolors="white", linewidths=0.4)
+
+
+def _numbers(rows: Sequence[Row]) -> Iterator[pd.DataFrame]:
+    cell = CANVAS // GRID
+    for label, kind, maps in rows:
+        for expression in SIX:
+            cells = maps[f"{kind}_{expression.label}"].reshape(GRID, cell, GRID, cell).mean((1, 3)).round(4)
+            table = pd.DataFrame(cells, columns=[f"x{cell * column + cell // 2}" for column in range(GRID)])
+            table.insert(0, "y", [cell * line + cell // 2 for line in range(GRID)])
+            table.insert(0, "expression", expression.label)
+            table.insert(0, "map", label.replace("\n", " "))
+            yield table
 
 
 def read_averages(path: Path) -> tuple[Maps, dict[str, Any]]:
@@ -148,10 +209,7 @@ def main() -> None:
         "inputs", nargs="+", help="predictions.h5; or the word compare and two .npz, without AU and with AU"
     )
     parser.add_argument(
-        "--out",
-        type=Path,
-        required=True,
-        help="path without suffix: .png, .pdf, .csv and, of one run, .npz are written",
+        "--out", type=Path, required=True, help="path without suffix; of one run .npz is written too, beside the figure"
     )
     arguments = parser.parse_args()
     match arguments.inputs:

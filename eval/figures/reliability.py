@@ -12,6 +12,7 @@ from eval.records.runs import Run
 from eval.tables.layout import VARIANTS, method_name
 from pipeline.errors import UserError
 
+ORIGIN = ("dataset", "protocol", "method", "variant", "weight", "seed")
 SHOWN = 5  # faces that a bin needs; the accuracy of fewer is noise
 
 
@@ -24,7 +25,10 @@ def draw_reliability(runs: Sequence[Run], out: Path) -> None:
     done = [run for run in runs if run.state == "done" and run.scores.get("calibration")]
     if not done:
         raise UserError("no scores file has a calibration; make it again with python -m eval.score")
-    rows = [{**_origin(run), **values} for run in done for values in run.scores["calibration"]["bins"]]
+    origins = [{key: getattr(run, key) for key in ORIGIN} for run in done]
+    rows = [
+        origin | bin for run, origin in zip(done, origins, strict=True) for bin in run.scores["calibration"]["bins"]
+    ]
     handles: dict[str, Any] = {}
     with style.figure(88 + 4 * len(done)) as drawn:
         above, below = drawn.subplots(2, 1, sharex=True, height_ratios=[3, 1])
@@ -63,14 +67,3 @@ def _label(runs: Sequence[Run], run: Run) -> str:
     start = f"{method_name(run.method)} {VARIANTS[run.variant]}, {run.dataset} ({run.protocol}" + ")" * (not seeds)
     seed = f", seed {run.seed})" if seeds else ""
     return f"{start}{seed}: ECE {run.scores['calibration']['ece']:.3f}"
-
-
-def _origin(run: Run) -> dict[str, Any]:
-    return {
-        "dataset": run.dataset,
-        "protocol": run.protocol,
-        "method": run.method,
-        "variant": run.variant,
-        "weight": run.weight,
-        "seed": run.seed,
-    }

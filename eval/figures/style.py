@@ -67,6 +67,11 @@ def save(drawn: Figure, out: Path, table: pd.DataFrame) -> None:
     write_text(beside(out, ".csv"), table.to_csv(index=False))
 
 
+def split(table: pd.DataFrame, *columns: str) -> list[tuple[tuple[str, ...], pd.DataFrame]]:
+    """Split a table by columns of text, in order of appearance; each part comes with its values of the columns."""
+    return [(tuple(map(str, values)), part) for values, part in table.groupby(list(columns), sort=False)]
+
+
 def clear_ticks(axes: Axes) -> None:
     """Remove all ticks from axes that show a picture."""
     axes.set_xticks([])

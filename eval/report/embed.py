@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from eval.figures.average_maps import COLOURS
+from eval.figures.style import MAP as COLOURS
 
 FIGURE = 1100  # largest width of a figure, pixels
 FACE = 112  # side of a face in the gallery, pixels
