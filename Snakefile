@@ -7,7 +7,7 @@ from snakemake.utils import min_version
 min_version("9.20")
 sys.path.insert(0, workflow.basedir)
 
-from workflow.grid import VARIANT
+from workflow.run_names import VARIANT
 from workflow.lock import hold
 from workflow.plan import STAGES, Plan
 from workflow.results import Results

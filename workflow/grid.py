@@ -1,53 +1,17 @@
 """The grid of runs of a config, and the card of each run."""
 
 import json
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any, get_args
+from dataclasses import replace
+from typing import Any
 
 from pydantic import ValidationError
 
 from pipeline.errors import UserError
 from train.card.checks import check_model, describe_error, training_card
-from train.card.schema import Card, Control, Data, Guidance
+from train.card.schema import Card, Data, Guidance
+from workflow.run_names import Run, guidance_of, variant_name
 from workflow.schema import Config, Experiment
-
-RUN = "{protocol}/{dataset}/{method}/{variant}/seed{seed}"  # folder of a run below `<results>/runs`
-OWN = "own"  # the map of the face's own expression; every other map is a control
-VARIANT = rf"plain|au-w[^/]+-l[1-5+]+(?:-(?:{'|'.join(get_args(Control))}))?"  # the names that `variant_name` gives
-_CONTROL = re.compile(rf"-(?:{'|'.join(get_args(Control))})$")
-
-
-@dataclass(frozen=True, order=True)
-class Run:
-    """One training: protocol x dataset x method x variant x seed."""
-
-    protocol: str
-    dataset: str
-    method: str
-    variant: str
-    seed: int
-
-    @property
-    def folder(self) -> str:
-        """Its folder below `<results>/runs`."""
-        return RUN.format(**vars(self))
-
-    @property
-    def guided(self) -> bool:
-        """Whether it has an AU term."""
-        return self.variant != "plain"
-
-    @property
-    def plain(self) -> "Run":
-        """The run without the AU term."""
-        return replace(self, variant="plain")
-
-    @property
-    def uncontrolled(self) -> "Run":
-        """The run that aligns to the AU map where this one aligns to a control, else this one."""
-        return replace(self, variant=_CONTROL.sub("", self.variant))
 
 
 def grid(config: Config, experiment: str | None = None) -> list[Run]:
@@ -60,7 +24,7 @@ def card(config: Config, run: Run) -> Card:
     """Return the card of a run: all settings that it needs, checked. Raises UserError that names the wrong key."""
     sections = {part: _merged(config, run, part) for part in ("model", "training", "guidance")}
     sections["model"].setdefault("weights", config.weights)
-    sections["guidance"].update(_guidance_of(run.variant))
+    sections["guidance"].update(guidance_of(run.variant))
     if "init" in sections["model"]:  # so that a run without AU starts from one without AU
         sections["model"]["init"] = sections["model"]["init"].replace("{variant}", run.variant)
     data = Data(
@@ -92,21 +56,6 @@ def reused_run(config: Config, run: Run) -> Run | None:
         return other if card(config, other) == wanted else None
     except UserError:  # the other method does not take options that a shared level sets for this one
         return None
-
-
-def variant_name(guidance: Guidance) -> str:
-    """Name a guided variant by its lambda, layers and control; equal settings share a name, and so a training."""
-    weight = int(guidance.weight) if guidance.weight.is_integer() else guidance.weight
-    layers = "+".join(map(str, sorted(set(guidance.layers), reverse=True)))
-    return f"au-w{weight!r}-l{layers}{'' if guidance.map == OWN else f'-{guidance.map}'}"
-
-
-def _guidance_of(variant: str) -> dict[str, Any]:
-    if variant == "plain":
-        return {"weight": 0.0, "map": OWN}
-    weight, rest = variant.removeprefix("au-w").split("-l", 1)
-    layers, _, control = rest.partition("-")
-    return {"weight": float(weight), "layers": tuple(map(int, layers.split("+"))), "map": control or OWN}
 
 
 def _runs(config: Config, part: Experiment) -> Iterator[Run]:

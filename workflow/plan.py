@@ -18,8 +18,9 @@ from train.card.checks import given_weights, needed_weights
 from train.card.schema import Card
 from workflow.config import parse
 from workflow.fingerprint import digest, fingerprint
-from workflow.grid import RUN, Run, card, describe, grid, reused_run
+from workflow.grid import card, describe, grid, reused_run
 from workflow.published import PUBLISHED_CODEBOOK, PUBLISHED_GEOMETRY, PUBLISHED_SUFFIX, with_published_datasets
+from workflow.run_names import RUN, Run
 from workflow.schema import Config, Dataset
 
 STAGES = ("faces", "landmarks", "heatmaps")

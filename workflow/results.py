@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from workflow.grid import RUN, grid
+from workflow.grid import grid
+from workflow.run_names import RUN
 from workflow.schema import Config
 
 TABLES = ("baselines", "classification", "faithfulness", "groups", "time")  # of every experiment

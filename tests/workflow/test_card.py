@@ -4,7 +4,8 @@ import pytest
 
 from pipeline.errors import UserError
 from train.card.checks import parse_card, read_card, write_card
-from workflow.grid import Run, card, grid
+from workflow.grid import card, grid
+from workflow.run_names import Run
 
 
 def test_a_card_survives_the_file(paper, tmp_path):

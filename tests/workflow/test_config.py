@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from pipeline.errors import UserError
 from tests.support.paths import ROOT
 from workflow.config import parse, read
-from workflow.grid import Run, card, grid
+from workflow.grid import card, grid
+from workflow.run_names import Run
 from workflow.schema import keys
 
 

@@ -9,8 +9,9 @@ from pipeline.plugins import names
 from tests.support.paths import ROOT
 from train.card.checks import needed_weights
 from workflow.config import parse, read
-from workflow.grid import VARIANT, Run, card, describe, grid, reused_run
+from workflow.grid import card, describe, grid, reused_run
 from workflow.plan import Plan
+from workflow.run_names import VARIANT, Run
 
 
 def test_the_papers_numbers(paper):
