@@ -25,7 +25,6 @@ from eval.records.runs import Run
 from eval.tables import layout
 from eval.tables.kinds import HEADINGS, MAPS
 from pipeline.errors import UserError
-from pipeline.storage.files import beside, write_text
 
 MEAN = "mean"
 Values = NDArray[np.float64]
@@ -219,9 +218,4 @@ def write_comparison(runs: Sequence[Run], out: Path) -> str:
     table = compare([load_per_face(run) for run in runs if run.state == "done"])
     if table.empty:
         raise UserError("no guided run has its plain run or a control (same dataset, method, protocol, seed) here")
-    made = [block(table)]
-    markdown = layout.markdown(TITLE, made, NOTES)
-    write_text(beside(out, ".csv"), table.to_csv(index=False))
-    write_text(beside(out, ".md"), markdown)
-    write_text(beside(out, ".tex"), layout.latex(TITLE, made, NOTES))
-    return markdown
+    return layout.write(out, table, TITLE, [block(table)], NOTES)

@@ -1,11 +1,11 @@
 """The model card of an exported network, filled from its scores; it says so if there are none."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
 
-from eval.export.scores import Evaluation, Number
+from eval.export.scores import Evaluation
 from eval.metrics.baselines import SKILL
 from eval.tables.layout import PROTOCOLS, guidance_name, method_name
 from train.card.schema import Card
@@ -72,9 +72,9 @@ def card_text(card: Card, config: Mapping[str, Any], evaluation: Evaluation | No
     term = card.guidance
     method, guidance = method_name(card.method), guidance_name(term.weight, term.layers, term.map)
     trained = config["training_faces"]
-    faces = f"It was trained on {trained} faces of the dataset {card.dataset}." if trained else (
-        f"It was trained on faces of the dataset {card.dataset}; how many is not recorded."
-    )  # fmt: skip
+    faces = f"It was trained on {trained} faces of the dataset {card.dataset}."
+    if not trained:
+        faces = f"It was trained on faces of the dataset {card.dataset}; how many is not recorded."
     parts = [
         _front_matter(card, evaluation),
         f"# {method} ({guidance}) on {card.dataset}\n",
@@ -83,9 +83,9 @@ def card_text(card: Card, config: Mapping[str, Any], evaluation: Evaluation | No
         f"{config['commit']}.\n",
         USE.format(folder=folder, size=card.model.image_size, normalisation=card.model.normalisation),
         _data(card, evaluation, faces),
-        _results(evaluation, layer),
-        _calibration(evaluation, config),
-        _groups(evaluation),
+        f"## Results\n\n{_results(evaluation, layer) if evaluation else NOT_EVALUATED}\n",
+        f"## Calibration\n\n{_calibration(evaluation, config) if evaluation else NOT_EVALUATED}\n",
+        f"## Groups\n\n{_groups(evaluation) if evaluation else NOT_EVALUATED}\n",
         LIMITS.format(trained=faces),
         LICENCES,
     ]
@@ -125,20 +125,15 @@ def _data(card: Card, evaluation: Evaluation | None, trained: str) -> str:
     )
 
 
-def _results(evaluation: Evaluation | None, layer: int) -> str:
-    if evaluation is None:
-        return f"## Results\n\n{NOT_EVALUATED}\n"
-    rows = [
-        (title, _shown(evaluation.numbers[name]), _baseline(evaluation, name), meaning.format(layer=layer))
-        for name, (title, meaning) in MEASURES.items()
-    ]
-    note = "Brackets are 95 % intervals of the bootstrap over test faces. " if _any_interval(evaluation) else ""
-    table = _table(("number", "value", "baseline", "what it is"), rows)
-    return f"## Results\n\n{table}\n{note}{BASELINE}\n"
-
-
-def _any_interval(evaluation: Evaluation) -> bool:
-    return any(number.interval for number in evaluation.numbers.values())
+def _results(evaluation: Evaluation, layer: int) -> str:
+    rows = []
+    for name, (title, meaning) in MEASURES.items():
+        number = evaluation.numbers[name]
+        bounds = (number.interval.low, number.interval.high) if number.interval else ()
+        rows.append((title, _value(number.value, *bounds), _baseline(evaluation, name), meaning.format(layer=layer)))
+    bounded = any(number.interval for number in evaluation.numbers.values())
+    note = "Brackets are 95 % intervals of the bootstrap over test faces. " if bounded else ""
+    return f"{_table(('number', 'value', 'baseline', 'what it is'), rows)}\n{note}{BASELINE}"
 
 
 def _baseline(evaluation: Evaluation, name: str) -> str:
@@ -148,48 +143,30 @@ def _baseline(evaluation: Evaluation, name: str) -> str:
     return _value(levels.get(SKILL))
 
 
-def _calibration(evaluation: Evaluation | None, config: Mapping[str, Any]) -> str:
-    if evaluation is None:
-        return f"## Calibration\n\n{NOT_EVALUATED}\n"
-    text = (
-        f"Expected calibration error {_value(evaluation.scores['calibration'].get('ece'))} over the test faces, 15 bins"
-    )
+def _calibration(evaluation: Evaluation, config: Mapping[str, Any]) -> str:
+    ece = _value(evaluation.scores["calibration"].get("ece"))
     temperature = config.get("temperature")
     more = f"; dividing the logits by {temperature:.3g} calibrates them on the validation faces" if temperature else ""
-    return f"## Calibration\n\n{text}{more}.\n"
+    return f"Expected calibration error {ece} over the test faces, 15 bins{more}."
 
 
-def _groups(evaluation: Evaluation | None) -> str:
-    if evaluation is None:
-        return f"## Groups\n\n{NOT_EVALUATED}\n"
+def _groups(evaluation: Evaluation) -> str:
     if not evaluation.scores["groups"]:
-        return (
-            "## Groups\n\nThe test faces have no attributes such as gender or age, so nothing is known about groups.\n"
-        )
-    text = _table(("attribute", "group", "faces", "accuracy", "CAM-COS", "ATT-COS"), list(_group_rows(evaluation)))
-    return f"## Groups\n\n{text}\n{GROUPS}\n"
-
-
-def _group_rows(evaluation: Evaluation) -> Iterator[tuple[str, ...]]:
+        return "The test faces have no attributes such as gender or age, so nothing is known about groups."
+    rows = []
     for attribute, values in evaluation.scores["groups"].items():
         for value, numbers in values.items():
-            shown = [_bounded(numbers, name) for name in ("accuracy", "cam_cosine", "attention_cosine")]
-            yield (attribute, value, str(numbers["images"]), *shown)
+            shown = [
+                _value(*(numbers.get(name + side) for side in ("", "_low", "_high")))
+                for name in ("accuracy", "cam_cosine", "attention_cosine")
+            ]
+            rows.append((attribute, value, str(numbers["images"]), *shown))
+    return f"{_table(('attribute', 'group', 'faces', 'accuracy', 'CAM-COS', 'ATT-COS'), rows)}\n{GROUPS}"
 
 
-def _bounded(numbers: Mapping[str, Any], name: str) -> str:
-    low, high = numbers.get(f"{name}_low"), numbers.get(f"{name}_high")
+def _value(value: float | None, low: float | None = None, high: float | None = None) -> str:
     bounds = "" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"
-    return _value(numbers.get(name)) + bounds
-
-
-def _shown(number: Number) -> str:
-    bounds = f" [{number.interval.low:.3f}, {number.interval.high:.3f}]" if number.interval else ""
-    return _value(number.value) + bounds
-
-
-def _value(value: float | None) -> str:
-    return "none" if value is None else f"{value:.3f}"
+    return "none" + bounds if value is None else f"{value:.3f}{bounds}"
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

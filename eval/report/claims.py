@@ -8,10 +8,10 @@ Accuracy is preserved if the interval lies above -1 point and not entirely below
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from eval.compare.compare import MEAN, digits
+from eval.compare.compare import digits
 from eval.records.runs import OWN, PLAIN, Place, Run, Setting, done
 from eval.report import trust
-from eval.report.cells import Row, heading, mean, number, number_of, p_value, text_of
+from eval.report.cells import Row, heading, mean, number, number_of, p_value
 from eval.report.runs import groups, place_name
 from eval.tables import layout, paper
 from eval.tables.table import with_extras
@@ -40,7 +40,6 @@ class Evidence:
     change: str
     p: str
     verdict: str
-    seeds: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,6 @@ def _evidence(row: Row, verdict: str) -> Evidence:
         change=f"{number(_value(row, 'difference'), places, '+')} [{low}, {high}]",
         p=p_value(_value(row, "p_holm")),
         verdict=verdict,
-        seeds=text_of(row["seeds"]) if row["seed"] == MEAN else "1",
     )
 
 

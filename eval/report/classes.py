@@ -12,7 +12,7 @@ from eval.records.runs import PLAIN, Place, Run, Setting, done
 from eval.report import embed
 from eval.report.cells import Block, Cell, columns, mean, of_number, of_texts
 from eval.report.figures import representative
-from eval.report.runs import au_term, groups, guidance, place_name, plain_run
+from eval.report.runs import au_term, groups, place_name, plain_run
 from eval.tables import layout
 from pipeline.errors import UserError
 
@@ -83,7 +83,7 @@ def _averages(run: Run, runs: Sequence[Run]) -> Averages | None:
     lines: list[Line] = [("AU map", "au_map", pair[-1][1])]
     for kind, caption in (("cam", "CAM"), (f"attention_{layer}", "attention")):
         lines += [(f"{caption} {layout.VARIANTS[name]}", kind, maps) for name, maps in pair]
-    of = f"{place_name(run.place)}, {guidance(run.setting)}, seed {run.seed}"
+    of = f"{place_name(run.place)}, {layout.guidance_name(*run.setting)}, seed {run.seed}"
     return Averages(of, lines)
 
 

@@ -24,7 +24,7 @@ from eval.report.cells import (
     p_value,
     text_of,
 )  # fmt: skip
-from eval.report.runs import guidance
+from eval.tables import layout
 from pipeline.errors import UserError
 
 COLUMNS = (
@@ -76,7 +76,7 @@ def _pairs(runs: Sequence[Run]) -> set[tuple[str, ...]]:
         others = [other for other in runs if (other.place, other.seed) == (run.place, run.seed)]
         for other in others if run.variant == "au" else ():
             if other.variant == "plain" or (other.map != OWN and other.setting[:2] == run.setting[:2]):
-                pairs.add((*run.place, guidance(run.setting), other.variant, str(run.seed)))
+                pairs.add((*run.place, layout.guidance_name(*run.setting), other.variant, str(run.seed)))
     return pairs
 
 
@@ -123,7 +123,7 @@ def chosen(frame: pd.DataFrame, base: Mapping[Place, Setting]) -> Sequence[Row]:
     """Keep the means of the settings that stand for their places; what two experiments share counts once."""
     if frame.empty:
         return []
-    names = {place: guidance(setting) for place, setting in base.items()}
+    names = {place: layout.guidance_name(*setting) for place, setting in base.items()}
     settings = zip(frame["dataset"], frame["protocol"], frame["method"], frame["guidance"], strict=True)
     own = frame[[names.get((dataset, protocol, method)) == name for dataset, protocol, method, name in settings]]
     return means(own).drop_duplicates([*PAIR, "metric"]).to_dict("records")

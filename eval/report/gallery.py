@@ -10,7 +10,8 @@ from eval.records.runs import Place, Run, Setting
 from eval.report import embed
 from eval.report.cells import number
 from eval.report.figures import representative
-from eval.report.runs import guidance, place_name, plain_run
+from eval.report.runs import place_name, plain_run
+from eval.tables import layout
 
 BUDGET = 3_500_000  # bytes of all encoded pictures; beyond it, fewer faces of each class are shown
 PICTURES = {  # file of a face -> caption
@@ -72,7 +73,7 @@ def of_runs(runs: Sequence[Run], base: Mapping[Place, Setting], folder: Path) ->
         else:
             omitted.append(place_name(run.place))
     share = BUDGET // max(1, len(sources))
-    names = {run.name: f"{place_name(run.place)}, {guidance(run.setting)}" for run, _ in sources}
+    names = {run.name: f"{place_name(run.place)}, {layout.guidance_name(*run.setting)}" for run, _ in sources}
     return Gallery([face for _, faces in sources for face in fitting(faces, share)], names, omitted)
 
 

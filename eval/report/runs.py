@@ -7,15 +7,9 @@ from eval.records.runs import OWN, PLAIN, Place, Run, Setting, variant
 from eval.tables import layout
 
 
-def guidance(setting: Setting) -> str:
-    """Name a setting as the column `guidance` of tables does: plain; λ 5, layer 5; λ 5, layer 5, shuffled map."""
-    weight, layers, source = setting
-    return layout.guidance_name(weight, layers, source or OWN)
-
-
 def au_term(setting: Setting) -> str:
     """Name a setting for readers: without AU; λ 5, layer 5."""
-    return layout.VARIANTS["plain"] if setting == PLAIN else guidance(setting)
+    return layout.VARIANTS["plain"] if setting == PLAIN else layout.guidance_name(*setting)
 
 
 def variant_name(setting: Setting) -> str:

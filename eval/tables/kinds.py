@@ -136,15 +136,18 @@ def digits(metric: str, kind: str = "") -> int:
 
 
 def measured(run: Run, kind: str, metric: str) -> float | None:
-    """Return a number of a run as tables show it (shares in percent, macro means), None if it has none.
+    """Return a number of a run as tables show it (`scaled`, macro means), None if it has none.
 
     ATT-COS is that of the deepest guided layer.
     """
     value: Any = run.scores
     for key in ("attention_cosine", str(run.layer)) if metric == "attention_cosine" else _path(kind, metric):
         value = value.get(key) if isinstance(value, dict) else None
-    if isinstance(value, dict):
-        value = value.get("macro")
+    return scaled(metric, value.get("macro") if isinstance(value, dict) else value)
+
+
+def scaled(metric: str, value: float | None) -> float | None:
+    """Return a score as tables show it: shares in percent."""
     return None if value is None else (100 if metric in PERCENT else 1) * float(value)
 
 

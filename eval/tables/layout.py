@@ -2,12 +2,14 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from eval.metrics.baselines import PREFIX
 from eval.tables.kinds import HEADINGS, KINDS, Column, digits
+from pipeline.storage.files import beside, write_text
 
 PROTOCOLS = {
     "heldout": "the best epoch is chosen on a held-out part of the training set",
@@ -78,7 +80,7 @@ def blocks(name: str, table: pd.DataFrame, known: Collection[str]) -> list[Block
         kind = KINDS[name].arranged(
             ((row["protocol"], row["method"], row["variant"]), row["guidance"]) for row in own if row["guidance"]
         )
-        beside = dataset in known and bool(kind.paper)
+        with_paper = dataset in known and bool(kind.paper)
         wide = len(set(table["protocol"])) * max(map(len, kind.sections.values())) > WIDE
         for section, columns in kind.sections.items():
             title = ": ".join(part for part in (dataset, section) if part)
@@ -86,13 +88,13 @@ def blocks(name: str, table: pd.DataFrame, known: Collection[str]) -> list[Block
             if kind.rows == "group":
                 arranged.append(_groups(title, rows, columns))
             elif kind.rows == "method":
-                arranged.append(_methods(title, rows, columns, beside=beside))
+                arranged.append(_methods(title, rows, columns, with_paper=with_paper))
             else:
-                arranged.append(_settings(title, rows, columns, beside=beside, wide=wide))
+                arranged.append(_settings(title, rows, columns, with_paper=with_paper, wide=wide))
     return arranged
 
 
-def _methods(title: str, rows: Sequence[dict[str, Any]], columns: Sequence[Column], *, beside: bool) -> Block:
+def _methods(title: str, rows: Sequence[dict[str, Any]], columns: Sequence[Column], *, with_paper: bool) -> Block:
     """Rows are methods; columns are protocols, metrics, without and with AU, then controls if there are any."""
     protocols = dict.fromkeys(row["protocol"] for row in rows)
     present = {(row["kind"], row["metric"], row["variant"]) for row in rows}
@@ -101,16 +103,16 @@ def _methods(title: str, rows: Sequence[dict[str, Any]], columns: Sequence[Colum
     grid = [["method", "", *(f"{p},\n{HEADINGS[metric]}\n{VARIANTS[v]}" for p, _, metric, v in places)]]
     for method in dict.fromkeys(row["method"] for row in rows):
         line = [cells.get((method, *place)) for place in places]
-        grid += _lines([method_name(method), "ours"], line, beside=beside)
+        grid += _lines([method_name(method), "ours"], line, with_paper=with_paper)
     return Block(title, grid, lead=2)
 
 
 def _settings(
-    title: str, rows: Sequence[dict[str, Any]], columns: Sequence[Column], *, beside: bool, wide: bool
+    title: str, rows: Sequence[dict[str, Any]], columns: Sequence[Column], *, with_paper: bool, wide: bool
 ) -> Block:
     """Rows are methods and settings of the AU term; protocols are columns, or rows where the table is `wide`."""
     across = [""] if wide else list(dict.fromkeys(row["protocol"] for row in rows))
-    names = ["method", "AU term", *(["protocol", "seeds"] if wide else []), *([""] if beside else [])]
+    names = ["method", "AU term", *(["protocol", "seeds"] if wide else []), *([""] if with_paper else [])]
     headings = [f"{protocol},\n{HEADINGS[m]}" if protocol else HEADINGS[m] for protocol in across for _, m in columns]
     leads: dict[tuple[str, ...], Cells] = {}
     for row in rows:
@@ -121,14 +123,14 @@ def _settings(
         lead = [method_name(method), "none" if guidance == "plain" else guidance, *protocols]
         lead += [_seeds(next(iter(cells.values())))] if wide else []
         line = [cells.get((protocol, *column)) for protocol in across for column in columns]
-        grid += _lines([*lead, *(["ours"] if beside else [])], line, beside=beside, counted=not wide)
+        grid += _lines([*lead, *(["ours"] if with_paper else [])], line, with_paper=with_paper, counted=not wide)
     return Block(title, grid, lead=len(names))
 
 
-def _lines(lead: list[str], line: Sequence[dict[str, Any] | None], *, beside: bool, counted: bool = True) -> Grid:
-    """Return the line of our numbers and, with `beside`, those of the paper's numbers and the differences."""
+def _lines(lead: list[str], line: Sequence[dict[str, Any] | None], *, with_paper: bool, counted: bool = True) -> Grid:
+    """Return the line of our numbers and, with `with_paper`, those of the paper's numbers and the differences."""
     rows = [[*lead, *(cell_text(cell, counted=counted) for cell in line)]]
-    if beside:
+    if with_paper:
         blank = [""] * (len(lead) - 1)
         rows.append([*blank, "paper", *(_number(cell, "paper", "") for cell in line)])
         rows.append([*blank, "difference", *(_number(cell, "difference", "+") for cell in line)])
@@ -180,6 +182,15 @@ def cell_text(row: dict[str, Any] | None, *, counted: bool = True) -> str:
 
 def _number(row: dict[str, Any] | None, column: str, sign: str) -> str:
     return UNKNOWN if row is None or pd.isna(row[column]) else f"{row[column]:{sign}.2f}"
+
+
+def write(out: Path, table: pd.DataFrame, title: str, arranged: Sequence[Block], notes: Sequence[str]) -> str:
+    """Write a table as `out`.csv, and its blocks as `out`.md and `out`.tex for readers; return the Markdown."""
+    text = markdown(title, arranged, notes)
+    write_text(beside(out, ".csv"), table.to_csv(index=False))
+    write_text(beside(out, ".md"), text)
+    write_text(beside(out, ".tex"), latex(title, arranged, notes))
+    return text
 
 
 def markdown(title: str, arranged: Sequence[Block], notes: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from eval.records.runs import PLAIN, Run, done
 from eval.tables import paper
-from eval.tables.kinds import KINDS, PERCENT, Kind, measured
+from eval.tables.kinds import KINDS, Kind, measured, scaled
 from eval.tables.layout import VARIANTS, guidance_name, layers, rank
 from pipeline.errors import UserError
 
@@ -18,7 +18,6 @@ COLUMNS = (
     "metric", "value", "sd", "low", "high", "seeds", "expected", "state", "images", "images_with_map", "paper",
     "difference",
 )  # fmt: skip
-SIDES = ("low", "high")  # of an interval
 Row = dict[str, Any]
 Key = tuple[Any, ...]  # of a cell: dataset, protocol, method, variant and setting
 
@@ -81,18 +80,11 @@ def _start(place: Key, runs: Sequence[Run]) -> Row:
 
 
 def _rows(kind: Kind, start: Row, runs: Sequence[Run]) -> Iterator[Row]:
+    place = {name: start[name] for name in ("dataset", "method", "variant", "layers")}
     for of, metric in kind.columns:
         theirs = None
         if kind.paper and start["variant"] in ("plain", "au"):
-            theirs = paper.number(
-                kind.paper,
-                start["dataset"],
-                start["method"],
-                variant=start["variant"],
-                metric=metric,
-                weight=start["weight"] or 0.0,
-                layers=start["layers"],
-            )
+            theirs = paper.number(kind.paper, **place, metric=metric, weight=start["weight"] or 0.0)
         row = _cell(runs, [measured(run, of, metric) for run in done(runs)])
         if row["state"] == "unknown" and _without_cam(of, metric, runs):
             row["state"] = "no_cam"
@@ -131,19 +123,11 @@ def _group_rows(kind: Kind, runs: Sequence[Run]) -> Iterator[Row]:
         of_group = [score[attribute][group] for score in scores if group in score.get(attribute, {})]
         start = {"attribute": attribute, "group": group}
         for of, metric in kind.columns:
-            row = _cell(runs, [_scaled(metric, numbers.get(metric)) for numbers in of_group])
-            low, high = (_mean(metric, [numbers.get(f"{metric}_{side}") for numbers in of_group]) for side in SIDES)
+            keys = (metric, f"{metric}_low", f"{metric}_high")
+            own, low, high = (_cell(runs, [scaled(metric, row.get(key)) for row in of_group]) for key in keys)
+            bounds = {"low": low["value"], "high": high["value"]}
             counts = {"images": of_group[0]["images"], "images_with_map": None}
-            yield {**start, "kind": of, "metric": metric, **row, "low": low, "high": high, **counts}
-
-
-def _scaled(metric: str, value: float | None) -> float | None:
-    return None if value is None else (100 if metric in PERCENT else 1) * value
-
-
-def _mean(metric: str, values: Sequence[float | None]) -> float | None:
-    known = [scaled for value in values if (scaled := _scaled(metric, value)) is not None]
-    return float(np.mean(known)) if known else None
+            yield {**start, "kind": of, "metric": metric, **own, **bounds, **counts}
 
 
 def _with_ratios(table: pd.DataFrame) -> pd.DataFrame:

@@ -28,7 +28,6 @@ from eval.tables.kinds import KINDS
 from eval.tables.notes import notes
 from eval.tables.pivot import pivot
 from pipeline.errors import UserError
-from pipeline.storage.files import beside, write_text
 
 
 def with_extras(name: str, runs: Sequence[Run]) -> list[Run]:
@@ -68,8 +67,4 @@ def _seconds(folder: Path) -> Scores | None:
 def write_table(name: str, runs: Sequence[Run], out: Path, *, complete: bool = True) -> None:
     """Write a table as `out`.csv, `out`.md and `out`.tex; `complete` as in `eval.tables.pivot`."""
     table = pivot(name, with_extras(name, runs), complete=complete)
-    title, remarks = KINDS[name].title, notes(name, table)
-    blocks = layout.blocks(name, table, paper.official_images())
-    write_text(beside(out, ".csv"), table.to_csv(index=False))
-    write_text(beside(out, ".md"), layout.markdown(title, blocks, remarks))
-    write_text(beside(out, ".tex"), layout.latex(title, blocks, remarks))
+    layout.write(out, table, KINDS[name].title, layout.blocks(name, table, paper.official_images()), notes(name, table))
