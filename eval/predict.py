@@ -46,10 +46,7 @@ def predict(path: Path, out: Path, batch_size: int = 64, data: Path | None = Non
     and if an output is not finite.
     """
     loaded = checkpoint.load(path)
-    origin = {
-        "checkpoint": digest(path),
-        "commit": str(loaded.meta.get("commit", "")),
-    }
+    origin = {"checkpoint": digest(path), "commit": str(loaded.meta.get("commit", ""))}
     _write(out, loaded.method, with_data_folder(loaded.card, data), batch_size=batch_size, of=path, **origin)
 
 
@@ -141,9 +138,7 @@ def main() -> None:
     parser.add_argument("--untrained", action="store_true", help="random weights by the card's seed, no training")
     parser.add_argument("--out", type=Path, required=True, help="predictions.h5 to write")
     parser.add_argument("--batch-size", type=int, default=64, help="faces per forward pass; default: %(default)s")
-    parser.add_argument(
-        "--data", type=Path, help="folder of the prepared dataset; default: the one that the card names"
-    )
+    parser.add_argument("--data", type=Path, help="folder of the prepared dataset; default: that of the card")
     arguments = parser.parse_args()
     write = predict_untrained if arguments.untrained else predict
     write(arguments.source, arguments.out, arguments.batch_size, arguments.data)

@@ -202,14 +202,9 @@ def main() -> None:
         description="Read the predictions of a run; write its scores, confusion.csv, cosines.csv and images.csv.",
     )
     parser.add_argument("predictions", type=Path, help="predictions.h5 of eval.predict")
-    parser.add_argument(
-        "--means",
-        type=Path,
-        help="means.npz of eval.metrics.training_means; without it, baselines from training faces stay empty",
-    )
-    parser.add_argument(
-        "--untrained", type=Path, help="untrained.h5 of eval.predict --untrained; without it, that baseline stays empty"
-    )
+    alone = "without it, its baselines stay empty"
+    parser.add_argument("--means", type=Path, help=f"means.npz of eval.metrics.training_means; {alone}")
+    parser.add_argument("--untrained", type=Path, help=f"untrained.h5 of eval.predict --untrained; {alone}")
     parser.add_argument("--out", type=Path, required=True, help="scores.json to write")
     write_scores(**vars(parser.parse_args()))
 

@@ -15,18 +15,12 @@ def main() -> None:
         "its maps show: deletion, insertion, ROAD, AU regions, random weights.",
     )
     parser.add_argument("path", metavar="checkpoint", type=Path, help="checkpoint.safetensors of a run")
-    parser.add_argument(
-        "--out", type=Path, required=True, help="faithfulness.json to write, with the curves beside it as .csv"
-    )
+    parser.add_argument("--out", type=Path, required=True, help="faithfulness.json to write; curves beside as .csv")
     parser.add_argument(
         "--images", type=int, default=256, help="test faces to measure, evenly from all classes; default: %(default)s"
     )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="seed of the sample and of all that is random; default: %(default)s"
-    )
-    parser.add_argument(
-        "--data", type=Path, help="folder of the prepared dataset; default: the one that the card names"
-    )
+    parser.add_argument("--seed", type=int, default=0, help="of the sample and what is random; default: %(default)s")
+    parser.add_argument("--data", type=Path, help="folder of the prepared dataset; default: that of the card")
     parser.add_argument("--batch-size", type=int, default=32, help="faces per forward pass; default: %(default)s")
     faithfulness(**vars(parser.parse_args()))
 

@@ -144,15 +144,13 @@ def read_means(path: Path) -> TrainingMeans:
     """Read a file of this module; raise UserError if it is none."""
     try:
         with np.load(path) as stored:
-            return TrainingMeans(
-                path, **{name: stored[name] for name in FIELDS}, about=json.loads(str(stored["about"]))
-            )
+            about = json.loads(str(stored["about"]))
+            return TrainingMeans(path, **{name: stored[name] for name in FIELDS}, about=about)
     except FileNotFoundError:
-        raise UserError(f"{path} does not exist; make it with python -m eval.metrics.training_means") from None
+        problem = "does not exist; make it"
     except Exception:  # numpy and zipfile raise whatever damaged bytes lead them to
-        raise UserError(
-            f"{path} holds no means of training faces; make them with python -m eval.metrics.training_means"
-        ) from None
+        problem = "holds no means of training faces; make them"
+    raise UserError(f"{path} {problem} with python -m eval.metrics.training_means")
 
 
 def main() -> None:
@@ -164,9 +162,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="prepared dataset, with faces/, landmarks/ and heatmaps/ shards")
     parser.add_argument("--codebook", required=True, help="expression -> AUs, a file in au_guidance/codebooks")
     parser.add_argument("--geometry", required=True, help="AU -> shapes, a file in au_guidance/geometries")
-    parser.add_argument(
-        "--seed", type=int, default=0, help="draws the faces where there are more than 1,000; default: %(default)s"
-    )
+    parser.add_argument("--seed", type=int, default=0, help="draws faces if over 1,000; default: %(default)s")
     parser.add_argument("--out", type=Path, required=True, help="means.npz to write")
     arguments = parser.parse_args()
     heatmap = Heatmap(codebook=arguments.codebook, geometry=arguments.geometry)

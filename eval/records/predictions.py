@@ -150,7 +150,7 @@ def read_predictions(path: Path) -> Predictions:
         raise UserError(
             f"{path} was made by another version ({describe_error(error)}); run eval.predict again"
         ) from None
-    layers = {int(match[1]): name for name in columns if (match := re.fullmatch(r"attention_(\d+)", name))}
+    layers = sorted(int(match[1]) for name in columns if (match := re.fullmatch(r"attention_(\d+)", name)))
     return Predictions(
         path=path,
         card=card,
@@ -160,9 +160,7 @@ def read_predictions(path: Path) -> Predictions:
         expressions=columns["expression"],
         valid=columns["valid"],
         logits=columns["logits"],
-        attention={layer: columns[layers[layer]] for layer in sorted(layers)},
+        attention={layer: columns[f"attention_{layer}"] for layer in layers},
         cam=columns.get("cam"),
-        attributes={
-            name.removeprefix(ATTRIBUTE): values for name, values in columns.items() if name.startswith(ATTRIBUTE)
-        },
+        attributes={name[len(ATTRIBUTE) :]: column for name, column in columns.items() if name.startswith(ATTRIBUTE)},
     )

@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -97,8 +97,8 @@ def done(runs: Iterable[Run]) -> list[Run]:
     return [run for run in runs if run.state == "done"]
 
 
-def read_json(path: Path, what: str, command: str) -> Scores:
-    """Read a JSON object; raise UserError that says which command makes it."""
+def read_json(path: Path, what: str, command: str, required: Collection[str] = ()) -> Scores:
+    """Read a JSON object with the required keys; raise UserError that says which command makes it."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -107,15 +107,14 @@ def read_json(path: Path, what: str, command: str) -> Scores:
         content = None
     if not isinstance(content, dict):
         raise UserError(f"{path} is no {what}; make it with {command}")
+    if missing := sorted(set(required) - content.keys()):
+        raise UserError(f"{path} is no {what} (it has no {missing[0]}); make it with {command}")
     return content
 
 
 def read_run(path: Path) -> Run:
     """Read a file of `eval.score`; raise UserError if it is none."""
-    scores = read_json(path, "scores file", "python -m eval.score")
-    missing = sorted(REQUIRED - scores.keys())
-    if missing:
-        raise UserError(f"{path} is no scores file (it has no {missing[0]}); make it with python -m eval.score")
+    scores = read_json(path, "scores file", "python -m eval.score", REQUIRED)
     if any("baselines" not in maps for maps in scores.get("maps", {}).values()):
         raise UserError(f"{path} is of an earlier version (its maps have no baselines); run python -m eval.score again")
     run = replace(_described(scores), path=path, scores=scores)
@@ -140,9 +139,7 @@ def _described(row: Mapping[str, Any]) -> Run:
 def read_grid(path: Path) -> dict[str, Any]:
     """Read `grid.json`; raise UserError if it is none, or one of its runs or experiments does not say what it is."""
     command = "python -m workflow.config --grid"
-    grid = read_json(path, "grid", command)
-    if missing := sorted({"experiments", "runs"} - grid.keys()):
-        raise UserError(f"{path} is no grid (it has no {missing[0]}); make it with {command}")
+    grid = read_json(path, "grid", command, ("experiments", "runs"))
     lacking = {name: [key for key in OF_GRID_RUN if key not in row] for name, row in grid["runs"].items()}
     for name, experiment in grid["experiments"].items():
         lacking[name] = [key for key in ("kind", "runs") if key not in experiment]
@@ -159,12 +156,8 @@ def expected_runs(grid: Mapping[str, Any], results: Path) -> list[Run]:
 
 
 def _pending(grid: Mapping[str, Any], names: Iterable[str], results: Path) -> list[Run]:
-    return [
-        replace(
-            _described(grid["runs"][name]), state="pending", path=results / "runs" / name / "scores.json", name=name
-        )
-        for name in names
-    ]
+    paths = {name: results / "runs" / name / "scores.json" for name in names}
+    return [replace(_described(grid["runs"][name]), state="pending", path=paths[name], name=name) for name in paths]
 
 
 def _looked_up(run: Run) -> Run:
@@ -229,14 +222,10 @@ def _distinct(runs: list[Run]) -> list[Run]:
 
 def add_selection(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that say which runs are shown, for `selected`."""
-    parser.add_argument(
-        "--scores", type=Path, nargs="+", default=[], help="scores.json of the runs; default: those of the grid"
-    )
+    parser.add_argument("--scores", type=Path, nargs="+", default=[], help="scores.json files; default: the grid's")
     parser.add_argument("--grid", type=Path, help="grid.json of the configuration, which lists the expected runs")
     parser.add_argument("--experiment", help="experiment of the grid; default: all")
-    parser.add_argument(
-        "--so-far", action="store_true", help="mark runs of an old configuration as stale instead of stopping"
-    )
+    parser.add_argument("--so-far", action="store_true", help="mark runs of an old configuration as stale; do not stop")
 
 
 def selected(arguments: argparse.Namespace) -> list[Run]:
