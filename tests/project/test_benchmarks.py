@@ -11,12 +11,13 @@ import yaml
 from au_guidance.expressions import Expression
 from au_guidance.heatmap import render
 from benchmarks import __main__ as command
-from benchmarks import loading
+from benchmarks import data, loading, training
 from benchmarks.published_loader import PublishedDataset, full_size_map
 from benchmarks.timing import summarise, time_tasks
 from pipeline.errors import UserError
 from pipeline.storage import images
 from tests.support.faces import mean_face
+from train.engine.progress import Progress
 from workflow.config import parse
 from workflow.cost import estimate
 
@@ -62,6 +63,18 @@ def test_the_published_loader_gives_three_images_and_a_map(tmp_path):
     }
     assert 0 <= item["raw"].min() < item["raw"].max() <= 1
     assert item["map"].max() > 0.9
+
+
+@pytest.mark.slow
+def test_every_turn_trains_a_complete_epoch(tmp_path, monkeypatch):
+    faces = data.prepare(tmp_path, 4)
+    trainer = training._trainers(faces, CPU, data.SMALL)["with AU"]
+    progress = Progress(trainer.card, 1, tmp_path, done=0)
+    steps = []
+    monkeypatch.setattr(progress, "step", lambda: steps.append(trainer.step))
+    for turn in (1, 2):
+        training.train_epoch(trainer, progress)
+        assert len(steps) == turn * len(trainer.train_batches) > 0
 
 
 @pytest.mark.slow
