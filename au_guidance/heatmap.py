@@ -258,5 +258,4 @@ def _radius_smooth(radius: Radius, own: Floats, unit: Floats) -> Floats:
     if radius.span is None:
         return unit * radius.length
     start, end = radius.span
-    half: Floats = np.maximum((own[..., end] - own[..., start] + unit * radius.add) / 2, unit * radius.least)
-    return half
+    return np.asarray(np.maximum((own[..., end] - own[..., start] + unit * radius.add) / 2, unit * radius.least))

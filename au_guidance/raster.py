@@ -100,5 +100,4 @@ def _coverage(x: Floats, y: Floats, ellipse: tuple[float, ...], step: float) -> 
     u = right * math.cos(angle) + below * math.sin(angle)
     v = below * math.cos(angle) - right * math.sin(angle)
     distance = (np.hypot(u / rx, v / ry) - 1) * min(rx, ry)
-    covered: Floats = np.clip(0.5 - distance / step, 0, 1)
-    return covered
+    return np.asarray(np.clip(0.5 - distance / step, 0, 1))

@@ -41,8 +41,7 @@ MIRROR_68 = np.array(
 
 def rescale(points: ArrayLike, from_size: ArrayLike, to_size: ArrayLike) -> Points:
     """Move points (..., 2) of an image to the same image at another size; a size is a side or (width, height)."""
-    moved: Points = (np.asarray(points) + 0.5) * (np.asarray(to_size) / np.asarray(from_size)) - 0.5
-    return moved
+    return np.asarray((np.asarray(points) + 0.5) * (np.asarray(to_size) / np.asarray(from_size)) - 0.5, np.float64)
 
 
 def template(size: int) -> Points:
@@ -86,8 +85,7 @@ def similarity(source: ArrayLike, target: ArrayLike) -> Points:
 def transform(matrix: ArrayLike, points: ArrayLike) -> Points:
     """Apply a matrix (2, 3) to points (..., 2)."""
     matrix = np.asarray(matrix, np.float64)
-    moved: Points = np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2]
-    return moved
+    return np.asarray(np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2], np.float64)
 
 
 def invert(matrix: ArrayLike) -> Points:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from au_guidance.expressions import Expression
-from pipeline.synthetic.landmarks import MIRROR
+from pipeline.geometry import MIRROR_68
 
 ACTIVE = 0.25  # an AU counts as active from this intensity on
 
@@ -125,7 +125,7 @@ def displacement(au: int) -> NDArray[np.float32]:
     moved = np.zeros((68, 2), np.float32)
     for landmark, (medial, down) in DISPLACEMENTS[au].items():
         moved[landmark] = medial, down
-        if MIRROR[landmark] != landmark:
-            moved[MIRROR[landmark]] = -medial, down
+        if MIRROR_68[landmark] != landmark:
+            moved[MIRROR_68[landmark]] = -medial, down
     moved.flags.writeable = False
     return moved

@@ -90,8 +90,7 @@ class Canvas:
         x, y = np.asarray(centre, np.float32)
         across = np.exp(-(((self.x[:1] - x) / np.float32(width)) ** 2))
         down = np.exp(-(((self.y[:, :1] - y) / np.float32(height)) ** 2))
-        bell: Field = across * down
-        return bell
+        return np.asarray(across * down)
 
     def mix(self, mask: Field, colour: ArrayLike) -> None:
         """Blend a colour in."""
@@ -126,8 +125,7 @@ class Canvas:
 
     def _fixed_point(self, points: ArrayLike) -> NDArray[np.int32]:
         scale = self.DENSITY * 2**_SUBPIXEL_BITS
-        fixed: NDArray[np.int32] = np.round((np.asarray(points, np.float32) - self.origin) * scale).astype(np.int32)
-        return fixed
+        return np.asarray(np.round((np.asarray(points, np.float32) - self.origin) * scale), np.int32)
 
     def _soft(self, mask: NDArray[np.uint8], blur: float) -> Field:
         soft = mask.astype(np.float32) / 255

@@ -1,17 +1,47 @@
-"""Where a person's 68 landmarks are, at rest and with action units on; seen from the front, in the head frame."""
+"""Where a person's 68 iBUG landmarks are, at rest and with action units on, seen from the front.
+
+Head frame of the whole package: the origin is between the eyes, x points right in the image, y down, z to the camera;
+1 is the distance between the outer corners of the eyes (landmarks 36 and 45).
+"""
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.geometry import MIRROR_68
 from pipeline.synthetic.au_table import displacement
-from pipeline.synthetic.landmarks import BROWS, EYES, JAW, MOUTH, NOSE, average
 from pipeline.synthetic.sampling import Identity, Intensities
 
+# fmt: off
+# Image-left half and midline. Rounded adult proportions, then moved towards where dlib's model puts the points.
+REST: dict[int, tuple[float, float]] = {
+    0: (-0.82, -0.03), 1: (-0.82, 0.19), 2: (-0.795, 0.41), 3: (-0.74, 0.63), 4: (-0.645, 0.84),
+    5: (-0.515, 1.02), 6: (-0.36, 1.16), 7: (-0.185, 1.26), 8: (0, 1.295),
+    17: (-0.645, -0.175), 18: (-0.54, -0.265), 19: (-0.41, -0.29), 20: (-0.28, -0.27), 21: (-0.155, -0.22),
+    27: (0, -0.02), 28: (0, 0.115), 29: (0, 0.25), 30: (0, 0.39),
+    31: (-0.15, 0.515), 32: (-0.08, 0.54), 33: (0, 0.555),
+    36: (-0.5, 0), 37: (-0.405, -0.055), 38: (-0.285, -0.055),
+    39: (-0.195, 0.012), 40: (-0.285, 0.045), 41: (-0.405, 0.048),
+    48: (-0.29, 0.825), 49: (-0.185, 0.768), 50: (-0.075, 0.735), 51: (0, 0.75),
+    57: (0, 0.935), 58: (-0.09, 0.928), 59: (-0.19, 0.895),
+    60: (-0.245, 0.826), 61: (-0.095, 0.822), 62: (0, 0.824), 66: (0, 0.828), 67: (-0.095, 0.828),
+}
+# fmt: on
+
+JAW, BROWS, NOSE, EYES, MOUTH = slice(0, 17), slice(17, 27), slice(27, 36), slice(36, 48), slice(48, 68)
 _LIDS = ((37, 41), (38, 40), (44, 46), (43, 47))
 _INNER_LIPS = ((61, 67), (62, 66), (63, 65))
 _UPPER_LIP = ((49, 61), (50, 61), (51, 62), (52, 63), (53, 63))  # outer, inner
 _LOWER_LIP = ((59, 67), (58, 67), (57, 66), (56, 65), (55, 65))
 _LIP_LINE = 0.827  # y at which the lips of the average face meet
+
+
+def average() -> NDArray[np.float32]:
+    """Return the average face at rest, mirror-symmetric: (68, 2)."""
+    points = np.zeros((68, 2), np.float32)
+    for landmark, (x, y) in REST.items():
+        points[MIRROR_68[landmark]] = -x, y
+        points[landmark] = x, y
+    return points
 
 
 def at_rest(identity: Identity) -> NDArray[np.float64]:

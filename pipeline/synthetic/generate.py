@@ -27,7 +27,6 @@ from pipeline.synthetic.rendering import Picture, render
 from pipeline.synthetic.sampling import Identity, Intensities, View, active, draw_identity, draw_intensities, draw_view
 
 _IMAGE_NAME = re.compile(r"p\d{4,}_[a-z]+_\d+\.jpg")
-_HALF = re.compile(rf"\.[0-9]+\.{re.escape(TRUTH)}")  # of a command that was killed
 _LOWEST = {"identities_train": 1, "identities_test": 1, "size": 96, "seed": 0, "per_class": 1, "workers": 1}
 
 
@@ -175,6 +174,6 @@ def _check_replaceable(out: Path) -> None:
     if not out.exists():
         return
     for path in (*out.iterdir(), *(out / "images").glob("*")):
-        ours = path in (out / TRUTH, out / "images") or _IMAGE_NAME.fullmatch(path.name) or _HALF.fullmatch(path.name)
+        ours = path in (out / TRUTH, out / "images") or _IMAGE_NAME.fullmatch(path.name)
         if not ours:
             raise UserError(f"--out: {out} holds {path.name}, which this command did not write; name another folder")

@@ -1,13 +1,12 @@
 """Turn a person, action units and a view into an image and its true landmarks."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.synthetic.background import paint_background
-from pipeline.synthetic.body import paint_body
 from pipeline.synthetic.canvas import Canvas, Field
 from pipeline.synthetic.face_shape import at_rest, with_action_units
 from pipeline.synthetic.head_surface import Profile, Surface, build_head
@@ -15,9 +14,11 @@ from pipeline.synthetic.painting.face import paint_face
 from pipeline.synthetic.painting.portrait import Portrait
 from pipeline.synthetic.sampling import Identity, Intensities, View
 from pipeline.synthetic.scene import Camera, Light, dot
-from pipeline.synthetic.splatting import fill, find_visible
+from pipeline.synthetic.surroundings import paint_background, paint_body
 
 SUPERSAMPLING = 1.5
+_SEEN_THROUGH = 0.08  # a point this far behind its neighbours is the far side, seen through a gap
+_FAR = -9.0
 
 
 class Picture(NamedTuple):
@@ -54,10 +55,54 @@ def _draw_head(head: Surface, places: Field, depth: Field, light: Light, size: i
     side = int(size * SUPERSAMPLING)
     normal = head.normal.reshape(3, -1)
     facing = np.flatnonzero(dot(light.to_camera, normal) > -0.1)
-    visible = find_visible(places * np.float32(side / size), depth, facing, side)
+    visible = _find_visible(places * np.float32(side / size), depth, facing, side)
     seen = visible.points
     colour = light.shade(head.colour.reshape(-1, 3)[seen], normal[:, seen], head.gloss.ravel()[seen])
-    return cv2.resize(fill(visible, colour), (size, size), interpolation=cv2.INTER_AREA)
+    return cv2.resize(_fill_holes(visible, colour), (size, size), interpolation=cv2.INTER_AREA)
+
+
+@dataclass(frozen=True, eq=False)
+class _Visible:
+    """Which points are seen: `points` (k,) are their indices, `pixels` (k,) the flat indices of where.
+
+    `covered` (side, side) is 1 in the outline of the whole cloud, also where a pixel got no point.
+    """
+
+    points: NDArray[np.intp]
+    pixels: NDArray[np.intp]
+    covered: Field
+
+
+def _find_visible(places: Field, depth: Field, candidates: NDArray[np.intp], side: int) -> _Visible:
+    """Sort out which candidates among the points, with places (2, n) in pixels and depth (n,), are seen."""
+    columns, rows = np.floor(places[:, candidates]).astype(np.int32)
+    inside = (columns >= 0) & (columns < side) & (rows >= 0) & (rows < side)
+    points = candidates[inside]
+    pixels = (rows * side + columns)[inside]
+    levels = np.clip((depth[points] + 2) * 12000, 0, 65535).astype(np.uint16)
+    order = np.argsort(levels, kind="stable")
+    nearest = np.full(side * side, -1)
+    nearest[pixels[order]] = points[order]  # of several points in a pixel the last one stays
+    hit = nearest >= 0
+    surface = np.where(hit, depth[nearest], np.float32(_FAR)).reshape(side, side)
+    closed = cv2.erode(cv2.dilate(surface, np.ones((3, 3))), np.ones((3, 3)))
+    covered = cv2.morphologyEx(hit.reshape(side, side).astype(np.float32), cv2.MORPH_CLOSE, np.ones((5, 5)))
+    kept = np.flatnonzero(hit & (surface >= closed - _SEEN_THROUGH).ravel())
+    return _Visible(nearest[kept], kept, covered)
+
+
+def _fill_holes(visible: _Visible, colour: Field) -> Field:
+    """Return the points' colours (k, 3) as a premultiplied image (side, side, 4) with the holes filled."""
+    layer = np.zeros((*visible.covered.shape, 4), np.float32)
+    flat = layer.reshape(-1, 4)
+    flat[visible.pixels, :3] = colour
+    flat[visible.pixels, 3] = 1
+    smooth = cv2.GaussianBlur(layer, (0, 0), 1.0)
+    holes = (layer[..., 3] == 0) & (visible.covered > 0)
+    layer[holes] = smooth[holes] / np.maximum(smooth[holes][:, 3:], 1e-4)
+    layer[..., :3] *= visible.covered[..., None]
+    layer[..., 3] = visible.covered
+    return layer
 
 
 def _expose(image: Field, view: View, rng: np.random.Generator) -> NDArray[np.uint8]:

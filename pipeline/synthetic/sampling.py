@@ -19,6 +19,20 @@ SIDE_NOISE = 0.12
 
 _HAIR = ((30, 24, 20), (60, 40, 26), (130, 128, 126), (95, 66, 40), (170, 130, 78), (120, 60, 34))
 _IRIS = ((70, 45, 28), (95, 70, 40), (80, 105, 130), (85, 110, 80))
+# fmt: off
+_PROPORTIONS = {  # mean and standard deviation
+    "face_width": (1, 0.05), "jaw_width": (1, 0.06), "chin_length": (0, 0.045),
+    "eye_opening": (1, 0.13), "eye_tilt": (0, 0.012), "eye_offset": (0, 0.01),
+    "brow_offset": (0, 0.022), "brow_tilt": (0, 0.016), "brow_arch": (0, 0.012),
+    "brow_thickness": (0.055, 0.014), "brow_inset": (0, 0.012),
+    "nose_width": (1, 0.1), "nose_length": (0, 0.022), "nose_height": (1, 0.15),
+    "mouth_width": (1, 0.06), "mouth_offset": (0, 0.018), "mouth_corner": (0, 0.012),
+    "upper_lip": (1, 0.25), "lower_lip": (1, 0.2), "cheek": (1, 0.4),
+}
+_LIMITS = {
+    "eye_opening": (0.7, None), "brow_thickness": (0.03, 0.09), "upper_lip": (0.55, None), "lower_lip": (0.55, None),
+}
+# fmt: on
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,14 +123,9 @@ def draw_identity(rng: np.random.Generator) -> Identity:
 
 def draw_intensities(rng: np.random.Generator, expression: Expression) -> dict[int, tuple[float, float]]:
     """Draw the AUs of an expression, and weak unrelated ones that every class has and that never become active."""
-    parts = {}
-    for part in PROTOTYPES[expression]:
-        if rng.random() < part.probability:
-            parts[part.au] = rng.uniform(part.low, part.high)
-    distractors = {}
-    for au in AUS:
-        if au not in parts and rng.random() < DISTRACTOR_PROBABILITY:
-            distractors[au] = rng.uniform(0, DISTRACTOR_HIGHEST)
+    parts = {p.au: rng.uniform(p.low, p.high) for p in PROTOTYPES[expression] if rng.random() < p.probability}
+    others = [au for au in AUS if au not in parts]
+    distractors = {au: rng.uniform(0, DISTRACTOR_HIGHEST) for au in others if rng.random() < DISTRACTOR_PROBABILITY}
     drawn = {au: _two_sides(rng, value, 1.2) for au, value in parts.items()}
     return drawn | {au: _two_sides(rng, value, ACTIVE - 0.01) for au, value in distractors.items()}
 
@@ -149,30 +158,9 @@ def active(intensities: Intensities) -> list[int]:
     return sorted(au for au, sides in intensities.items() if sum(sides) / 2 >= ACTIVE)
 
 
-def _proportions(rng: np.random.Generator) -> dict[str, Any]:
-    normal = rng.normal
-    return {
-        "face_width": 1 + 0.05 * normal(),
-        "jaw_width": 1 + 0.06 * normal(),
-        "chin_length": 0.045 * normal(),
-        "eye_opening": max(0.7, 1 + 0.13 * normal()),
-        "eye_tilt": 0.012 * normal(),
-        "eye_offset": 0.01 * normal(),
-        "brow_offset": 0.022 * normal(),
-        "brow_tilt": 0.016 * normal(),
-        "brow_arch": 0.012 * normal(),
-        "brow_thickness": float(np.clip(0.055 + 0.014 * normal(), 0.03, 0.09)),
-        "brow_inset": 0.012 * normal(),
-        "nose_width": 1 + 0.1 * normal(),
-        "nose_length": 0.022 * normal(),
-        "nose_height": 1 + 0.15 * normal(),
-        "mouth_width": 1 + 0.06 * normal(),
-        "mouth_offset": 0.018 * normal(),
-        "mouth_corner": 0.012 * normal(),
-        "upper_lip": max(0.55, 1 + 0.25 * normal()),
-        "lower_lip": max(0.55, 1 + 0.2 * normal()),
-        "cheek": 1 + 0.4 * normal(),
-    }
+def _proportions(rng: np.random.Generator) -> dict[str, float]:
+    drawn = {name: mean + deviation * rng.normal() for name, (mean, deviation) in _PROPORTIONS.items()}
+    return drawn | {name: float(np.clip(drawn[name], *limits)) for name, limits in _LIMITS.items()}
 
 
 def _looks(hair: Colour, rng: np.random.Generator) -> dict[str, Any]:
@@ -194,8 +182,7 @@ def _looks(hair: Colour, rng: np.random.Generator) -> dict[str, Any]:
 def _skin(melanin: float, rng: np.random.Generator) -> Colour:
     light, dark = np.array([255, 222, 198]), np.array([92, 58, 42])
     hue = np.array([1, rng.uniform(0.95, 1.03), rng.uniform(0.9, 1.06)])
-    skin: Colour = np.clip((light * (1 - melanin) + dark * melanin) * hue, 25, 255).astype(np.float32)
-    return skin
+    return np.asarray(np.clip((light * (1 - melanin) + dark * melanin) * hue, 25, 255), np.float32)
 
 
 def _hair_and_iris(melanin: float, rng: np.random.Generator) -> tuple[Colour, Colour]:

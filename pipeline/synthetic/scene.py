@@ -13,8 +13,7 @@ PIVOT = np.array([0, 0.35, 0.1], np.float32)
 
 def dot(matrix: Field, points: Field) -> Field:
     """Multiply a vector (3,) or matrix (m, 3) with points (3, n); BLAS would start threads that cost more than this."""
-    product: Field = np.einsum("...i,ij->...j", matrix, points)
-    return product
+    return np.asarray(np.einsum("...i,ij->...j", matrix, points))
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,8 +77,7 @@ class Light:
         shine = _power24(np.clip(dot(self.to_gloss, normal), 0, 1)) * np.float32(view.specular * 0.5) * gloss
         linear = np.square(colour * np.float32(1 / 255)) * received[:, None] + shine[:, None]
         linear *= view.tint.astype(np.float32)
-        lit: Field = np.sqrt(np.clip(linear, 0, 1.5)) * np.float32(255 * view.exposure)
-        return lit
+        return np.asarray(np.sqrt(np.clip(linear, 0, 1.5)) * np.float32(255 * view.exposure))
 
 
 def _rotation(view: View) -> Field:
@@ -87,8 +85,7 @@ def _rotation(view: View) -> Field:
     turn = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
     nod = np.array([[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]])
     tilt = np.array([[np.cos(roll), -np.sin(roll), 0], [np.sin(roll), np.cos(roll), 0], [0, 0, 1]])
-    rotation: Field = (tilt @ nod @ turn).astype(np.float32)
-    return rotation
+    return np.asarray(tilt @ nod @ turn, np.float32)
 
 
 def _power24(base: Field) -> Field:

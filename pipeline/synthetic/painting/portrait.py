@@ -31,8 +31,7 @@ class Half:
     @property
     def socket(self) -> Points:
         """The middle between the resting eye's corners."""
-        middle: Points = self.resting_eye[[0, 3]].mean(0)
-        return middle
+        return np.asarray(self.resting_eye[[0, 3]].mean(0))
 
     def beside(self, point: Points, outwards: float, down: float) -> Points:
         """Return the place that lies so far outwards and down from a point."""

@@ -91,8 +91,7 @@ def _forehead_strength(part: Canvas, portrait: Portrait) -> Field:
     middle = np.exp(-((part.x / np.float32(0.24)) ** 2)) * np.float32(portrait.au(1))
     sides = 1 - np.exp(-((part.x / np.float32(0.3)) ** 2))
     outer = np.where(part.x < 0, np.float32(portrait.au(2, 0)), np.float32(portrait.au(2, 1)))
-    strength: Field = middle + sides * outer
-    return strength
+    return np.asarray(middle + sides * outer)
 
 
 def _forehead_curve(portrait: Portrait) -> np.ndarray:

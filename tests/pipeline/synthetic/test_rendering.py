@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from au_guidance.expressions import Expression
+from pipeline.geometry import MIRROR_68
 from pipeline.synthetic.au_table import ACTIVE, AUS, DISPLACEMENTS, PROTOTYPES, displacement
-from pipeline.synthetic.face_shape import at_rest, with_action_units
+from pipeline.synthetic.face_shape import at_rest, average, with_action_units
 from pipeline.synthetic.generate import Shot, draw
-from pipeline.synthetic.landmarks import MIRROR, average
 from pipeline.synthetic.rendering import render
 from pipeline.synthetic.sampling import Identity, active, draw_identity, draw_intensities, draw_view
 
@@ -34,7 +34,7 @@ def shot(number: int, expression: Expression = Expression.HAPPINESS, size: int =
 
 def test_average_face_is_its_own_mirror_image() -> None:
     points = average()
-    np.testing.assert_array_equal(points[MIRROR] * FLIP, points)
+    np.testing.assert_array_equal(points[MIRROR_68] * FLIP, points)
     assert np.linalg.norm(points[45] - points[36]) == 1  # the unit
 
 
@@ -64,7 +64,7 @@ def test_mirrored_intensities_give_the_mirrored_face() -> None:
     rest = at_rest(symmetric_person())
     drawn = {au: (0.2 + 0.03 * au, 1 - 0.02 * au) for au in AUS}
     swapped = {au: (right, left) for au, (left, right) in drawn.items()}
-    mirrored = with_action_units(rest, swapped)[MIRROR] * FLIP
+    mirrored = with_action_units(rest, swapped)[MIRROR_68] * FLIP
     np.testing.assert_allclose(with_action_units(rest, drawn), mirrored, atol=1e-6)
 
 
