@@ -33,14 +33,7 @@ class Expression(IntEnum):
 
 
 # The six that have action units, in the paper's alphabetical order of rows and pictures.
-SIX = (
-    Expression.ANGER,
-    Expression.DISGUST,
-    Expression.FEAR,
-    Expression.HAPPINESS,
-    Expression.SADNESS,
-    Expression.SURPRISE,
-)
+SIX = tuple(sorted(set(Expression) - {Expression.NEUTRAL}, key=lambda expression: expression.label))
 
 
 @cache

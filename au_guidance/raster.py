@@ -26,15 +26,9 @@ def touched(ellipses: Ellipses, size: int) -> Cells:
     """
     if size % GRID:
         return slice(0, GRID), slice(0, GRID)
-    left, right, top, bottom = math.inf, -math.inf, math.inf, -math.inf
-    for x, y, rx, ry, _ in ellipses:
-        reach = _reach(rx, ry, size / (GRID * SUBCELLS))
-        left, right, top, bottom = (
-            min(left, x - reach),
-            max(right, x + reach),
-            min(top, y - reach),
-            max(bottom, y + reach),
-        )
+    discs = [(x, y, _reach(rx, ry, size / (GRID * SUBCELLS))) for x, y, rx, ry, _ in ellipses]
+    left, right = min(x - reach for x, _, reach in discs), max(x + reach for x, _, reach in discs)
+    top, bottom = min(y - reach for _, y, reach in discs), max(y + reach for _, y, reach in discs)
     step = size // GRID
     return _clipped(top // step, bottom // step), _clipped(left // step, right // step)
 

@@ -110,9 +110,10 @@ def crop_face(
     if detection is not None:
         return _on_template(image, detection, size, mode)
     box = None if box is None else _usable(box, image)
-    if mode == "published":
-        return _stretched(image, box, size)
-    return _squared(image, box, size)
+    crop, matrix = (_stretched if mode == "published" else _squared)(image, box, size)
+    if box is None:
+        return Crop("whole_image", crop, matrix)
+    return Crop("box_fallback", crop, matrix, transform_box(matrix, box))
 
 
 def _check(root: Path, shard: int, count: int, *, size: int, quality: int | None, mode: str) -> None:
@@ -135,7 +136,7 @@ def _on_template(image: Image, detection: Detection, size: int, mode: str) -> Cr
     return Crop(detection.status, crop, matrix, transform_box(matrix, detection.box), detection.step)
 
 
-def _squared(image: Image, box: Points | None, size: int) -> Crop:
+def _squared(image: Image, box: Points | None, size: int) -> tuple[Image, Points]:
     """Cut out a square with the box where an aligned face has it, or the whole image; no rotation, no stretching."""
     height, width = image.shape[:2]
     source = np.array([0, 0, width, height]) - 0.5 if box is None else box
@@ -143,23 +144,17 @@ def _squared(image: Image, box: Points | None, size: int) -> Crop:
     scale = np.ptp(target[0::2]) / max(np.ptp(source[0::2]), np.ptp(source[1::2]))
     shift = target.reshape(2, 2).mean(0) - scale * source.reshape(2, 2).mean(0)
     matrix = np.column_stack([np.eye(2) * scale, shift])
-    crop = warp(image, matrix, size)
-    if box is None:
-        return Crop("whole_image", crop, matrix)
-    return Crop("box_fallback", crop, matrix, transform_box(matrix, box))
+    return warp(image, matrix, size), matrix
 
 
-def _stretched(image: Image, box: Points | None, size: int) -> Crop:
+def _stretched(image: Image, box: Points | None, size: int) -> tuple[Image, Points]:
     """Cut out the box in whole pixels, or the whole image, and stretch it to the square (published code)."""
     height, width = image.shape[:2]
     left, top, right, bottom = (0, 0, width, height) if box is None else np.maximum(box, 0).astype(int).tolist()
     part = Pillow.fromarray(image).crop((left, top, right, bottom))
     crop = np.asarray(part.resize((size, size), Pillow.Resampling.LANCZOS))
     scale = np.array([size / (right - left), size / (bottom - top)])
-    matrix = np.column_stack([np.diag(scale), scale * (0.5 - np.array([left, top])) - 0.5])
-    if box is None:
-        return Crop("whole_image", crop, matrix)
-    return Crop("box_fallback", crop, matrix, transform_box(matrix, box))
+    return crop, np.column_stack([np.diag(scale), scale * (0.5 - np.array([left, top])) - 0.5])
 
 
 def _usable(box: Points, image: Image) -> Points | None:
@@ -238,18 +233,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="face shard to write, faces/<k>.h5")
     parser.add_argument("--detector", required=True, help=f"one of: {', '.join(plugins.names('pipeline.detectors'))}")
     parser.add_argument("--size", type=int, default=256, help="side of a crop, pixels (default: %(default)s)")
-    parser.add_argument(
-        "--quality",
-        type=_quality,
-        default=95,
-        help="JPEG quality of the crops, 1 to 100, or raw (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--max-megapixels",
-        type=float,
-        default=images.MAX_PIXELS / 1e6,
-        help="larger pictures count as unreadable (default: %(default)g)",
-    )
+    quality = "JPEG quality of the crops, 1 to 100, or raw (default: %(default)s)"
+    parser.add_argument("--quality", type=_quality, default=95, help=quality)
+    largest = "larger pictures count as unreadable (default: %(default)g)"
+    parser.add_argument("--max-megapixels", type=float, default=images.MAX_PIXELS / 1e6, help=largest)
     parser.add_argument(
         "--mode", choices=MODES, default="corrected", help="rules of the crop, see the module (default: %(default)s)"
     )

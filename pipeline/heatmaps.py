@@ -32,9 +32,8 @@ def main() -> None:
     )
     parser.add_argument("landmarks", type=Path, help="landmark shard, landmarks/<k>.h5")
     parser.add_argument("--out", type=Path, required=True, help="heatmap shard to write, heatmaps/<k>.h5")
-    parser.add_argument(
-        "--geometry", default="published", help="AU -> shapes, a file in au_guidance/geometries (default: %(default)s)"
-    )
+    geometries = "AU -> shapes, a file in au_guidance/geometries (default: %(default)s)"
+    parser.add_argument("--geometry", default="published", help=geometries)
     arguments = parser.parse_args()
     build_heatmaps(arguments.landmarks, arguments.out, arguments.geometry)
 

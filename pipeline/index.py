@@ -137,13 +137,9 @@ def main() -> None:
     )
     parser.add_argument("--source", required=True, help=f"one of: {', '.join(plugins.names('pipeline.sources'))}")
     parser.add_argument("--root", required=True, type=Path, help="folder of the dataset in its official layout")
-    parser.add_argument(
-        "--shards", required=True, type=int, help="number of files into which the later stages divide it"
-    )
+    parser.add_argument("--shards", required=True, type=int, help="into how many files the later stages divide it")
     parser.add_argument("--out", required=True, type=Path, help="the index.csv to write")
-    parser.add_argument(
-        "--dataset", help="name of the dataset in the config, for messages (default: that of the source)"
-    )
+    parser.add_argument("--dataset", help="name in the config, for messages (default: that of the source)")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     counts = build_index(arguments.source, arguments.root, arguments.shards, arguments.out, arguments.dataset)

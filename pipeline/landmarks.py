@@ -73,19 +73,14 @@ def parse_options(texts: Sequence[str]) -> dict[str, str]:
 
 
 def _aligned_faces(shard: shards.Shard) -> AlignedFaces:
-    columns = shard.columns("id", "status", "box", "source_landmarks", "jpeg", "offset")
-    offset = columns["offset"]
-
-    def image(row: int) -> NDArray[np.uint8]:
-        return images.decode(columns["jpeg"][offset[row] : offset[row + 1]])
-
+    columns, files = shard.columns("id", "status", "box", "source_landmarks"), shard.stored_files()
     return AlignedFaces(
         ids=list(columns["id"]),
         status=list(columns["status"]),
         boxes=columns["box"],
         source_landmarks=columns["source_landmarks"],
         size=int(shard.attributes["size"]),
-        image=image,
+        image=lambda row: images.decode(files[row]),
     )
 
 
@@ -113,13 +108,8 @@ def main() -> None:
     parser.add_argument("faces", type=Path, help="face shard, faces/<k>.h5")
     parser.add_argument("--out", type=Path, required=True, help="landmark shard to write, landmarks/<k>.h5")
     parser.add_argument("--extractor", required=True, help=f"one of: {', '.join(plugins.names('pipeline.extractors'))}")
-    parser.add_argument(
-        "--option",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="option of the extractor, repeatable (default: none)",
-    )
+    options = "option of the extractor, repeatable (default: none)"
+    parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help=options)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     counts = extract_landmarks(arguments.faces, arguments.out, arguments.extractor, parse_options(arguments.option))

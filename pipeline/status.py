@@ -89,8 +89,8 @@ def count_steps(rows: pandas.DataFrame) -> pandas.DataFrame:
 
 def markdown(table: pandas.DataFrame) -> str:
     """Write a table as Markdown with aligned columns: words to the left, numbers to the right."""
-    cells = [[str(name) for name in table.columns], *([str(cell) for cell in row] for row in table.to_numpy(object))]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    cells = [[str(cell) for cell in row] for row in (table.columns, *table.to_numpy(object))]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     words = [name in WORDS for name in table.columns]
     moves = [str.ljust if left else str.rjust for left in words]
     lines = [
@@ -106,18 +106,8 @@ def _rows(folder: Path) -> pandas.DataFrame:
     landmarks = read_all(folder / "landmarks", "id", "status", "points", "quality")
     if not np.array_equal(faces["id"], landmarks["id"]):
         raise UserError(f"{folder}: faces/ and landmarks/ hold different images; run the workflow again")
-    return pandas.DataFrame(
-        {
-            "id": faces["id"],
-            "split": faces["split"],
-            "expression": faces["expression"],
-            "face": faces["status"],
-            "step": faces["step"],
-            "landmarks": landmarks["status"],
-            "found": complete(landmarks["points"]),
-            "quality": landmarks["quality"],
-        }
-    )
+    found = {"landmarks": landmarks["status"], "found": complete(landmarks["points"]), "quality": landmarks["quality"]}
+    return pandas.DataFrame({**faces, **found}).rename(columns={"status": "face"})
 
 
 def _sections(rows: pandas.DataFrame, table: pandas.DataFrame, source: str | None) -> Iterator[str]:
@@ -168,9 +158,7 @@ def main() -> None:
     )
     parser.add_argument("folder", type=Path, help="folder of a prepared dataset, with faces/ and landmarks/")
     parser.add_argument("--out", type=Path, required=True, help="files to write, without .csv and .md")
-    parser.add_argument(
-        "--source", help="source of the dataset, to compare with its official counts (default: no comparison)"
-    )
+    parser.add_argument("--source", help="source of the dataset, to compare with its official counts (default: none)")
     arguments = parser.parse_args()
     write_status(arguments.folder, arguments.out, arguments.source)
     print(arguments.out.with_name(arguments.out.name + ".md").read_text(encoding="utf-8"), end="")

@@ -59,8 +59,7 @@ def detect(image: Image, sample: Sample) -> Detection | None:
     if result is None:
         return None
     face, step, others = result
-    status = "several" if others else "ok"
-    return Detection(face.box, five_points(predict_landmarks(image, face.box)), status, step)
+    return _detection(image, face, step, several=others > 0)
 
 
 def detect_all(image: Image) -> list[Detection]:
@@ -68,12 +67,8 @@ def detect_all(image: Image) -> list[Detection]:
     for step in STEPS[1:]:  # the small picture would miss small faces beside a large one
         faces = [face for face in run_step(image, step) if _fits(face, None, image, step)]
         if faces:
-            status = "several" if len(faces) > 1 else "ok"
             ordered = sorted(faces, key=lambda face: -face.score)
-            return [
-                Detection(face.box, five_points(predict_landmarks(image, face.box)), status, step.name)
-                for face in ordered
-            ]
+            return [_detection(image, face, step.name, several=len(faces) > 1) for face in ordered]
     return []
 
 
@@ -112,11 +107,9 @@ def run_step(image: Image, step: Step, known: Points | None = None) -> list[Cand
     margin = round(step.padding * max(size))
     padded = cv2.copyMakeBorder(shrunk, margin, margin, margin, margin, cv2.BORDER_REPLICATE)
     boxes, scores, _ = _detector().run(padded, 0, step.threshold)
-    candidates = []
-    for box, score in zip(boxes, scores, strict=True):
-        corners = np.array([[box.left(), box.top()], [box.right(), box.bottom()]], np.float64) - margin
-        candidates.append(Candidate(rescale(corners, size, (width, height)).ravel(), score))
-    return candidates
+    corners = [np.array([[box.left(), box.top()], [box.right(), box.bottom()]], np.float64) - margin for box in boxes]
+    found = (rescale(points, size, (width, height)).ravel() for points in corners)
+    return [Candidate(box, score) for box, score in zip(found, scores, strict=True)]
 
 
 def predict_landmarks(image: Image, box: Points) -> Points:
@@ -131,6 +124,11 @@ def predict_landmarks(image: Image, box: Points) -> Points:
     left, top, right, bottom = np.rint(transform_box(matrix, box)).astype(int).tolist()
     shape = _predictor()(warp(image, matrix, window), dlib.rectangle(left, top, right, bottom))
     return transform(invert(matrix), [(part.x, part.y) for part in shape.parts()])
+
+
+def _detection(image: Image, face: Candidate, step: str, *, several: bool) -> Detection:
+    points = five_points(predict_landmarks(image, face.box))
+    return Detection(face.box, points, "several" if several else "ok", step)
 
 
 def _fits(face: Candidate, known: Points | None, image: Image, step: Step) -> bool:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.detectors.dlib import redetect
 from pipeline.errors import UserError
-from pipeline.geometry import Points, face_box, invert, rescale, transform, warp
+from pipeline.extractors._boxes import find_boxes
+from pipeline.geometry import Points, invert, rescale, transform, warp
 from pipeline.storage.files import digest
 from pipeline.types import AlignedFaces, Landmarks
 
@@ -40,7 +40,7 @@ def extract(faces: AlignedFaces, weights: str = "weights", device: str = "auto",
     wanted = _batch_size(batch)
     network, chosen = _network(find_weights(weights), device)
     size = wanted or BATCH[chosen.type != "cpu"]
-    boxes, status = _boxes(faces)
+    boxes, status = find_boxes(faces, from_source=True)
     points = np.full((len(status), 68, 2), np.nan, np.float32)
     quality = np.full(len(status), np.nan, np.float32)
     rows = [row for row, box in enumerate(boxes) if box is not None]
@@ -90,23 +90,6 @@ def read_out(maps: NDArray[np.float32]) -> tuple[Points, NDArray[np.float32]]:
     peaks[..., 0] += within * 0.25 * np.sign(maps[face, point, row, right] - maps[face, point, row, left])
     peaks[..., 1] += within * 0.25 * np.sign(maps[face, point, below, column] - maps[face, point, above, column])
     return peaks, maps[face, point, row, column]
-
-
-def _boxes(faces: AlignedFaces) -> tuple[list[Points | None], list[str]]:
-    """Return the box of each face, None without one, and how it was found."""
-    boxes: list[Points | None] = []
-    status = []
-    for row, placed in enumerate(faces.status):
-        box, how = None, placed
-        if placed in ("ok", "several"):
-            box, how = face_box(faces.size), "ok"
-        elif placed != "unreadable":
-            box, how = redetect(faces.image(row)), "redetected"
-            if box is None and np.isfinite(faces.boxes[row]).all():
-                box, how = faces.boxes[row].astype(np.float64), "from_box"
-        boxes.append(box)
-        status.append(how if box is not None or placed == "unreadable" else "no_face")
-    return boxes, status
 
 
 def _network(path: Path, device: str) -> tuple["torch.nn.Module", "torch.device"]:

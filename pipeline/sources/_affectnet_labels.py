@@ -7,15 +7,8 @@ from au_guidance.expressions import Expression
 from pipeline.errors import UserError
 
 # The id that AffectNet gives to each of the seven (paper, section 4.1, leaves the others out).
-EXPRESSIONS = {
-    0: Expression.NEUTRAL,
-    1: Expression.HAPPINESS,
-    2: Expression.SADNESS,
-    3: Expression.SURPRISE,
-    4: Expression.FEAR,
-    5: Expression.DISGUST,
-    6: Expression.ANGER,
-}
+_NAMES = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger")
+EXPRESSIONS = {label: Expression.parse(name) for label, name in enumerate(_NAMES)}
 OTHERS = {7: "Contempt", 8: "None", 9: "Uncertain", 10: "No-Face"}  # not among the seven; 0..6 are
 
 log = logging.getLogger(__name__)

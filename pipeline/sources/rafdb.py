@@ -19,15 +19,8 @@ RAF-DB, basic set; free for research, request it at http://www.whdeng.cn/raf/mod
   basic/Annotation/boundingbox/train_00001_boundingbox.txt         x0 y0 x1 y1
   basic/Annotation/manual/train_00001_manu_attri.txt               five points, gender, race, age"""
 
-EXPRESSIONS = {
-    1: Expression.SURPRISE,
-    2: Expression.FEAR,
-    3: Expression.DISGUST,
-    4: Expression.HAPPINESS,
-    5: Expression.SADNESS,
-    6: Expression.ANGER,
-    7: Expression.NEUTRAL,
-}
+_NAMES = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
+EXPRESSIONS = {label: Expression.parse(name) for label, name in enumerate(_NAMES, start=1)}
 _TRAIN = (1290, 281, 717, 4772, 1982, 705, 2524)  # labels 1..7
 _TEST = (329, 74, 160, 1185, 478, 162, 680)
 EXPECTED = {

@@ -18,9 +18,7 @@ def main() -> None:
     parser.add_argument("--identities-test", type=int, required=True, help="people in the test split")
     parser.add_argument("--size", type=int, default=224, help="side of the images, pixels (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="another seed gives other people (default: %(default)s)")
-    parser.add_argument(
-        "--per-class", type=int, default=1, help="images per person and expression (default: %(default)s)"
-    )
+    parser.add_argument("--per-class", type=int, default=1, help="images of each expression (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=1, help="number of processes (default: %(default)s)")
     arguments = vars(parser.parse_args())
     generate(arguments.pop("out"), **arguments)

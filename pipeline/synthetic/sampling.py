@@ -158,7 +158,7 @@ def active(intensities: Intensities) -> list[int]:
     return sorted(au for au, sides in intensities.items() if sum(sides) / 2 >= ACTIVE)
 
 
-def _proportions(rng: np.random.Generator) -> dict[str, float]:
+def _proportions(rng: np.random.Generator) -> dict[str, Any]:
     drawn = {name: mean + deviation * rng.normal() for name, (mean, deviation) in _PROPORTIONS.items()}
     return drawn | {name: float(np.clip(drawn[name], *limits)) for name, limits in _LIMITS.items()}
 
