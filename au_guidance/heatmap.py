@@ -74,11 +74,7 @@ def geometry_table(name: str) -> Geometry:
 
 
 def render(
-    points: ArrayLike,
-    expression: Expression,
-    size: int,
-    codebook: str = "paper_code",
-    geometry: str = "published",
+    points: ArrayLike, expression: Expression, size: int, codebook: str = "paper_code", geometry: str = "published"
 ) -> Heatmap | None:
     """Draw the AU heatmap A of one face.
 

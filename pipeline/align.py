@@ -18,7 +18,7 @@ import csv
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +30,7 @@ from tqdm import tqdm
 
 from pipeline import plugins
 from pipeline.errors import UserError, run
-from pipeline.geometry import (
-    TEMPLATE_112,
-    Image,
-    Points,
-    face_box,
-    similarity,
-    template,
-    transform,
-    transform_box,
-    warp,
-)
+from pipeline.geometry import Image, Points, face_box, similarity, template, transform, transform_box, warp
 from pipeline.index import FIRST, LAST, read_samples, shard_count
 from pipeline.storage import images, shards
 from pipeline.types import Detection, Detector, Sample
@@ -130,9 +120,9 @@ def _check(root: Path, shard: int, count: int, *, size: int, quality: int | None
 
 
 def _on_template(image: Image, detection: Detection, size: int, mode: str) -> Crop:
-    corrected = mode == "corrected"
-    matrix = similarity(detection.points5, template(size) if corrected else TEMPLATE_112 * (size / 112))
-    crop = warp(image, matrix, size, antialias=corrected)
+    published = mode == "published"
+    matrix = similarity(detection.points5, template(size, published=published))
+    crop = warp(image, matrix, size, antialias=not published)
     return Crop(detection.status, crop, matrix, transform_box(matrix, detection.box), detection.step)
 
 
@@ -177,8 +167,7 @@ def _pack(crop: Crop, quality: int | None) -> tuple[Crop, NDArray[np.uint8]]:
     """Encode the pixels of a crop as the bytes of a file: a shard of AffectNet would not fit into memory."""
     if crop.image is None:
         return crop, np.zeros(0, np.uint8)
-    packed = images.encode(crop.image, quality)
-    return Crop(crop.status, None, crop.matrix, crop.box, crop.step), packed
+    return replace(crop, image=None), images.encode(crop.image, quality)
 
 
 def _attribute_names(index: Path) -> list[str]:

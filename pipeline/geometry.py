@@ -44,12 +44,12 @@ def rescale(points: ArrayLike, from_size: ArrayLike, to_size: ArrayLike) -> Poin
     return np.asarray((np.asarray(points) + 0.5) * (np.asarray(to_size) / np.asarray(from_size)) - 0.5, np.float64)
 
 
-def template(size: int) -> Points:
+def template(size: int, *, published: bool = False) -> Points:
     """Return the five template points (5, 2) in a crop of `size`: crops of every size show the same window.
 
-    The published code multiplies by size / 112 instead, which is half a pixel less at 224; see `pipeline.align`.
+    The published code multiplies by size / 112 instead, which is half a pixel less at 224.
     """
-    return rescale(TEMPLATE_112, 112, size)
+    return TEMPLATE_112 * (size / 112) if published else rescale(TEMPLATE_112, 112, size)
 
 
 def face_box(size: int) -> Points:

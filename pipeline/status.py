@@ -48,12 +48,9 @@ def summary(rows: pandas.DataFrame) -> pandas.DataFrame:
 
     `percent` is the share of images with landmarks.
     """
-    lines = []
-    for split in sorted(rows["split"].unique(), key=SPLITS.index):
-        part = rows[rows["split"] == split]
-        lines += [_line(split, name, group) for name, group in _classes(part)]
-    lines.append(_line(ALL, ALL, rows))
-    table = pandas.DataFrame(lines).fillna(0)
+    splits = sorted(rows["split"].unique(), key=SPLITS.index)
+    lines = [_line(split, *group) for split in splits for group in _classes(rows[rows["split"] == split])]
+    table = pandas.DataFrame([*lines, _line(ALL, ALL, rows)]).fillna(0)
     statuses = _ordered(table.columns, "face", FACES) + _ordered(table.columns, "landmarks", LANDMARKS)
     return table[["split", "expression", "images", *statuses, "percent"]].astype(dict.fromkeys(statuses, int))
 
@@ -135,11 +132,7 @@ def _classes(rows: pandas.DataFrame) -> Iterator[tuple[str, pandas.DataFrame]]:
 
 
 def _line(split: str, expression: str, rows: pandas.DataFrame) -> dict[str, object]:
-    statuses = {
-        f"{what}:{name}": int(count)
-        for what in ("face", "landmarks")
-        for name, count in rows[what].value_counts().items()
-    }
+    statuses = Counter(f"{what}:{name}" for what in ("face", "landmarks") for name in rows[what])
     percent = f"{100 * rows['found'].mean():.1f}" if len(rows) else "-"
     return {"split": split, "expression": expression, "images": len(rows), **statuses, "percent": percent}
 

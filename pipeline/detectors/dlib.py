@@ -55,11 +55,14 @@ class Candidate:
 
 def detect(image: Image, sample: Sample) -> Detection | None:
     """Return the face that overlaps the dataset's box most, without a box the one with the highest score, or None."""
-    result = find_face(image, sample.box)
-    if result is None:
-        return None
-    face, step, others = result
-    return _detection(image, face, step, several=others > 0)
+    known = sample.box
+    for step in STEPS:
+        candidates = run_step(image, step, known)
+        fitting = [face for face in candidates if _fits(face, known, image, step)]
+        if fitting:
+            best = max(fitting, key=lambda face: face.score if known is None else overlap(face.box, known))
+            return _detection(image, best, step.name, several=len(candidates) > 1)
+    return None
 
 
 def detect_all(image: Image) -> list[Detection]:
@@ -67,23 +70,9 @@ def detect_all(image: Image) -> list[Detection]:
     for step in STEPS[1:]:  # the small picture would miss small faces beside a large one
         faces = [face for face in run_step(image, step) if _fits(face, None, image, step)]
         if faces:
-            ordered = sorted(faces, key=lambda face: -face.score)
-            return [_detection(image, face, step.name, several=len(faces) > 1) for face in ordered]
+            faces.sort(key=lambda face: -face.score)
+            return [_detection(image, face, step.name, several=len(faces) > 1) for face in faces]
     return []
-
-
-def find_face(image: Image, known: Points | None = None) -> tuple[Candidate, str, int] | None:
-    """Search for a face step by step; return it, the name of the step and the number of other candidates, or None.
-
-    `known` is the dataset's box of the face: faces that hardly overlap it do not count.
-    """
-    for step in STEPS:
-        candidates = run_step(image, step, known)
-        fitting = [face for face in candidates if _fits(face, known, image, step)]
-        if fitting:
-            best = max(fitting, key=lambda face: face.score if known is None else overlap(face.box, known))
-            return best, step.name, len(candidates) - 1
-    return None
 
 
 def redetect(crop: Image) -> Points | None:

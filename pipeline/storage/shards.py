@@ -106,18 +106,13 @@ class ShardFolder:
     """
 
     def __init__(self, folder: Path) -> None:
-        present = {path.name for path in folder.glob("[0-9]*.h5")}
-        if not present:
+        if not any(folder.glob("[0-9]*.h5")):
             raise UserError(f"{folder} holds no shards; build them with the workflow first")
         first = Shard(folder / "0.h5")
         if first.count is None:
             raise UserError(f"{folder}/0.h5 does not say how many shards belong to it; run the workflow again")
-        paths = [folder / f"{number}.h5" for number in range(first.count)]
-        for path in paths:
-            if path.name not in present:
-                raise _missing(path)
         self.folder = folder
-        self.shards = [first, *(Shard(path) for path in paths[1:])]
+        self.shards = [first, *(Shard(folder / f"{number}.h5") for number in range(1, first.count))]
 
     @property
     def checksums(self) -> str:

@@ -67,23 +67,18 @@ class Canvas:
 
     def area(self, outline: ArrayLike, blur: float = 0) -> Field:
         """Return the mask (h, w) of a filled outline."""
-        mask = np.zeros(self.x.shape, np.uint8)
-        cv2.fillPoly(mask, [self._fixed_point(outline)], 255, cv2.LINE_AA, _SUBPIXEL_BITS)
+        mask = cv2.fillPoly(
+            np.zeros(self.x.shape, np.uint8), [self._fixed_point(outline)], 255, cv2.LINE_AA, _SUBPIXEL_BITS
+        )
         return self._soft(mask, blur)
 
     def stroke(self, path: ArrayLike, width: float, blur: float) -> Field:
         """Return the mask (h, w) of a line along a path."""
-        mask = np.zeros(self.x.shape, np.uint8)
-        thickness = max(1, round(width * self.DENSITY))
-        cv2.polylines(mask, [self._fixed_point(path)], False, 255, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
-        return self._soft(mask, blur)
+        return self._soft(self._lines([self._fixed_point(path)], max(1, round(width * self.DENSITY))), blur)
 
     def hairs(self, starts: Field, ends: Field) -> Field:
         """Return the mask (h, w) of many thin straight lines between starts and ends (n, 2)."""
-        mask = np.zeros(self.x.shape, np.uint8)
-        lines = np.stack([self._fixed_point(starts), self._fixed_point(ends)], 1)
-        cv2.polylines(mask, list(lines), False, 255, 1, cv2.LINE_AA, _SUBPIXEL_BITS)
-        return mask.astype(np.float32) / 255
+        return self._soft(self._lines(list(np.stack([self._fixed_point(starts), self._fixed_point(ends)], 1)), 1))
 
     def spot(self, centre: ArrayLike, width: float, height: float) -> Field:
         """Return a Gaussian bell (h, w) of peak 1; at `width` beside its centre it has fallen to 1/e."""
@@ -127,6 +122,10 @@ class Canvas:
         scale = self.DENSITY * 2**_SUBPIXEL_BITS
         return np.asarray(np.round((np.asarray(points, np.float32) - self.origin) * scale), np.int32)
 
-    def _soft(self, mask: NDArray[np.uint8], blur: float) -> Field:
+    def _lines(self, paths: list[NDArray[np.int32]], thickness: int) -> Field:
+        mask = np.zeros(self.x.shape, np.uint8)
+        return cv2.polylines(mask, paths, False, 255, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
+
+    def _soft(self, mask: Field, blur: float = 0) -> Field:
         soft = mask.astype(np.float32) / 255
         return cv2.GaussianBlur(soft, (0, 0), blur * self.DENSITY) if blur > 0 else soft

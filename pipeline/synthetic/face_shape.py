@@ -28,8 +28,8 @@ REST: dict[int, tuple[float, float]] = {
 # fmt: on
 
 JAW, BROWS, NOSE, EYES, MOUTH = slice(0, 17), slice(17, 27), slice(27, 36), slice(36, 48), slice(48, 68)
-_LIDS = ((37, 41), (38, 40), (44, 46), (43, 47))
-_INNER_LIPS = ((61, 67), (62, 66), (63, 65))
+_LIDS = ((37, 41, 0.026), (38, 40, 0.026), (44, 46, 0.026), (43, 47, 0.026))  # upper, lower, smallest distance
+_GAPS = (*_LIDS, (61, 67, 0.004), (62, 66, 0.004), (63, 65, 0.004))
 _UPPER_LIP = ((49, 61), (50, 61), (51, 62), (52, 63), (53, 63))  # outer, inner
 _LOWER_LIP = ((59, 67), (58, 67), (57, 66), (56, 65), (55, 65))
 _LIP_LINE = 0.827  # y at which the lips of the average face meet
@@ -60,13 +60,13 @@ def at_rest(identity: Identity) -> NDArray[np.float64]:
 def with_action_units(rest: NDArray[np.float64], intensities: Intensities) -> NDArray[np.float64]:
     """Move landmarks (68, 2) by each AU's displacement times its intensity on that side; lids and lips never cross."""
     points = rest.copy()
-    left = _left_share()
+    left = 0.5 - 0.5 * np.sign(average()[:, :1].astype(float))  # share of this side: 1, 0, or a half on the midline
     for au, (on_left, on_right) in intensities.items():
         points += displacement(au) * (on_left * left + on_right * (1 - left))
-    for upper, lower in _LIDS:
-        _keep_apart(points, upper, lower, 0.026)
-    for upper, lower in _INNER_LIPS:
-        _keep_apart(points, upper, lower, 0.004)
+    for upper, lower, gap in _GAPS:
+        if points[lower, 1] - points[upper, 1] < gap:
+            middle = (points[upper, 1] + points[lower, 1]) / 2
+            points[upper, 1], points[lower, 1] = middle - gap / 2, middle + gap / 2
     for outer, inner in _UPPER_LIP:
         points[outer, 1] = min(points[outer, 1], points[inner, 1] - 0.022)
     for outer, inner in _LOWER_LIP:
@@ -96,14 +96,3 @@ def _change_mouth(points: NDArray[np.float64], start: NDArray[np.float64], ident
     line = _LIP_LINE + identity.mouth_offset
     for lip, thickness in ((slice(49, 54), identity.upper_lip), (slice(55, 60), identity.lower_lip)):
         points[lip, 1] = line + (points[lip, 1] - line) * thickness
-
-
-def _left_share() -> NDArray[np.float64]:
-    """Return how much of each landmark belongs to the image-left side: 1, 0, or a half on the midline; (68, 1)."""
-    return (0.5 - 0.5 * np.sign(average()[:, :1])).astype(float)
-
-
-def _keep_apart(points: NDArray[np.float64], upper: int, lower: int, gap: float) -> None:
-    if points[lower, 1] - points[upper, 1] < gap:
-        middle = (points[upper, 1] + points[lower, 1]) / 2
-        points[upper, 1], points[lower, 1] = middle - gap / 2, middle + gap / 2

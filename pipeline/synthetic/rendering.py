@@ -1,6 +1,5 @@
 """Turn a person, action units and a view into an image and its true landmarks."""
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import cv2
@@ -55,26 +54,19 @@ def _draw_head(head: Surface, places: Field, depth: Field, light: Light, size: i
     side = int(size * SUPERSAMPLING)
     normal = head.normal.reshape(3, -1)
     facing = np.flatnonzero(dot(light.to_camera, normal) > -0.1)
-    visible = _find_visible(places * np.float32(side / size), depth, facing, side)
-    seen = visible.points
+    seen, pixels, covered = _find_visible(places * np.float32(side / size), depth, facing, side)
     colour = light.shade(head.colour.reshape(-1, 3)[seen], normal[:, seen], head.gloss.ravel()[seen])
-    return cv2.resize(_fill_holes(visible, colour), (size, size), interpolation=cv2.INTER_AREA)
+    return cv2.resize(_fill_holes(pixels, colour, covered), (size, size), interpolation=cv2.INTER_AREA)
 
 
-@dataclass(frozen=True, eq=False)
-class _Visible:
-    """Which points are seen: `points` (k,) are their indices, `pixels` (k,) the flat indices of where.
+def _find_visible(
+    places: Field, depth: Field, candidates: NDArray[np.intp], side: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp], Field]:
+    """Sort out which candidates among the points, with places (2, n) in pixels and depth (n,), are seen.
 
-    `covered` (side, side) is 1 in the outline of the whole cloud, also where a pixel got no point.
+    Returns their indices (k,), the flat indices (k,) of their pixels, and (side, side) 1 in the outline of the whole
+    cloud, also where a pixel got no point.
     """
-
-    points: NDArray[np.intp]
-    pixels: NDArray[np.intp]
-    covered: Field
-
-
-def _find_visible(places: Field, depth: Field, candidates: NDArray[np.intp], side: int) -> _Visible:
-    """Sort out which candidates among the points, with places (2, n) in pixels and depth (n,), are seen."""
     columns, rows = np.floor(places[:, candidates]).astype(np.int32)
     inside = (columns >= 0) & (columns < side) & (rows >= 0) & (rows < side)
     points = candidates[inside]
@@ -88,20 +80,20 @@ def _find_visible(places: Field, depth: Field, candidates: NDArray[np.intp], sid
     closed = cv2.erode(cv2.dilate(surface, np.ones((3, 3))), np.ones((3, 3)))
     covered = cv2.morphologyEx(hit.reshape(side, side).astype(np.float32), cv2.MORPH_CLOSE, np.ones((5, 5)))
     kept = np.flatnonzero(hit & (surface >= closed - _SEEN_THROUGH).ravel())
-    return _Visible(nearest[kept], kept, covered)
+    return nearest[kept], kept, covered
 
 
-def _fill_holes(visible: _Visible, colour: Field) -> Field:
+def _fill_holes(pixels: NDArray[np.intp], colour: Field, covered: Field) -> Field:
     """Return the points' colours (k, 3) as a premultiplied image (side, side, 4) with the holes filled."""
-    layer = np.zeros((*visible.covered.shape, 4), np.float32)
+    layer = np.zeros((*covered.shape, 4), np.float32)
     flat = layer.reshape(-1, 4)
-    flat[visible.pixels, :3] = colour
-    flat[visible.pixels, 3] = 1
+    flat[pixels, :3] = colour
+    flat[pixels, 3] = 1
     smooth = cv2.GaussianBlur(layer, (0, 0), 1.0)
-    holes = (layer[..., 3] == 0) & (visible.covered > 0)
+    holes = (layer[..., 3] == 0) & (covered > 0)
     layer[holes] = smooth[holes] / np.maximum(smooth[holes][:, 3:], 1e-4)
-    layer[..., :3] *= visible.covered[..., None]
-    layer[..., 3] = visible.covered
+    layer[..., :3] *= covered[..., None]
+    layer[..., 3] = covered
     return layer
 
 

@@ -106,7 +106,8 @@ class View:
 
 def draw_identity(rng: np.random.Generator) -> Identity:
     """Draw a person; skin tones are spread over the whole scale, and nothing here knows the expression."""
-    melanin = rng.uniform() ** 0.8
+    uniform = rng.uniform
+    melanin = uniform() ** 0.8
     skin = _skin(melanin, rng)
     hair, iris = _hair_and_iris(melanin, rng)
     return Identity(
@@ -114,9 +115,18 @@ def draw_identity(rng: np.random.Generator) -> Identity:
         skin=skin,
         iris=iris,
         **_proportions(rng),
-        **_looks(hair, rng),
+        age=uniform(0.25, 1),
+        hair=hair * np.float32(uniform(0.8, 1.2)),
+        lip=np.array([uniform(0.80, 0.95), uniform(0.52, 0.68), uniform(0.52, 0.70)], np.float32),
+        hair_line=uniform(-0.86, -0.60),
+        hair_volume=uniform(0.03, 0.16),
+        long_hair=uniform() < 0.4,
+        parting=uniform(-0.3, 0.3),
+        bald=uniform() < 0.07,
+        stubble=uniform(0.1, 0.6) if uniform() < 0.3 else 0.0,
+        freckles=uniform(0.02, 0.06),
         asymmetry=0.008 * rng.normal(size=(68, 2)),
-        clothes=rng.uniform(20, 220, 3).astype(np.float32),
+        clothes=uniform(20, 220, 3).astype(np.float32),
         seed=int(rng.integers(1 << 31)),
     )
 
@@ -161,22 +171,6 @@ def active(intensities: Intensities) -> list[int]:
 def _proportions(rng: np.random.Generator) -> dict[str, Any]:
     drawn = {name: mean + deviation * rng.normal() for name, (mean, deviation) in _PROPORTIONS.items()}
     return drawn | {name: float(np.clip(drawn[name], *limits)) for name, limits in _LIMITS.items()}
-
-
-def _looks(hair: Colour, rng: np.random.Generator) -> dict[str, Any]:
-    uniform = rng.uniform
-    return {
-        "age": uniform(0.25, 1),
-        "hair": hair * np.float32(uniform(0.8, 1.2)),
-        "lip": np.array([uniform(0.80, 0.95), uniform(0.52, 0.68), uniform(0.52, 0.70)], np.float32),
-        "hair_line": uniform(-0.86, -0.60),
-        "hair_volume": uniform(0.03, 0.16),
-        "long_hair": uniform() < 0.4,
-        "parting": uniform(-0.3, 0.3),
-        "bald": uniform() < 0.07,
-        "stubble": uniform(0.1, 0.6) if uniform() < 0.3 else 0.0,
-        "freckles": uniform(0.02, 0.06),
-    }
 
 
 def _skin(melanin: float, rng: np.random.Generator) -> Colour:

@@ -51,24 +51,13 @@ def paint_body(
     """Paint far things first on an image (size, size, 3), where `uncovered` (size, size); `chin` is its y."""
     strands = _strands(rng, len(image))
     for solid in _solids(identity):
-        hit = solid.cast(camera, uncovered)
-        colour = light.shade(solid.colour, hit.normal, _GLOSS)
+        pixels, alpha, place, normal = solid.cast(camera, uncovered)
+        colour = light.shade(solid.colour, normal, _GLOSS)
         if solid.hairy:
-            colour *= strands[hit.rows, hit.columns, None]
+            colour *= strands[pixels][:, None]
         if solid.shadowed:
-            colour *= 0.45 + 0.55 * np.clip((hit.place[1, :, None] - chin) / 0.6, 0, 1)
-        image[hit.rows, hit.columns] += hit.alpha[:, None] * (colour - image[hit.rows, hit.columns])
-
-
-@dataclass(frozen=True, eq=False)
-class _Hit:
-    """The n pixels that show an ellipsoid: rows, columns, coverage (n,); place and unit normal (3, n)."""
-
-    rows: Field
-    columns: Field
-    alpha: Field
-    place: Field
-    normal: Field
+            colour *= 0.45 + 0.55 * np.clip((place[1, :, None] - chin) / 0.6, 0, 1)
+        image[pixels] += alpha[:, None] * (colour - image[pixels])
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +70,11 @@ class _Ellipsoid:
     hairy: bool = False
     shadowed: bool = False  # by the chin
 
-    def cast(self, camera: Camera, uncovered: Field) -> _Hit:
-        """Cast a ray through each uncovered pixel that may show it; its rim is half a pixel soft."""
+    def cast(self, camera: Camera, uncovered: Field) -> tuple[tuple[Field, Field], Field, Field, Field]:
+        """Cast a ray through each uncovered pixel that may show it; its rim is half a pixel soft.
+
+        Returns of the n pixels that do: rows and columns, coverage (n,), place and unit normal (3, n).
+        """
         centre, radii = np.array(self.centre, np.float32)[:, None], np.array(self.radii, np.float32)[:, None]
         rows, columns = _pixels_within(camera, centre, radii, uncovered)
         start, directions = camera.rays(columns + np.float32(0.5), rows + np.float32(0.5))
@@ -95,7 +87,7 @@ class _Ellipsoid:
         place = start[:, None] + distance[seen] * directions[:, seen]
         normal = (place - centre) / np.square(radii)
         normal /= np.sqrt((normal * normal).sum(0))
-        return _Hit(rows[seen], columns[seen], alpha[seen], place, normal)
+        return (rows[seen], columns[seen]), alpha[seen], place, normal
 
 
 def _pixels_within(camera: Camera, centre: Field, radii: Field, uncovered: Field) -> tuple[Field, Field]:

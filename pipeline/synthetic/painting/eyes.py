@@ -3,7 +3,7 @@
 import numpy as np
 
 from pipeline.synthetic.canvas import Canvas, Field, spline
-from pipeline.synthetic.painting.portrait import Half, Points, Portrait
+from pipeline.synthetic.painting.portrait import Half, Portrait
 
 _EDGE = 60  # how steeply iris and pupil end
 _HAIRS = 80  # of an eyebrow
@@ -24,7 +24,7 @@ def paint_eye(canvas: Canvas, portrait: Portrait, half: Half) -> None:
     _fold_lid(canvas, portrait, half, upper)
 
 
-def _centre(portrait: Portrait, half: Half) -> Points:
+def _centre(portrait: Portrait, half: Half) -> Field:
     return np.asarray(half.resting_eye.mean(0) + np.array(portrait.gaze, np.float32))
 
 
@@ -43,7 +43,7 @@ def _paint_catch_light(part: Canvas, portrait: Portrait, half: Half, opening: Fi
     part.mix(opening * np.clip((0.013 - np.hypot(part.x - x, part.y - y)) * 90, 0, 1), (250, 250, 250))
 
 
-def _fold_lid(canvas: Canvas, portrait: Portrait, half: Half, upper: Points) -> None:
+def _fold_lid(canvas: Canvas, portrait: Portrait, half: Half, upper: Field) -> None:
     x = upper[:, 0]
     y = np.minimum(upper[:, 1], half.resting_eye[:, 1].mean() + 0.05) - 0.062 + 0.02 * portrait.au(5, half.side)
     fold = np.stack([x, y + 0.2 * (x - x.mean()) ** 2], 1)
@@ -64,7 +64,7 @@ def paint_brow(canvas: Canvas, portrait: Portrait, half: Half, rng: np.random.Ge
     part.height += band * np.float32(0.012)
 
 
-def _hairs(part: Canvas, line: Points, thickness: Points, outwards: int, rng: np.random.Generator) -> Field:
+def _hairs(part: Canvas, line: Field, thickness: Field, outwards: int, rng: np.random.Generator) -> Field:
     """Scatter hairs over the band; they point outwards, and up at its inner end."""
     at = rng.integers(len(line), size=_HAIRS)
     sideways = 0.01 * rng.normal(size=_HAIRS)

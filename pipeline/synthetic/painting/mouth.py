@@ -6,21 +6,21 @@ import cv2
 import numpy as np
 
 from pipeline.synthetic.canvas import Canvas, Field, spline
-from pipeline.synthetic.painting.portrait import Points, Portrait
+from pipeline.synthetic.painting.portrait import Portrait
 
 
 @dataclass(frozen=True, eq=False)
 class _Lips:
     """Curves along the lips, the upper ones from left to right, the lower ones back."""
 
-    upper: Points
-    lower: Points
-    inner_upper: Points
-    inner_lower: Points
+    upper: Field
+    lower: Field
+    inner_upper: Field
+    inner_lower: Field
     gap: float  # how far the mouth is open in the middle
 
     @classmethod
-    def of(cls, points: Points) -> "_Lips":
+    def of(cls, points: Field) -> "_Lips":
         lower = spline(points[[54, 55, 56, 57, 58, 59, 48]])
         inner_lower = spline(points[[64, 65, 66, 67, 60]])
         gap = float(points[66, 1] - points[62, 1])

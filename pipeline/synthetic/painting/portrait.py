@@ -1,14 +1,11 @@
 """What every painter needs to know about the face."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pipeline.synthetic.canvas import Field
 from pipeline.synthetic.sampling import Identity, Intensities
-
-Points = NDArray[Any]  # float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,12 +13,12 @@ class Half:
     """One side of a face: 0 is the image-left one; landmarks in the head frame."""
 
     side: int
-    eye: Points  # (6, 2) in iBUG order: from the image's left corner over the upper lid and back
-    resting_eye: Points
-    brow: Points  # (5, 2) from its outer to its inner end
-    ala: Points  # outer end of the nostril
-    mouth_corner: Points
-    eye_corner: Points  # the outer one
+    eye: Field  # (6, 2) in iBUG order: from the image's left corner over the upper lid and back
+    resting_eye: Field
+    brow: Field  # (5, 2) from its outer to its inner end
+    ala: Field  # outer end of the nostril
+    mouth_corner: Field
+    eye_corner: Field  # the outer one
 
     @property
     def outwards(self) -> int:
@@ -29,11 +26,11 @@ class Half:
         return 1 if self.side else -1
 
     @property
-    def socket(self) -> Points:
+    def socket(self) -> Field:
         """The middle between the resting eye's corners."""
         return np.asarray(self.resting_eye[[0, 3]].mean(0))
 
-    def beside(self, point: Points, outwards: float, down: float) -> Points:
+    def beside(self, point: Field, outwards: float, down: float) -> Field:
         """Return the place that lies so far outwards and down from a point."""
         return point + np.array([outwards * self.outwards, down], np.float32)
 
@@ -45,8 +42,8 @@ class Portrait:
     identity: Identity
     intensities: Intensities
     gaze: tuple[float, float]
-    rest: Points
-    landmarks: Points
+    rest: Field
+    landmarks: Field
 
     def au(self, number: int, side: int | None = None) -> float:
         """Return an AU's intensity on one side, or the mean of both."""
