@@ -37,7 +37,6 @@ from pipeline.types import Detection, Detector, Sample
 
 MODES = ("corrected", "published")
 SMALLEST = 64  # side of a crop, pixels
-NO_BOX = np.full(4, np.nan)
 log = logging.getLogger(__name__)
 
 
@@ -182,7 +181,7 @@ def _columns(
     count = len(rows)
     packed = [data for _, data in crops]
     matrices = [np.full((2, 3), np.nan) if crop.matrix is None else crop.matrix for crop, _ in crops]
-    boxes = [NO_BOX if crop.box is None else crop.box for crop, _ in crops]
+    boxes = [np.full(4, np.nan) if crop.box is None else crop.box for crop, _ in crops]
     own = [_source_landmarks(sample, crop) for sample, (crop, _) in zip(rows, crops, strict=True)]
     return {
         "id": np.array([sample.id for sample in rows], object),

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import UserError
-from pipeline.extractors._boxes import find_boxes
+from pipeline.extractors.dlib import find_boxes
 from pipeline.geometry import Points, invert, rescale, transform, warp
 from pipeline.storage.files import digest
 from pipeline.types import AlignedFaces, Landmarks
@@ -37,9 +37,10 @@ def extract(faces: AlignedFaces, weights: str = "weights", device: str = "auto",
     on a GPU and 2 on a CPU, because more would not fit its caches. A face that alignment did not find is searched once
     more in its crop ("redetected"), then the dataset's box is used ("from_box").
     """
-    wanted = _batch_size(batch)
+    if batch != "auto" and (not batch.isdecimal() or int(batch) < 1):
+        raise UserError(f"option batch: {batch!r} is no number of faces above 0, and not auto")
     network, chosen = _network(find_weights(weights), device)
-    size = wanted or BATCH[chosen.type != "cpu"]
+    size = BATCH[chosen.type != "cpu"] if batch == "auto" else int(batch)
     boxes, status = find_boxes(faces, from_source=True)
     points = np.full((len(status), 68, 2), np.nan, np.float32)
     quality = np.full(len(status), np.nan, np.float32)
@@ -117,14 +118,6 @@ def _maps(
     with torch.inference_mode():
         maps: NDArray[np.float32] = network(stacked)[-1].float().cpu().numpy()
     return maps
-
-
-def _batch_size(text: str) -> int | None:
-    if text == "auto":
-        return None
-    if not text.isdecimal() or int(text) < 1:
-        raise UserError(f"option batch: {text!r} is no number of faces above 0, and not auto")
-    return int(text)
 
 
 def _check(path: Path) -> None:

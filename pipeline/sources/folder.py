@@ -51,7 +51,8 @@ def _splits(root: Path) -> dict[str, Path]:
         )
     tests = [folders["test"]] if "test" in folders else validation
     if "train" not in folders or len(tests) != 1:
-        raise UserError(f"{root} needs the folders train/ and test/ with a folder per class; found: {_content(root)}")
+        found = named(path.name for path in sorted(root.iterdir())) or "nothing"
+        raise UserError(f"{root} needs the folders train/ and test/ with a folder per class; found: {found}")
     if validation:
         log.warning("%s/ is used as the test split, as there is no test/", validation[0].name)
     used = {folders["train"], *tests}
@@ -66,19 +67,15 @@ def _class_folders(folder: Path) -> list[Path]:
     unknown = [path for path in classes if expression_of(path.name) is None and path.name.lower() not in CONTEMPT]
     if unknown:
         known = ", ".join([*(expression.label for expression in Expression), *ALIASES])
-        raise UserError(f"{unknown[0]} is no expression; rename the folder to one of: {known}{_numbered(unknown)}")
+        hint = " (a number means another expression in every dataset and copy; look it up where you got the pictures)"
+        number = hint if any(path.name.isdecimal() for path in unknown) else ""
+        raise UserError(f"{unknown[0]} is no expression; rename the folder to one of: {known}{number}")
     if not classes:
         raise UserError(f"{folder} holds no class folders; expected {folder.name}/happiness, {folder.name}/anger ...")
     loose = [path.name for path in sorted(folder.iterdir()) if not (path.is_dir() or path.name.startswith("."))]
     if loose:
         log.warning("left out: %d files in %s/ that are in no class folder: %s", len(loose), folder.name, named(loose))
     return classes
-
-
-def _numbered(folders: list[Path]) -> str:
-    if not any(path.name.isdecimal() for path in folders):
-        return ""
-    return " (a number means another expression in every dataset and copy; look it up where you got the pictures)"
 
 
 def _files(folder: Path) -> list[Path]:
@@ -93,7 +90,3 @@ def _files(folder: Path) -> list[Path]:
         where = f"{folder.parent.name}/{folder.name}"
         log.warning("left out: %d files in %s/ that are no images: %s", len(others), where, named(others))
     return [path for path in visible if is_picture(path)]
-
-
-def _content(root: Path) -> str:
-    return named(path.name for path in sorted(root.iterdir())) or "nothing"

@@ -91,7 +91,8 @@ def build_head(
     y = np.repeat(rows.y[:, None], len(angle), 1)
     z = end + (smooth_front - end) * np.sqrt(np.clip(1 - np.abs(across) ** np.float32(_ROUNDNESS), 0, 1))
     height, gloss, colour = _look_up(canvas, x, y)
-    z += height * _fade_at_ears(across)
+    edge: Field = np.clip((1 - np.abs(across)) / 0.12, 0, 1)
+    z += height * (edge * edge * (3 - 2 * edge))  # none at the silhouette, where relief would tear the surface
     position = np.stack([x, y, z])
     head = Surface(position, np.empty_like(position), colour, gloss, rows.y)
     if not identity.bald:
@@ -108,12 +109,6 @@ def _look_up(canvas: Canvas, x: Field, y: Field) -> tuple[Field, Field, Field]:
         cv2.remap(sheet, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for sheet in sheets
     )
     return height, gloss, colour
-
-
-def _fade_at_ears(across: Field) -> Field:
-    """Return how much relief each column has: none at the silhouette, where it would tear the surface."""
-    edge = np.clip((1 - np.abs(across)) / 0.12, 0, 1)
-    return edge * edge * (3 - 2 * edge)
 
 
 def _grow_hair(head: Surface, identity: Identity, rng: np.random.Generator) -> None:

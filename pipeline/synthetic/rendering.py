@@ -7,10 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.synthetic.canvas import Canvas, Field
-from pipeline.synthetic.face_shape import at_rest, with_action_units
+from pipeline.synthetic.face_shape import Portrait, at_rest, with_action_units
 from pipeline.synthetic.head_surface import Profile, Surface, build_head
 from pipeline.synthetic.painting.face import paint_face
-from pipeline.synthetic.painting.portrait import Portrait
 from pipeline.synthetic.sampling import Identity, Intensities, View
 from pipeline.synthetic.scene import Camera, Light, dot
 from pipeline.synthetic.surroundings import paint_background, paint_body

@@ -74,7 +74,8 @@ class Light:
         diffuse = np.clip(dot(self.to_lamp, normal) * np.float32(0.85) + np.float32(0.15), 0, 1)
         sky = np.float32(0.75) - np.float32(0.25) * dot(self.down, normal)
         received = np.float32(view.ambient) * sky + np.float32(1.25 - view.ambient) * diffuse
-        shine = _power24(np.clip(dot(self.to_gloss, normal), 0, 1)) * np.float32(view.specular * 0.5) * gloss
+        eighth = np.square(np.square(np.square(np.clip(dot(self.to_gloss, normal), 0, 1))))
+        shine = eighth * np.square(eighth) * np.float32(view.specular * 0.5) * gloss  # to the 24th power
         linear = np.square(colour * np.float32(1 / 255)) * received[:, None] + shine[:, None]
         linear *= view.tint.astype(np.float32)
         return np.asarray(np.sqrt(np.clip(linear, 0, 1.5)) * np.float32(255 * view.exposure))
@@ -86,8 +87,3 @@ def _rotation(view: View) -> Field:
     nod = np.array([[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]])
     tilt = np.array([[np.cos(roll), -np.sin(roll), 0], [np.sin(roll), np.cos(roll), 0], [0, 0, 1]])
     return np.asarray(tilt @ nod @ turn, np.float32)
-
-
-def _power24(base: Field) -> Field:
-    eighth = np.square(np.square(np.square(base)))
-    return eighth * np.square(eighth)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from pipeline.synthetic.canvas import Canvas, Field, spline
-from pipeline.synthetic.painting.portrait import Half, Portrait
+from pipeline.synthetic.face_shape import Half, Portrait
 
 _EDGE = 60  # how steeply iris and pupil end
 _HAIRS = 80  # of an eyebrow

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 
 from pipeline.synthetic.canvas import Canvas
+from pipeline.synthetic.face_shape import Portrait
 from pipeline.synthetic.painting.eyes import paint_brow, paint_eye
 from pipeline.synthetic.painting.mouth import paint_mouth
-from pipeline.synthetic.painting.portrait import Portrait
 from pipeline.synthetic.painting.skin import paint_flush, paint_nose, paint_skin, raise_half, raise_midline
 from pipeline.synthetic.painting.wrinkles import wrinkle_chin, wrinkle_forehead, wrinkle_half
 

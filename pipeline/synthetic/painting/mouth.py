@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from pipeline.synthetic.canvas import Canvas, Field, spline
-from pipeline.synthetic.painting.portrait import Portrait
+from pipeline.synthetic.face_shape import Portrait
 
 
 @dataclass(frozen=True, eq=False)

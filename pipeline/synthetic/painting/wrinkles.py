@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from pipeline.synthetic.canvas import Canvas, Field, spline
-from pipeline.synthetic.painting.portrait import Half, Portrait
+from pipeline.synthetic.face_shape import Half, Portrait
 
 _ACROSS = np.linspace(-0.6, 0.6, 9)  # x of the points of a forehead line
 
