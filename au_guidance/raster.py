@@ -45,11 +45,8 @@ def _clipped(first: float, last: float) -> slice:
 
 def pixels(cells: Cells, size: int) -> Cells:
     """Return the pixels of a map of `size` that lie in the given cells."""
-    down, right = cells
-    return (
-        slice(down.start * size // GRID, down.stop * size // GRID),
-        slice(right.start * size // GRID, right.stop * size // GRID),
-    )
+    rows, columns = (slice(part.start * size // GRID, part.stop * size // GRID) for part in cells)
+    return rows, columns
 
 
 def raster_published(ellipses: Ellipses, cells: Cells, size: int) -> NDArray[np.float32] | None:

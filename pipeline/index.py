@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from au_guidance.expressions import Expression
 from pipeline import plugins
 from pipeline.errors import UserError, run
-from pipeline.storage.files import atomic_write
+from pipeline.storage.files import write_csv
 from pipeline.types import Count, Sample
 
 SPLITS = ("train", "test")
@@ -57,7 +57,8 @@ def build_index(source: str, root: Path, shards: int, out: Path, dataset: str | 
     for split in SPLITS:
         if not any(split == part for part, _ in images):
             raise UserError(f"{root} holds no images of the split {split!r} that the source {source!r} can use")
-    _write(out, rows)
+    attributes = dict.fromkeys(name for row in rows for name in row if name not in (*FIRST, *LAST))
+    write_csv(out, [*FIRST, *attributes, *LAST], rows)
     return compare_counts(images, plugin.EXPECTED)
 
 
@@ -214,14 +215,6 @@ def _text(values: Floats | None) -> str:
 
 def _array(text: str, shape: tuple[int, ...]) -> Floats | None:
     return np.array([float(word) for word in text.split(";")]).reshape(shape) if text else None
-
-
-def _write(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    attributes = dict.fromkeys(name for row in rows for name in row if name not in (*FIRST, *LAST))
-    with atomic_write(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, [*FIRST, *attributes, *LAST], restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def _line(split: str, name: str, found: int, expected: int | None) -> str:

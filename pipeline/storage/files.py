@@ -1,12 +1,14 @@
 """Atomic writes, and checksums at the end of files."""
 
+import csv
 import errno
 import hashlib
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import UserError, refusal
 
@@ -50,6 +52,14 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file atomically, in UTF-8, with the line ends of `text`."""
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]], line_end: str = "\n") -> None:
+    """Write rows as a CSV file atomically, in UTF-8; a cell is empty where a row lacks the column."""
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns, lineterminator=line_end)
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def digest(path: Path) -> str:

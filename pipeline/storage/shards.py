@@ -204,7 +204,7 @@ def _verify(path: Path) -> str:
     try:
         checksum = verify_checksum(path)
     except FileNotFoundError:
-        raise _missing(path) from None
+        raise UserError(f"{path} does not exist; run the workflow again, it rebuilds only this shard") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); name a shard, a .h5 file") from None
     if checksum:
@@ -216,7 +216,3 @@ def _verify(path: Path) -> str:
         f"{path} is damaged (its checksum does not match); it was moved to {aside.name}: "
         "run the workflow again, it rebuilds only this shard"
     )
-
-
-def _missing(path: Path) -> UserError:
-    return UserError(f"{path} does not exist; run the workflow again, it rebuilds only this shard")

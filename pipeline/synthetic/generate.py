@@ -3,7 +3,6 @@
 DIR/images holds the JPEGs, DIR/truth.csv one row per image with all that is known of it (see `_truth`).
 """
 
-import csv
 import multiprocessing
 import os
 import re
@@ -21,7 +20,7 @@ from tqdm import tqdm
 from au_guidance.expressions import Expression
 from pipeline.errors import UserError
 from pipeline.sources.synthetic import TRUTH
-from pipeline.storage.files import atomic_write
+from pipeline.storage.files import write_csv
 from pipeline.synthetic.au_table import AUS
 from pipeline.synthetic.rendering import Picture, render
 from pipeline.synthetic.sampling import Identity, Intensities, View, active, draw_identity, draw_intensities, draw_view
@@ -78,7 +77,7 @@ def generate(
         (temporary / "images").mkdir(parents=True)
         drawn = _draw_all(shots, temporary, workers)
         rows = list(tqdm(drawn, total=len(shots), desc="synthetic faces", unit="image", disable=None))
-        _write_truth(temporary / TRUTH, rows)
+        write_csv(temporary / TRUTH, list(rows[0]), rows, line_end="\r\n")
         if out.exists():
             shutil.rmtree(out)
         temporary.rename(out)
@@ -161,19 +160,10 @@ def _truth(
     return known
 
 
-def _write_truth(path: Path, rows: list[dict[str, str | float]]) -> None:
-    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 def _check_replaceable(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise UserError(f"--out: {out} is a file; name a folder")
-    if not out.exists():
-        return
-    for path in (*out.iterdir(), *(out / "images").glob("*")):
+    for path in (*out.glob("*"), *(out / "images").glob("*")):
         ours = path in (out / TRUTH, out / "images") or _IMAGE_NAME.fullmatch(path.name)
         if not ours:
             raise UserError(f"--out: {out} holds {path.name}, which this command did not write; name another folder")

@@ -1,7 +1,5 @@
 """The camera's geometry and the light: where points of the head frame land in the image, and how bright they are."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from pipeline.synthetic.canvas import Field
@@ -16,7 +14,6 @@ def dot(matrix: Field, points: Field) -> Field:
     return np.asarray(np.einsum("...i,ij->...j", matrix, points))
 
 
-@dataclass(frozen=True, eq=False)
 class Camera:
     """A weak-perspective camera; image coordinates have 0 at the outer edge of the first pixel.
 
@@ -24,15 +21,10 @@ class Camera:
     the pivot appears.
     """
 
-    rotation: Field
-    density: float
-    centre: Field
-
-    @classmethod
-    def of(cls, view: View, size: int) -> "Camera":
-        """Return the camera of a view for a square image of `size` pixels."""
-        centre = np.array([0.5 + view.shift[0], 0.57 + view.shift[1]], np.float32) * size
-        return cls(_rotation(view), view.scale * size, centre)
+    def __init__(self, view: View, size: int) -> None:
+        """Set up the camera of a view for a square image of `size` pixels."""
+        self.rotation, self.density = _rotation(view), view.scale * size
+        self.centre = np.array([0.5 + view.shift[0], 0.57 + view.shift[1]], np.float32) * size
 
     def project(self, points: Field) -> tuple[Field, Field]:
         """Return the image place (2, n) and the depth (n,), nearer is larger, of points (3, n)."""
@@ -48,25 +40,20 @@ class Camera:
         return camera, dot(self.rotation.T, directions.astype(np.float32))
 
 
-@dataclass(frozen=True, eq=False)
 class Light:
-    """A lamp, the sky and the exposure of a view; directions (3,) in the head frame."""
+    """A lamp, the sky and the exposure of a view; directions (3,) in the head frame.
 
-    to_lamp: Field
-    to_gloss: Field  # half-way between lamp and camera
-    to_camera: Field
-    down: Field
-    view: View
+    `to_gloss` points half-way between lamp and camera.
+    """
 
-    @classmethod
-    def of(cls, view: View, rotation: Field) -> "Light":
-        """Return a view's light for a head turned by `rotation`."""
+    def __init__(self, view: View, rotation: Field) -> None:
+        """Set up a view's light for a head turned by `rotation`."""
         azimuth, elevation = np.radians((view.light_azimuth, view.light_elevation))
         lamp = np.array([np.sin(azimuth) * np.cos(elevation), -np.sin(elevation), np.cos(azimuth) * np.cos(elevation)])
         half_way = lamp + np.array([0, 0, 1])
         half_way /= np.linalg.norm(half_way)
-        to_lamp, to_gloss = (vector.astype(np.float32) @ rotation for vector in (lamp, half_way))
-        return cls(to_lamp, to_gloss, rotation[2], rotation[1], view)
+        self.to_lamp, self.to_gloss = (vector.astype(np.float32) @ rotation for vector in (lamp, half_way))
+        self.to_camera, self.down, self.view = rotation[2], rotation[1], view
 
     def shade(self, colour: Field, normal: Field, gloss: Field | float) -> Field:
         """Return the lit colour (n, 3) of places with colour (n, 3) or (3,), normals (3, n) and gloss (n,), gamma 2."""

@@ -1,7 +1,5 @@
 """Lips, and what an open mouth shows: teeth, tongue, darkness."""
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 
@@ -9,28 +7,19 @@ from pipeline.synthetic.canvas import Canvas, Field, spline
 from pipeline.synthetic.face_shape import Portrait
 
 
-@dataclass(frozen=True, eq=False)
 class _Lips:
     """Curves along the lips, the upper ones from left to right, the lower ones back."""
 
-    upper: Field
-    lower: Field
-    inner_upper: Field
-    inner_lower: Field
-    gap: float  # how far the mouth is open in the middle
-
-    @classmethod
-    def of(cls, points: Field) -> "_Lips":
-        lower = spline(points[[54, 55, 56, 57, 58, 59, 48]])
-        inner_lower = spline(points[[64, 65, 66, 67, 60]])
-        gap = float(points[66, 1] - points[62, 1])
-        return cls(spline(points[48:55]), lower, spline(points[60:65]), inner_lower, gap)
+    def __init__(self, points: Field) -> None:
+        self.upper, self.lower = spline(points[48:55]), spline(points[[54, 55, 56, 57, 58, 59, 48]])
+        self.inner_upper, self.inner_lower = spline(points[60:65]), spline(points[[64, 65, 66, 67, 60]])
+        self.gap = float(points[66, 1] - points[62, 1])  # how far the mouth is open in the middle
 
 
 def paint_mouth(canvas: Canvas, portrait: Portrait) -> None:
     """Paint the mouth; teeth and tongue only inside the inner lips."""
     points = portrait.landmarks
-    lips = _Lips.of(points)
+    lips = _Lips(points)
     part = canvas.window(points[48:68], 0.14)
     _paint_lips(part, portrait, lips)
     if lips.gap > 0.012:

@@ -66,10 +66,7 @@ def _around_nose(canvas: Canvas, portrait: Portrait, half: Half) -> None:
     strength = 0.2 * portrait.identity.age + 0.9 * smile + 0.7 * portrait.au(10, side)
     strength += 0.6 * portrait.au(9, side) + 0.25 * portrait.au(15, side)
     canvas.crease(fold, strength, width=0.020, depth=0.03, shade=0.16)
-    frown = [
-        inner_brow * np.array([0.45, 1], np.float32) + (0, -0.06),
-        inner_brow * np.array([0.36, 1], np.float32) + (0, 0.07),
-    ]
+    frown = [inner_brow * np.array([x, 1], np.float32) + (0, down) for x, down in ((0.45, -0.06), (0.36, 0.07))]
     canvas.crease(frown, age * (1.1 * portrait.au(4, side) + 0.5 * portrait.au(9, side)), width=0.013, depth=0.03)
     for line in (0, 1):
         root = [(0.11 * out, 0.01 + 0.07 * line), (0.03 * out, 0.015 + 0.07 * line)]
