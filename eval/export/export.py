@@ -2,10 +2,9 @@
 
     python -m eval.export CHECKPOINT [--onnx FILE.onnx] [--hub DIR] [--scores scores.json]
 
-The ONNX file takes `images` (b, 3, s, s), normalised as its metadata `preprocessing` says, and returns `logits`
-(b, 7), `attention` (b, h, w) and, if it needs no gradient, `cam` (b, h, w); see `eval.export.onnx`. The folder holds
-model.safetensors, config.json and a model card, README.md, with the numbers of scores.json (by default the one beside
-the checkpoint) and no others. No written file names a path of this machine.
+The ONNX file is described in `eval.export.onnx`; its metadata `preprocessing` says how images are normalised. The
+folder holds model.safetensors, config.json and a model card, README.md, with the numbers of scores.json (by default
+the one beside the checkpoint) and no others. No written file names a path of this machine.
 """
 
 from collections.abc import Mapping

@@ -46,13 +46,8 @@ def read_evaluation(path: Path, checkpoint: Path, layer: int) -> Evaluation:
     scores = _read(path)
     if scores["checkpoint"] != digest(checkpoint):
         raise UserError(f"{path} holds the scores of another checkpoint; run eval.predict and eval.score on this one")
-    values = {
-        "accuracy": scores["accuracy"],
-        "balanced_accuracy": scores["balanced_accuracy"],
-        "macro_f1": scores["macro_f1"],
-        "cam_cosine": scores["cam_cosine"],
-        "attention_cosine": scores["attention_cosine"].get(str(layer)),
-    }
+    values = {name: scores[name] for name in ("accuracy", "balanced_accuracy", "macro_f1", "cam_cosine")}
+    values["attention_cosine"] = scores["attention_cosine"].get(str(layer))
     faces = path.with_name("images.csv")
     intervals = _intervals(faces, scores) if faces.exists() else {}
     for name, interval in intervals.items():

@@ -139,7 +139,10 @@ def draw(out: Path, title: str, rows: Sequence[Row], faces: Mapping[str, int]) -
     and mouth corners of an aligned face. The CSV holds means over the cells of a 28x28 grid, one grid line per row.
     """
     rows = [row for row in rows if f"{row[1]}_{SIX[0].label}" in row[2]]
-    scales = {kind: _scale([row for row in rows if row[1] == kind]) for _, kind, _ in rows}
+    scales = {}
+    for kind in dict.fromkeys(kind for _, kind, _ in rows):
+        shown = (maps[f"{kind}_{expression.label}"] for _, other, maps in rows if other == kind for expression in SIX)
+        scales[kind] = matplotlib.colors.Normalize(*style.limits(shown))
     with style.figure(22 + 12.6 * len(rows), tight=True) as drawn:
         drawn.suptitle(fill(title, 66), fontsize=7)
         grid = drawn.subplots(len(rows), len(SIX), squeeze=False)
@@ -155,12 +158,6 @@ def draw(out: Path, title: str, rows: Sequence[Row], faces: Mapping[str, int]) -
             bar.ax.tick_params(labelsize=5.5, length=1.5, pad=1)
         drawn.supxlabel(fill(NOTE, 86), fontsize=5.5)
         style.save(drawn, out, pd.concat(_numbers(rows), ignore_index=True))
-
-
-def _scale(rows: Sequence[Row]) -> matplotlib.colors.Normalize:
-    shown = np.stack([maps[f"{kind}_{expression.label}"] for _, kind, maps in rows for expression in SIX])
-    values = shown[np.isfinite(shown)]
-    return matplotlib.colors.Normalize(*((values.min(), values.max()) if values.size else (0, 1)))
 
 
 def _panel(axes: Axes, values: NDArray[np.float32], scale: matplotlib.colors.Normalize) -> None:

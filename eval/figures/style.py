@@ -1,15 +1,17 @@
 """The style of all figures: for a column of 85 mm, readable in print and without colour vision."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from pipeline.storage.files import atomic_write, beside, write_text
 
@@ -65,6 +67,12 @@ def save(drawn: Figure, out: Path, table: pd.DataFrame) -> None:
         with atomic_write(beside(out, suffix)) as temporary:
             drawn.savefig(temporary, metadata=metadata)
     write_text(beside(out, ".csv"), table.to_csv(index=False))
+
+
+def limits(maps: Iterable[NDArray[np.floating]]) -> tuple[float, float]:
+    """Return the smallest and the largest finite value of some maps; 0 and 1 if there is none."""
+    values = np.concatenate([np.zeros(0), *(values[np.isfinite(values)] for values in maps)])
+    return (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
 
 
 def split(table: pd.DataFrame, *columns: str) -> list[tuple[tuple[str, ...], pd.DataFrame]]:

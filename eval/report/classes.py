@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from au_guidance.expressions import SIX, Expression
+from eval.figures import style
 from eval.figures.maps import read_averages
 from eval.records.runs import PLAIN, Place, Run, Setting, done
 from eval.report import embed
@@ -19,23 +21,14 @@ from pipeline.errors import UserError
 Maps = Mapping[str, NDArray[np.float32]]
 Members = Mapping[tuple[Place, Setting], list[Run]]
 ROW = ("run", "AU term")  # what names a row
-Line = tuple[str, str, Maps]  # caption, kind of map, average maps of a run by kind and class
 
 
-@dataclass(frozen=True)
-class Averages:
-    """The average maps of a pair of runs; maps of one kind share the scale `scales` (lowest, highest)."""
+class Line(NamedTuple):
+    """One kind of average map of a run, whose `maps` are by kind and class."""
 
-    of: str
-    lines: list[Line]
-
-    @property
-    def scales(self) -> dict[str, tuple[float, float]]:
-        """The smallest and the largest value of each kind, over its runs and all classes."""
-        shown: dict[str, list[NDArray[np.float32]]] = {}
-        for _, kind, maps in self.lines:
-            shown.setdefault(kind, []).extend(maps[name] for name in maps if name.startswith(f"{kind}_"))
-        return {kind: embed.scale(values) for kind, values in shown.items()}
+    caption: str
+    kind: str
+    maps: Maps
 
 
 @dataclass(frozen=True)
@@ -60,31 +53,44 @@ class Class:
 def of_runs(runs: Sequence[Run], base: Mapping[Place, Setting]) -> list[Class]:
     """Gather every class of the finished runs, without AU and at the setting that represents their place."""
     together = {key: members for key, members in groups(done(runs)).items() if key[1] in (PLAIN, base.get(key[0]))}
-    averages = [maps for run in representative(runs, base) if (maps := _averages(run, runs))]
-    return [_class(expression, together, averages) for expression in Expression] if together else []
+    strips = [_strips(run, runs) for run in representative(runs, base)]
+    return [_class(expression.label, together, strips) for expression in Expression] if together else []
 
 
-def _class(expression: Expression, together: Members, averages: Sequence[Averages]) -> Class:
-    label = expression.label
+def _class(label: str, together: Members, strips: Sequence[Mapping[str, Strip]]) -> Class:
     counts = {place[0]: members[0].scores["per_class"][label]["images"] for (place, _), members in together.items()}
     faces = ", ".join(f"{count} test faces in {dataset}" for dataset, count in counts.items())
-    strips = [_strip(label, maps) for maps in averages] if expression in SIX else []
-    shown = [strip for strip in strips if strip.pictures]
+    shown = [by_class[label] for by_class in strips if label in by_class]
     return Class(label, faces, shown, _numbers(label, together), _confusion(label, together))
 
 
-def _averages(run: Run, runs: Sequence[Run]) -> Averages | None:
-    """Read the average maps of a guided run and of its run without AU, if they are of the scored checkpoints."""
+def _strips(run: Run, runs: Sequence[Run]) -> dict[str, Strip]:
+    """Show the average maps of a guided run and of its run without AU by class; maps of one kind share a scale."""
     sides = {"plain": plain_run(run, runs), "au": run}
     pair = [(name, maps) for name, side in sides.items() if side and (maps := _stored(side))]
-    if not pair:
-        return None
-    layer = max(run.setting[1])
-    lines: list[Line] = [("AU map", "au_map", pair[-1][1])]
-    for kind, caption in (("cam", "CAM"), (f"attention_{layer}", "attention")):
-        lines += [(f"{caption} {layout.VARIANTS[name]}", kind, maps) for name, maps in pair]
+    lines = [Line("AU map", "au_map", maps) for _, maps in pair[-1:]]
+    for kind, caption in (("cam", "CAM"), (f"attention_{run.layer}", "attention")):
+        lines += [Line(f"{caption} {layout.VARIANTS[name]}", kind, maps) for name, maps in pair]
     of = f"{place_name(run.place)}, {layout.guidance_name(*run.setting)}, seed {run.seed}"
-    return Averages(of, lines)
+    scales = {line.kind: _scale(line.kind, lines) for line in lines}
+    strips = {expression.label: Strip(of, _pictures(expression.label, of, lines, scales)) for expression in SIX}
+    return {label: strip for label, strip in strips.items() if strip.pictures}
+
+
+def _scale(kind: str, lines: Sequence[Line]) -> tuple[float, float]:
+    together = (line.maps for line in lines if line.kind == kind)
+    return style.limits(maps[name] for maps in together for name in maps if name.startswith(f"{kind}_"))
+
+
+def _pictures(
+    label: str, of: str, lines: Sequence[Line], scales: Mapping[str, tuple[float, float]]
+) -> list[tuple[str, str, str]]:
+    shown = [(line, line.maps.get(f"{line.kind}_{label}")) for line in lines]
+    return [
+        (line.caption, f"average {line.caption} of {label} ({of})", embed.colour(values, *scales[line.kind]))
+        for line, values in shown
+        if values is not None and np.isfinite(values).all()
+    ]
 
 
 def _stored(run: Run) -> Maps | None:
@@ -96,16 +102,6 @@ def _stored(run: Run) -> Maps | None:
     except UserError:
         return None
     return maps if about.get("checkpoint") == run.scores.get("checkpoint") else None
-
-
-def _strip(label: str, averages: Averages) -> Strip:
-    shown = []
-    for caption, kind, maps in averages.lines:
-        values = maps.get(f"{kind}_{label}")
-        if values is not None and np.isfinite(values).all():
-            alt = f"average {caption} of {label} ({averages.of})"
-            shown.append((caption, alt, embed.colour(values, *averages.scales[kind])))
-    return Strip(averages.of, shown)
 
 
 def _numbers(label: str, together: Members) -> Block:

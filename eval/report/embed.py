@@ -2,7 +2,6 @@
 
 import base64
 import io
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from eval.figures.style import MAP as COLOURS
+from eval.figures import style
 
 FIGURE = 1100  # largest width of a figure, pixels
 FACE = 112  # side of a face in the gallery, pixels
@@ -37,14 +36,8 @@ def face(path: Path) -> str:
 def colour(values: NDArray[np.floating], low: float, high: float) -> str:
     """Encode a map (h, w) in the colours of the figures, `low` to `high`."""
     scaled = np.clip((values - low) / (high - low or 1.0), 0, 1)
-    pixels = (matplotlib.colormaps[COLOURS](scaled)[..., :3] * 255).round().astype(np.uint8)
+    pixels = (matplotlib.colormaps[style.MAP](scaled)[..., :3] * 255).round().astype(np.uint8)
     return _encoded(Image.fromarray(pixels), MAP, QUALITY)
-
-
-def scale(maps: Sequence[NDArray[np.floating]]) -> tuple[float, float]:
-    """Return the smallest and largest value of some maps; 0 and 1 if there is none."""
-    values = np.concatenate([values[np.isfinite(values)] for values in maps]) if maps else np.zeros(0)
-    return (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
 
 
 def _encoded(image: Image.Image, side: int, quality: int) -> str:

@@ -59,12 +59,11 @@ def _quality(name: str, source: str, folder: Path) -> Quality:
 def _statuses(rows: Sequence[Row]) -> Block:
     names = list(rows[0]) if rows else []
     heads = [Column(heading(name), numeric=name not in ("split", "expression")) for name in names]
-    return Block("Statuses", heads, [[Cell(row[name], _sorted(row[name])) for name in names] for row in rows])
+    return Block("Statuses", heads, [[Cell(text, _key(text)) for text in row.values()] for row in rows])
 
 
-def _sorted(text: str) -> float | str | None:
-    value = number_of(text)
-    return text or None if value is None else value
+def _key(text: str) -> float | str | None:
+    return value if (value := number_of(text)) is not None else text or None
 
 
 def _failures(rows: Sequence[Row]) -> list[Failure]:
@@ -88,7 +87,7 @@ def _official(rows: Sequence[Row], source: str) -> tuple[Block | None, str]:
     counted = {
         (row["split"], Expression.parse(row["expression"])): int(row["images"])
         for row in rows
-        if ALL not in (row["split"], row["expression"]) and _known(row["expression"])
+        if ALL not in (row["split"], row["expression"]) and row["expression"].upper() in Expression.__members__
     }
     pairs = [pair for pair in compare_counts(counted, expected) if pair.expected is not None]
     if not pairs:
@@ -103,7 +102,3 @@ def _official(rows: Sequence[Row], source: str) -> tuple[Block | None, str]:
     verdict = (warning or "All counts are those of the official release.").removeprefix("warning: ")
     heads = columns(("split", "expression"), ("found", "official", "difference"))
     return Block("Images, beside the official release", heads, body), f"{verdict[0].upper()}{verdict[1:]}"
-
-
-def _known(label: str) -> bool:
-    return label.upper() in Expression.__members__

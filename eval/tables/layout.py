@@ -148,16 +148,9 @@ def _groups(title: str, rows: Sequence[dict[str, Any]], columns: Sequence[Column
     for (method, guidance, protocol, attribute, group), cells in groups.items():
         faces = next(iter(cells.values()))["images"]
         lead = [method_name(method), guidance, protocol, f"{attribute}: {group}" if attribute else ""]
-        shown = [_interval(cells.get(metric)) for _, metric in columns]
+        shown = [cell_text(cells.get(metric), counted=False) for _, metric in columns]
         grid.append([*lead, "" if pd.isna(faces) else f"{faces:.0f}", *shown])
     return Block(title, grid, lead=4)
-
-
-def _interval(row: dict[str, Any] | None) -> str:
-    if row is None or pd.isna(row["value"]) or pd.isna(row["low"]):
-        return cell_text(row, counted=False)
-    places = digits(row["metric"])
-    return f"{row['value']:.{places}f} [{row['low']:.{places}f}, {row['high']:.{places}f}]"
 
 
 def _seeds(row: dict[str, Any]) -> str:
@@ -165,7 +158,7 @@ def _seeds(row: dict[str, Any]) -> str:
 
 
 def cell_text(row: dict[str, Any] | None, *, counted: bool = True) -> str:
-    """Write a cell: mean, standard deviation over seeds and number of seeds, or why there is none.
+    """Write a cell: mean, its interval or standard deviation over seeds, number of seeds, or why there is none.
 
     A cell is empty if the configuration asks for no such run.
     """
@@ -175,6 +168,8 @@ def cell_text(row: dict[str, Any] | None, *, counted: bool = True) -> str:
     if pd.isna(row["value"]):
         return words.get(row["state"], UNKNOWN)
     places = digits(row["metric"], row["kind"])
+    if not pd.isna(row["low"]):
+        return f"{row['value']:.{places}f} [{row['low']:.{places}f}, {row['high']:.{places}f}]"
     alone = pd.isna(row["sd"]) or (row["metric"].startswith(PREFIX) and not round(row["sd"], places))
     spread = "" if alone else f" ± {row['sd']:.{places}f}"  # baselines are of the same faces in all runs
     return f"{row['value']:.{places}f}{spread}" + (f" ({_seeds(row)})" if counted else "")
