@@ -60,20 +60,16 @@ class Claim:
 
 def rises(rows: Iterable[Row], metric: str, against: str = "plain") -> list[Evidence]:
     """Judge for every place whether a metric rises compared with the runs without AU or with a control."""
-    return [_evidence(row, _rise(row)) for row in rows if _is(row, metric, against)]
+    return [_evidence(row, _rise(row)) for row in rows if (row["metric"], row["against"]) == (metric, against)]
 
 
 def preserved(rows: Iterable[Row]) -> list[Evidence]:
     """Judge for every place whether accuracy is preserved."""
-    return [_evidence(row, _stay(row)) for row in rows if _is(row, "accuracy", "plain")]
-
-
-def _is(row: Row, metric: str, against: str) -> bool:
-    return (row["metric"], row["against"]) == (metric, against)
+    return [_evidence(row, _stay(row)) for row in rows if (row["metric"], row["against"]) == ("accuracy", "plain")]
 
 
 def _rise(row: Row) -> str:
-    low, high, p = _value(row, "low"), _value(row, "high"), _value(row, "p_holm")
+    low, high, p = (_value(row, name) for name in ("low", "high", "p_holm"))
     if low > 0 and not p >= LEVEL:  # a missing p value, NaN, does not count against it
         return "held"
     return "contradicted" if high < 0 else "unshown"
@@ -199,11 +195,8 @@ def _cheap(runs: Sequence[Run], base: Mapping[Place, Setting]) -> Claim:
 
 def _paper_seconds(dataset: str) -> tuple[float, float]:
     """Return the paper's seconds per epoch without and with AU."""
-    plain, guided = (
-        paper.number("time", dataset, "", variant=variant, metric="seconds_per_epoch") for variant in ("plain", "au")
-    )
-    assert plain is not None
-    assert guided is not None
+    known = paper.numbers("time")
+    plain, guided = (known[dataset, "", variant, "", "", "seconds_per_epoch"] for variant in ("plain", "au"))
     return plain, guided
 
 

@@ -88,15 +88,13 @@ def _duration(seconds: float) -> str:
 
 def _trained(metas: Sequence[Mapping[str, Any]], runs: Sequence[Run]) -> list[tuple[str, str]]:
     """Return the facts that the checkpoints hold; where they differ, all of them."""
-    facts = []
-    commits = {
-        str(meta.get("commit", ""))[:SHORT] + ("+changes" if "+" in str(meta.get("commit")) else "") for meta in metas
+    commits = [str(meta.get("commit", "")) for meta in metas]
+    values = {
+        "trained at commit": {commit[:SHORT] + "+changes" * ("+" in commit) for commit in commits},
+        "trained with": {_listed(meta.get("versions", {})) for meta in metas},
+        "trained on": {_listed(meta.get("machine", {})) for meta in metas},
     }
-    versions = {_listed(meta.get("versions", {})) for meta in metas}
-    machines = {_listed(meta.get("machine", {})) for meta in metas}
-    for name, values in (("trained at commit", commits), ("trained with", versions), ("trained on", machines)):
-        if known := sorted(filter(None, values)):
-            facts.append((name, "; or ".join(known)))
+    facts = [(name, "; or ".join(known)) for name, texts in values.items() if (known := sorted(filter(None, texts)))]
     trainings = {run.scores.get("checkpoint"): run for run in done(runs)}  # methods may share one
     total = sum(_history(run.folder / "history.csv")[1] or 0 for run in trainings.values())
     if total:

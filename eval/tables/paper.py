@@ -42,7 +42,7 @@ def read_numbers(path: Path) -> pd.DataFrame:
             f"there is no table {row['table']!r}; there are {', '.join(sorted(tables))}" if row["table"] not in tables
             else f"there is no metric {metric!r}" if metric not in (*HEADINGS, "test_images")
             else f"the variant is plain or au, not {row['variant']!r}" if row["variant"] not in ("plain", "au", "")
-            else f"the value {row['value']!r} is not a number" if not _is_number(row["value"])
+            else f"the value {row['value']!r} is not a number" if pd.isna(pd.to_numeric(row["value"], errors="coerce"))
             else "it has no source" if not row["source"].strip()
             else "the same number stands above" if key in seen
             else ""
@@ -51,13 +51,6 @@ def read_numbers(path: Path) -> pd.DataFrame:
             raise UserError(f"{path.name}, line {line}: {problem}")
         seen.add(key)
     return table
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return float(text) == float(text)
-    except ValueError:
-        return False
 
 
 def number(

@@ -32,21 +32,19 @@ from pipeline.errors import UserError
 
 def with_extras(name: str, runs: Sequence[Run]) -> list[Run]:
     """Add the scores that a table needs from other files of the run's folder; runs without the file are pending."""
-    read = {"faithfulness": _faithfulness, "time": _seconds}.get(name)
-    return list(runs) if read is None else [_with_extra(run, read) for run in runs]
+    extras = {"faithfulness": ("faithfulness.json", _faithfulness), "time": ("history.csv", _seconds)}
+    if name not in extras:
+        return list(runs)
+    return [_with_extra(run, *extras[name]) if run.state == "done" else run for run in runs]
 
 
-def _with_extra(run: Run, read: Callable[[Path], Scores | None]) -> Run:
-    if run.state != "done":
-        return run
-    extra = read(run.folder)
-    return replace(run, scores=run.scores | extra) if extra else replace(run, state="pending", scores={})
+def _with_extra(run: Run, file: str, read: Callable[[Path], Scores]) -> Run:
+    if not (run.folder / file).is_file():
+        return replace(run, state="pending", scores={})
+    return replace(run, scores=run.scores | read(run.folder / file))
 
 
-def _faithfulness(folder: Path) -> Scores | None:
-    path = folder / "faithfulness.json"
-    if not path.is_file():
-        return None
+def _faithfulness(path: Path) -> Scores:
     content = read_json(path, "faithfulness file", "python -m eval.faithfulness")
     stages = content.get("randomisation") or [{}]
     for kind, values in content.get("maps", {}).items():
@@ -54,10 +52,7 @@ def _faithfulness(folder: Path) -> Scores | None:
     return {"faithfulness": content}
 
 
-def _seconds(folder: Path) -> Scores | None:
-    path = folder / "history.csv"
-    if not path.is_file():
-        return None
+def _seconds(path: Path) -> Scores:
     history = pd.read_csv(path)
     if "seconds" not in history or not history["seconds"].notna().any():
         raise UserError(f"{path} has no column seconds with numbers; it is not a history of python -m train")
