@@ -1,6 +1,6 @@
 """Peaks of class maps, and the way back from a peak to the image (PRM: Zhou et al., CVPR 2018)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -46,13 +46,7 @@ class RandomWalk(TorchFunctionMode):
     and so loses the probabilities.
     """
 
-    def __torch_function__(
-        self,
-        function: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Replace a function that has a rule."""
         return RULES.get(function, function)(*args, **(kwargs or {}))
 

@@ -65,10 +65,6 @@ class Acol(Method):
         fused = torch.maximum(_stretch(output.class_map(classes)), _stretch(second.class_map(classes)))
         return fused.nan_to_num(0.0)
 
-    def head_parameters(self) -> list[nn.Parameter]:
-        """Parameters of the last stage and of both towers."""
-        return [*self.backbone.last_stage_parameters(), *self.tower_a.parameters(), *self.tower_b.parameters()]
-
 
 def _tower(inputs: int, width: int, classes: int) -> nn.Sequential:
     tower = nn.Sequential(

@@ -1,7 +1,7 @@
 """What every method is: a network with a head, a loss, an augmentation and a class activation map."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any, cast
 
@@ -13,8 +13,7 @@ from au_guidance.expressions import Expression
 from au_guidance.tables import suggestion
 from pipeline.errors import UserError
 from pipeline.plugins import load
-from train.backbones.base import Backbone
-from train.backbones.build import build_backbone
+from train.backbones.base import Backbone, build_backbone
 from train.card.checks import check_model
 from train.card.schema import Card, Model
 
@@ -43,7 +42,7 @@ class Output:
     logits: Tensor
     features: dict[int, Tensor]
     maps: Tensor | None = None
-    extra_logits: tuple[Tensor, ...] = field(default=())
+    extra_logits: tuple[Tensor, ...] = ()
     images: Tensor | None = None
 
     def class_map(self, classes: Tensor) -> Tensor:
@@ -51,6 +50,19 @@ class Output:
         if self.maps is None:
             raise RuntimeError("this output holds no maps")
         return self.maps[torch.arange(len(classes), device=classes.device), classes].detach().float()
+
+
+def _with_any_classes(cam: Callable[..., Tensor | None]) -> Callable[..., Tensor | None]:
+    """Give a `cam` its classes as a tensor (b,) beside the logits; raise ValueError if they are none."""
+
+    @wraps(cam)
+    def wrapped(self: Any, output: Output, classes: Any) -> Tensor | None:
+        chosen, count = torch.as_tensor(classes, device=output.logits.device), len(output.logits)
+        if chosen.shape not in ((), (count,)) or chosen.is_floating_point():
+            raise ValueError(f"a class is needed for each of {count} images, or one for all; not {classes!r}")
+        return cam(self, output, chosen.long().expand(count))
+
+    return wrapped
 
 
 class Method(nn.Module):
@@ -72,12 +84,14 @@ class Method(nn.Module):
         """Classify images (b, 3, h, w); `target` (b, k) only where the method's training needs it."""
         raise NotImplementedError
 
+    @_with_any_classes
     def cam(self, output: Output, classes: Tensor) -> Tensor | None:
-        """Return the raw map (b, h, w) of one class per image at native size, or None if the method has none.
+        """Return the raw map (b, h, w) of one class per image at native size, by default the head's map of it.
 
-        Callers may give the classes as any tensor, array or list of numbers or expressions, or one for all images.
+        None if the method has none. Callers may give the classes as any tensor, array or list of numbers or
+        expressions, or one for all images.
         """
-        raise NotImplementedError
+        return output.class_map(classes)
 
     def augment(self, batch: Batch, generator: torch.Generator | None = None) -> Batch:
         """Change a training batch; images, targets and heatmaps move together.
@@ -95,21 +109,9 @@ class Method(nn.Module):
         del model
 
     def head_parameters(self) -> list[nn.Parameter]:
-        """Parameters of the last stage and the head, which `head_lr_ratio` speeds up."""
-        raise NotImplementedError
-
-
-def _with_any_classes(cam: Callable[..., Tensor | None]) -> Callable[..., Tensor | None]:
-    """Give a `cam` its classes as a tensor (b,) beside the logits; raise ValueError if they are none."""
-
-    @wraps(cam)
-    def wrapped(self: Method, output: Output, classes: Any) -> Tensor | None:
-        chosen, count = torch.as_tensor(classes, device=output.logits.device), len(output.logits)
-        if chosen.shape not in ((), (count,)) or chosen.is_floating_point():
-            raise ValueError(f"a class is needed for each of {count} images, or one for all; not {classes!r}")
-        return cam(self, output, chosen.long().expand(count))
-
-    return wrapped
+        """Parameters of the last stage and of all outside the backbone, which `head_lr_ratio` speeds up."""
+        head = [value for name, value in self.named_parameters() if not name.startswith("backbone.")]
+        return [*self.backbone.last_stage_parameters(), *head]
 
 
 def published(mode: str) -> bool:

@@ -27,7 +27,3 @@ class Cam(Method):
     def cam(self, output: Output, classes: Tensor) -> Tensor:
         """Return the map (b, h, w) of one class (b,) per image, at the size of layer 5."""
         return torch.einsum("bk,bkhw->bhw", self.fc.weight[classes].float(), output.features[5].float()).detach()
-
-    def head_parameters(self) -> list[nn.Parameter]:
-        """Parameters of stage 4 and of the linear layer."""
-        return [*self.backbone.last_stage_parameters(), *self.fc.parameters()]

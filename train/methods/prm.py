@@ -65,7 +65,3 @@ class Prm(Method):
         if output.images is None:
             raise RuntimeError("peak response maps need the images of the output")
         return propagate(lambda images: self.conv(self.backbone(images)[5]), output.images, relevance)
-
-    def head_parameters(self) -> list[nn.Parameter]:
-        """Parameters of the last stage and of the convolution."""
-        return [*self.backbone.last_stage_parameters(), *self.conv.parameters()]

@@ -1,6 +1,5 @@
 """TS-CAM (Gao et al., ICCV 2021): class maps of the patch tokens, times the attention of the class token."""
 
-import torch
 from torch import Tensor, nn
 
 from train.backbones.base import Backbone
@@ -33,9 +32,7 @@ class TsCam(Method):
 
     def cam(self, output: Output, classes: Tensor) -> Tensor:
         """Return the map (b, h, w) of one class (b,) per image, at the size of the patch grid."""
-        assert output.maps is not None
-        maps = output.maps[torch.arange(len(classes), device=classes.device), classes]
-        return (output.features[2][:, 0] * maps).detach().float()
+        return output.features[2][:, 0].detach() * output.class_map(classes)
 
     def initialise(self, model: Model) -> None:
         """Without pretrained weights give the final LayerNorm unequal scales.
@@ -45,7 +42,3 @@ class TsCam(Method):
         """
         if model.init == "none":
             nn.init.normal_(self.backbone.network.norm.weight, mean=1.0, std=0.1)
-
-    def head_parameters(self) -> list[nn.Parameter]:
-        """Parameters of the last block and of the convolution."""
-        return [*self.backbone.last_stage_parameters(), *self.head.parameters()]

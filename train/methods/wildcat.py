@@ -49,14 +49,6 @@ class Wildcat(Method):
             return highest
         return (highest + self.alpha * pixels.topk(lowest, largest=False).values.mean(2)) / 2
 
-    def cam(self, output: Output, classes: Tensor) -> Tensor:
-        """Return the class map (b, h, w) of one class (b,) per image."""
-        return output.class_map(classes)
-
-    def head_parameters(self) -> list[nn.Parameter]:
-        """Parameters of the last stage and of the convolution."""
-        return [*self.backbone.last_stage_parameters(), *self.modalities.parameters()]
-
 
 def count(k: float, pixels: int) -> int:
     """Return how many of the pixels `k` means: a float up to 1.0 is a share, anything else a count."""
