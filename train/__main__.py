@@ -24,7 +24,7 @@ def main() -> None:
     if main_process and (inline or Path(arguments.card).resolve() != kept.resolve()):
         write_card(card, kept)
     if arguments.source:
-        from train.checkpoints.share import share  # noqa: PLC0415
+        from train.checkpoints.checkpoint import share  # noqa: PLC0415
 
         share(card, arguments.source, arguments.out)
         return

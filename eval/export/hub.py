@@ -20,7 +20,7 @@ from train.card.schema import Card
 from train.checkpoints.checkpoint import Loaded
 from train.data.prepared import Prepared, part_rows
 from train.methods.base import Method, build_method
-from train.weights.tensors import check_tensors
+from train.weights.load import check_tensors
 
 MODEL, CONFIG, README = "model.safetensors", "config.json", "README.md"
 MAKER = "python -m eval.export"

@@ -25,7 +25,7 @@ from pipeline.storage.files import digest, write_text
 from train.card.schema import Card
 from train.checkpoints import checkpoint
 from train.methods.base import build_method
-from train.weights.tensors import check_tensors, read_tensors
+from train.weights.load import check_tensors, read_tensors
 
 CONFIG, MODEL = "config_model.yaml", "model.pt"
 CHECKPOINT, REPORT = "checkpoint.safetensors", "import.csv"

@@ -28,7 +28,7 @@ from tests.support.tiny import CONFIG
 from train.card.checks import read_card
 from train.checkpoints import checkpoint
 from train.weights import checksummed
-from train.weights.tensors import read_tensors
+from train.weights.load import read_tensors
 from workflow.config import read
 
 EXAMPLES = int(os.environ.get("FUZZ", "150"))

@@ -21,7 +21,7 @@ from pipeline.storage import shards
 from tests.support.paths import ROOT
 from tests.support.tiny import CONFIG, begin, planned, snakemake
 from train.checkpoints import checkpoint
-from train.checkpoints.share import share
+from train.checkpoints.checkpoint import share
 
 
 @pytest.fixture(scope="module")

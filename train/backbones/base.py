@@ -1,6 +1,12 @@
-"""What every backbone is: a network that returns the features of its layers."""
+"""What every backbone is: a network that returns the features of its layers, built by its name in the card."""
+
+from importlib import import_module
+from pathlib import Path
 
 from torch import Tensor, nn
+
+from train.backbones.registry import BACKBONES
+from train.weights.load import weights_file
 
 
 class Backbone(nn.Module):
@@ -22,3 +28,18 @@ class Backbone(nn.Module):
     def last_stage_parameters(self) -> list[nn.Parameter]:
         """Return the parameters between the layers 4 and 5."""
         raise NotImplementedError
+
+
+def build_backbone(
+    name: str, *, image_size: int = 224, init: str = "imagenet", weights: Path = Path("weights")
+) -> Backbone:
+    """Build a backbone for square images of a side in pixels, with the weights that `init` names.
+
+    `init` is "imagenet" or "ms1m", whose files lie in the folder `weights`, "none", or the path of a file. Raises
+    UserError if that file is missing or holds something else.
+    """
+    path = weights_file(init, f"backbone:{name}", weights, key="model.init")
+    known = BACKBONES.get(name)
+    module = import_module(f"train.backbones.{known.module if known else 'timm'}")
+    backbone: Backbone = module.build_network(name.removeprefix("timm/"), path, image_size)
+    return backbone

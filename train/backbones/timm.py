@@ -11,18 +11,26 @@ from typing import Any
 
 import timm
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from pipeline.errors import UserError
-from train.backbones.attention import AttentionDetector
 from train.backbones.base import Backbone
 from train.weights.load import load_weights
 
 LAYERS = 5
+ATTENTION = {
+    *(F.softmax, torch.softmax, Tensor.softmax, F.scaled_dot_product_attention, F.multi_head_attention_forward),
+    *(torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm, Tensor.bmm, torch.baddbmm, torch.einsum, torch.lstm),
+}
 
 
 class TimmBackbone(Backbone):
-    """Features of a timm network as layers; `plain` says that it is a transformer without a hierarchy."""
+    """Features of a timm network as layers, with the weights of a file or, without `path`, random ones.
+
+    `plain` says that it is a transformer without a hierarchy.
+    """
 
     network: Any
 
@@ -72,9 +80,22 @@ class TimmBackbone(Backbone):
         return [value for _, module in modules[start + 1 :] for value in module.parameters(recurse=False)]
 
 
-def build_network(name: str, path: Path | None, image_size: int) -> TimmBackbone:
-    """Build a timm network by name, with the weights of a file or, without `path`, random ones."""
-    return TimmBackbone(name, path, image_size)
+build_network = TimmBackbone
+
+
+class AttentionDetector(TorchFunctionMode):
+    """While active, notes in `found` whether a softmax, a product of features or an LSTM ran.
+
+    There a place's features depend on both ends of a connection, so that the random walk of `train.methods._peaks` has
+    no rule and no probabilities.
+    """
+
+    found: bool = False
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call a function and note which one it is."""
+        self.found |= function in ATTENTION
+        return function(*args, **(kwargs or {}))
 
 
 def spread(depth: int) -> list[int]:

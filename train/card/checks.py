@@ -13,7 +13,7 @@ from pipeline.storage.files import write_text
 from train.backbones.registry import BACKBONES, TIMM, check_timm_network
 from train.card.options import SUFFIXES, check_start, method_options, method_source, options_model
 from train.card.schema import Card, Model
-from train.weights.known import MS1M, known_weights
+from train.weights.fetch import MS1M, known_weights
 
 
 def read_card(path: Path) -> Card:

@@ -5,6 +5,7 @@ the shards), machine, versions, commit; and sha256, of the whole file with zeros
 """
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -21,14 +22,15 @@ from torch import Tensor
 from au_guidance.expressions import Expression
 from pipeline.errors import UserError
 from pipeline.plugins import ROOT
-from train.card.checks import describe_error
+from pipeline.storage.files import atomic_write
+from train.card.checks import describe_error, training_card
 from train.card.schema import Card
 from train.data.prepared import Prepared
 from train.data.transforms import NORMALISATIONS
 from train.hardware import machine
 from train.methods.base import Method, build_method
 from train.weights import checksummed
-from train.weights.tensors import check_tensors
+from train.weights.load import check_tensors
 
 LABELS = [expression.label for expression in Expression]  # in the order of the logits
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "opencv-python-headless")
@@ -125,6 +127,22 @@ def was_trained_by(path: Path, card: Card, prepared: Prepared) -> bool:
         return False
     meta = read_metadata(path)
     return meta.get("card") == card.model_dump(mode="json") and meta.get("data") == prepared.digest
+
+
+def share(card: Card, source: Path, out: Path) -> None:
+    """Write to `out` what training this card would write, from the run in `source`: equal tensors under the own card.
+
+    Raises UserError if the run in `source` was trained under other settings.
+    """
+    for name in ("checkpoint.safetensors", "last.safetensors"):
+        meta = read_metadata(source / name)
+        if meta.get("card") != training_card(card).model_dump(mode="json"):
+            raise UserError(f"{source / name} was trained with other settings than {card.method} needs; train it apart")
+        meta["card"] = card.model_dump(mode="json")
+        checksummed.write(out / name, load_file(source / name), meta)
+    with atomic_write(out / "history.csv") as temporary:
+        shutil.copyfile(source / "history.csv", temporary)
+    print(f"{card.method} shares the training in {source}", flush=True)
 
 
 def commit() -> str:

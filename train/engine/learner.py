@@ -1,5 +1,7 @@
-"""The network of a training, its optimiser, and one step."""
+"""The network of a training, the running mean of its weights, its optimiser, and one step."""
 
+from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -7,9 +9,7 @@ from torch import Tensor
 
 from au_guidance.loss import au_loss
 from train.card.schema import Card
-from train.engine.compiled import Compiled
 from train.engine.distributed import Processes
-from train.engine.ema import EMA
 from train.engine.optimiser import build_optimiser
 from train.hardware import autocast, precision
 from train.methods.base import Batch, Method, Output, build_method
@@ -105,3 +105,55 @@ class Learner:
             self.ema.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.scaler.load_state_dict(state["scaler"])
+
+
+class EMA:
+    """mean <- d * mean + (1 - d) * weights after every step, with d = min(decay, (1 + step) / (10 + step)).
+
+    The small d of the first steps forgets the start. Running means and variances of normalisation layers are averaged
+    as well, counters are taken over. Source: Polyak and Juditsky, Acceleration of Stochastic Approximation by
+    Averaging, 1992, in the exponential form of Tarvainen and Valpola, Mean teachers, 2017.
+    """
+
+    def __init__(self, method: Method, decay: float) -> None:
+        self.method, self.decay, self.step = deepcopy(method).requires_grad_(False), decay, 0
+
+    @torch.no_grad()
+    def update(self, method: Method) -> None:
+        """Update the mean with the weights after a step."""
+        decay = min(self.decay, (1 + self.step) / (10 + self.step))
+        self.step += 1
+        means, values = self.method.state_dict(), method.state_dict()
+        floats = [name for name, mean in means.items() if mean.is_floating_point()]
+        torch._foreach_lerp_([means[name] for name in floats], [values[name] for name in floats], 1 - decay)
+        for name in means.keys() - set(floats):
+            means[name].copy_(values[name])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state to continue from."""
+        return {"step": self.step, "method": self.method.state_dict()}
+
+    def load_state_dict(self, content: dict[str, Any]) -> None:
+        """Continue from a state."""
+        self.step = content["step"]
+        self.method.load_state_dict(content["method"])
+
+
+class Compiled:
+    """Calls a method through torch.compile; falls back to eager mode where that fails, as without a compiler."""
+
+    def __init__(self, method: Callable[..., Output]) -> None:
+        self.method = method
+        self.call: Callable[..., Output] = torch.compile(method)
+
+    def __call__(self, *inputs: Any) -> Output:
+        """Call the method."""
+        try:
+            return self.call(*inputs)
+        except Exception as error:
+            if self.call is self.method:
+                raise
+            reason = str(error).strip().partition("\n")[0]
+            print(f"training.compile: not compiled ({type(error).__name__}: {reason}); going on without", flush=True)
+            self.call = self.method
+            return self.call(*inputs)

@@ -17,13 +17,16 @@ import urllib.request
 from collections.abc import Iterable
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
+
+import yaml
 
 from au_guidance.tables import suggestion
 from pipeline.errors import UserError
 from pipeline.storage.files import atomic_write, digest
-from train.weights.known import known_weights
 
+FILES = Path(__file__).with_name("files.yaml")
+MS1M = "backbone_ir50_ms1m_epoch120.pth"  # lies on Google Drive, which hands out no file without a person
 MANIFEST = "manifest.csv"
 HASH = "X-Linked-ETag"  # the header in which the hub states the SHA-256 of a large file
 
@@ -34,6 +37,11 @@ class Weights(NamedTuple):
     need: str
     url: str
     name: str
+
+
+def known_weights() -> dict[str, str]:
+    """Read the list of pretrained files: need -> address."""
+    return cast(dict[str, str], yaml.safe_load(FILES.read_text(encoding="utf-8")))
 
 
 def find_weights(need: str) -> Weights:

@@ -1,15 +1,21 @@
-"""Pretrained weights from a file into a network."""
+"""Files of named tensors, read without running code from them, and put into networks."""
 
+import pickle
+import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from pipeline.errors import UserError
-from train.weights import fetch
-from train.weights.known import MS1M
-from train.weights.tensors import check_tensors, read_tensors
+from train.weights import checksummed
+from train.weights.fetch import MS1M, local_weights
 
+DAMAGED = (pickle.UnpicklingError, struct.error, LookupError, AssertionError)  # what torch raises on damaged pickles
 ZOO = "face.evoLVe (https://github.com/ZhaoJ9014/face.evoLVe)"
 
 
@@ -21,7 +27,7 @@ def weights_file(init: str, need: str, folder: Path, *, key: str) -> Path | None
     if init == "none":
         return None
     if init == "imagenet":
-        return fetch.local_weights(need, folder)
+        return local_weights(need, folder)
     if init == "ms1m" and not (folder / MS1M).is_file():
         raise UserError(f"{folder / MS1M} is missing: download that file from the model zoo of {ZOO} to that place")
     path = folder / MS1M if init == "ms1m" else Path(init)
@@ -54,3 +60,45 @@ def _backbone(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _without(tensors: Mapping[str, Tensor], ignore: tuple[str, ...]) -> dict[str, Tensor]:
     return {name: value for name, value in tensors.items() if not name.startswith(ignore)}
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a file of named tensors without executing code from it; a group's name leads those of its tensors."""
+    try:
+        if path.suffix == ".safetensors":
+            return _load_safetensors(path)
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, SafetensorError) as error:
+        raise UserError(f"{path} is not a file of weights: {' '.join(str(error).split())[:120]}") from None
+    except DAMAGED as error:
+        raise UserError(f"{path} is not a plain file of weights ({type(error).__name__})") from None
+    if isinstance(content, dict) and isinstance(content.get("model"), dict):  # as DeiT's files are
+        content = content["model"]
+    if isinstance(content, dict) and content and all(isinstance(part, dict) for part in content.values()):
+        content = {f"{group}.{name}": value for group, part in content.items() for name, value in part.items()}
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise UserError(f"{path} does not hold named tensors; give a state_dict saved with torch.save")
+    return content
+
+
+def _load_safetensors(path: Path) -> dict[str, Tensor]:
+    """Read a file of safetensors; one that this project wrote has a checksum, which is verified."""
+    with safe_open(path, "numpy") as file:
+        own = checksummed.KEY in (file.metadata() or {})
+    if own and not checksummed.checksum_matches(path):
+        raise UserError(f"{path} is damaged (its checksum does not match); make it again")
+    return load_file(path)
+
+
+def check_tensors(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:
+    """Raise UserError that names the first tensor of `given` that does not fit `wanted`."""
+    for name, value in wanted.items():
+        # Old files of torchvision come from before this counter; batch normalisation does not use it here.
+        if name not in given and not name.endswith("num_batches_tracked"):
+            raise UserError(f"{path} fits another network: the tensor {name} is missing")
+        if name in given and given[name].shape != value.shape:
+            shapes = f"{tuple(given[name].shape)} instead of {tuple(value.shape)}"
+            raise UserError(f"{path} fits another network: the tensor {name} is {shapes}")
+    extra = [name for name in given if name not in wanted]
+    if extra:
+        raise UserError(f"{path} fits another network: the tensor {extra[0]} has no place in it")

@@ -10,10 +10,10 @@ from timm.layers import resample_abs_pos_embed
 
 from pipeline.errors import UserError
 from train.backbones import ir50, resnet, vit
-from train.backbones.build import build_backbone
+from train.backbones.base import build_backbone
 from train.backbones.registry import BACKBONES
-from train.weights.known import known_weights
-from train.weights.tensors import read_tensors
+from train.weights.fetch import known_weights
+from train.weights.load import read_tensors
 
 
 def test_resnet_equals_torchvision_with_two_strides_taken_out():

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 
 from pipeline.errors import UserError
-from train.backbones.build import build_backbone
+from train.backbones.base import build_backbone
 from train.backbones.timm import spread
 from train.methods.cam import Cam
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from train.engine.compiled import Compiled
+from train.engine.learner import Compiled
 from train.methods.base import build_method
 
 

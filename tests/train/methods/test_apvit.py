@@ -5,8 +5,7 @@ import torch
 from torch import nn
 
 from pipeline.errors import UserError
-from train.backbones.base import Backbone
-from train.backbones.build import build_backbone
+from train.backbones.base import Backbone, build_backbone
 from train.card.checks import check_model, needed_weights
 from train.card.schema import Model
 from train.methods.apvit import ApVit, Attention, Block, strongest

@@ -9,7 +9,7 @@ from torch import nn
 
 from pipeline.errors import UserError
 from tests.support.given_features import GivenFeatures
-from train.backbones.build import build_backbone
+from train.backbones.base import build_backbone
 from train.methods import gradcam, gradcampp, layercam
 from train.methods.acol import Acol
 from train.methods.adl import Adl

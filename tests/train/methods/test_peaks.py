@@ -6,7 +6,7 @@ from torch import nn
 
 from pipeline.errors import UserError
 from tests.support.given_features import GivenFeatures
-from train.backbones.build import build_backbone
+from train.backbones.base import build_backbone
 from train.methods._peaks import RandomWalk, find_peaks, propagate
 from train.methods.prm import Prm
 

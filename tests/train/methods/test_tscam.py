@@ -6,7 +6,7 @@ from timm.models.vision_transformer import VisionTransformer as TimmVisionTransf
 from torch import nn
 
 from pipeline.errors import UserError
-from train.backbones.build import build_backbone
+from train.backbones.base import build_backbone
 from train.backbones.vit import VisionTransformer
 from train.card.checks import check_model, method_backbones, needed_weights
 from train.methods.base import Output, build_method
