@@ -40,12 +40,9 @@ def main() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m train", description="Train one run, or continue it.")
     parser.add_argument("card", help="run.yaml, or its content as JSON")
-    written = "run.yaml, checkpoint.safetensors, last.safetensors and history.csv"
-    parser.add_argument("--out", type=Path, required=True, help=f"folder for {written}")
-    source = "folder of a finished run with the same training, to take it over"
-    parser.add_argument("--from", type=Path, dest="source", help=source)
-    minutes = "also save the state within epochs, this often (default: 10)"
-    parser.add_argument("--save-minutes", type=float, default=10, help=minutes)
+    parser.add_argument("--out", type=Path, required=True, help="folder for run.yaml, both checkpoints and history.csv")
+    parser.add_argument("--from", type=Path, dest="source", help="take over a finished run with the same training")
+    parser.add_argument("--save-minutes", type=float, default=10, help="save within epochs this often (default: 10)")
     parser.add_argument("--gpus", type=int, default=1, help="train in as many processes, a GPU each (default: 1)")
     return parser
 

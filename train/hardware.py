@@ -51,7 +51,7 @@ def claim_several(number: int, folder: Path = SLOTS) -> Iterator[list[torch.devi
             turn = _lock(folder, "several")
             assert turn is not None
             stack.callback(turn.release)
-        free = _places(_names(count))
+        free = _places(count)
         taken: list[torch.device] = []
         while len(taken) < number:
             index, held = _wait(folder, free)
@@ -83,14 +83,13 @@ def _computes(amp: str) -> bool:
     return any(known.get(name) for name in FASTER[amp])
 
 
-def _names(count: int) -> list[str]:
-    """Name the GPUs as the machine does, whichever of them this process sees."""
+def _places(count: int) -> list[str]:
+    """Name the places on the GPUs as the machine names these, whichever of them this process sees.
+
+    The first places are the GPUs themselves; their further ones follow in the same order.
+    """
     visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-    return visible if len(visible) == count else [str(index) for index in range(count)]
-
-
-def _places(names: list[str]) -> list[str]:
-    """Name the places on the GPUs: the first ones are the GPUs themselves, in this order come their further ones."""
+    names = visible if len(visible) == count else [str(index) for index in range(count)]
     wanted = os.environ.get("RUNS_PER_GPU", "1")
     if not wanted.isdecimal() or int(wanted) < 1:
         raise UserError(f"RUNS_PER_GPU={wanted!r} in the environment is no number of trainings per GPU; try 1")

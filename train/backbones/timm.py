@@ -61,8 +61,7 @@ class TimmBackbone(Backbone):
         except (AssertionError, RuntimeError, ValueError) as error:
             raise _unfit(name, image_size, error) from None
         self.train()
-        met: bool = attention.found
-        return met
+        return bool(attention.found)
 
     def forward(self, images: Tensor) -> dict[int, Tensor]:
         """Return the features of the layers that the network has, channels first."""

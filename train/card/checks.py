@@ -1,6 +1,6 @@
 """Checks of a run's card that go beyond the types of its keys; no torch here."""
 
-import ast
+from collections.abc import Collection
 from pathlib import Path
 
 import yaml
@@ -11,7 +11,7 @@ from pipeline.errors import UserError
 from pipeline.plugins import check
 from pipeline.storage.files import write_text
 from train.backbones.registry import BACKBONES, TIMM, check_timm_network
-from train.card.options import SUFFIXES, check_start, method_options, method_source, options_model
+from train.card.options import SUFFIXES, check_start, method_constant, method_options, options_model
 from train.card.schema import Card, Model
 from train.weights.fetch import MS1M, known_weights
 
@@ -74,11 +74,16 @@ def _check_backbone(card: Card, lead: str) -> None:
         raise UserError(
             f"{lead}model.backbone: the method {card.method} runs on {', '.join(suitable)}, not on {backbone}"
         )
-    layers = BACKBONES[backbone].layers if backbone in BACKBONES else card.guidance.layers
-    absent = [layer for layer in card.guidance.layers if layer not in layers]
-    if absent:
-        known = ", ".join(map(str, layers))
-        raise UserError(f"{lead}guidance.layers: {backbone} has no layer {absent[0]}; it has {known}")
+    if backbone in BACKBONES:
+        check_layers(card, BACKBONES[backbone].layers, lead)
+
+
+def check_layers(card: Card, layers: Collection[int], lead: str = "") -> None:
+    """Raise UserError if a guided layer is not among those of the backbone."""
+    for layer in card.guidance.layers:
+        if layer not in layers:
+            known = ", ".join(map(str, layers))
+            raise UserError(f"{lead}guidance.layers: {card.model.backbone} has no layer {layer}; it has {known}")
 
 
 def _check_init(model: Model, lead: str) -> None:
@@ -98,11 +103,8 @@ def _check_init(model: Model, lead: str) -> None:
 
 def method_backbones(name: str) -> list[str]:
     """List the backbones that a method runs on: the constant BACKBONES of its file, else all that have a layer 5."""
-    for part in method_source(name).body:
-        match part:
-            case ast.Assign([ast.Name("BACKBONES")], names):
-                return list(ast.literal_eval(names))
-    return [*(name for name, known in BACKBONES.items() if 5 in known.layers), TIMM]
+    suitable = method_constant(name, "BACKBONES")
+    return list(suitable or [*(name for name, known in BACKBONES.items() if 5 in known.layers), TIMM])
 
 
 def training_card(card: Card) -> Card:
@@ -110,11 +112,10 @@ def training_card(card: Card) -> Card:
 
     `TRAINED_AS` is a constant in the file of a method that only reads another one's network in its own way.
     """
-    for part in method_source(card.method).body:
-        match part:
-            case ast.Assign([ast.Name("TRAINED_AS")], ast.Constant(str(other))):
-                return card.model_copy(update={"method": other, "model": card.model.model_copy(update={"options": {}})})
-    return card
+    other = method_constant(card.method, "TRAINED_AS")
+    if other is None:
+        return card
+    return card.model_copy(update={"method": other, "model": card.model.model_copy(update={"options": {}})})
 
 
 def needed_weights(card: Card) -> list[str]:

@@ -46,6 +46,14 @@ def method_source(method: str) -> ast.Module:
     return ast.parse((ROOT / "train" / "methods" / f"{method}.py").read_text(encoding="utf-8"))
 
 
+def method_constant(method: str, name: str) -> Any:
+    """Return a constant of a method's file; None where the file has none of this name."""
+    for part in method_source(method).body:
+        if isinstance(part, ast.Assign) and ast.unparse(part.targets[0]) == name:
+            return ast.literal_eval(part.value)
+    return None
+
+
 def method_options(name: str) -> list[str]:
     """List the options of a method."""
     return list(options_model(name).model_fields)
@@ -67,18 +75,13 @@ def _arguments(method: str) -> list[ast.arg]:
         if isinstance(part, ast.ImportFrom) and part.module and part.module.startswith("train.methods.")
         for alias in part.names
     }
-    for part in tree.body:
-        bases = (
-            {base.id for base in part.bases if isinstance(base, ast.Name)} if isinstance(part, ast.ClassDef) else set()
-        )
+    for kind in (part for part in tree.body if isinstance(part, ast.ClassDef)):
+        bases = {base.id for base in kind.bases if isinstance(base, ast.Name)}
         if bases & {"Method", *parents}:
-            return _own(part) or [argument for base in bases & set(parents) for argument in _arguments(parents[base])]
+            functions = [part for part in kind.body if isinstance(part, ast.FunctionDef) and part.name == "__init__"]
+            own = [argument for function in functions for argument in function.args.kwonlyargs]
+            return own or [argument for base in bases & set(parents) for argument in _arguments(parents[base])]
     return []
-
-
-def _own(kind: ast.stmt) -> list[ast.arg]:
-    functions = [part for part in ast.walk(kind) if isinstance(part, ast.FunctionDef) and part.name == "__init__"]
-    return [argument for function in functions for argument in function.args.kwonlyargs]
 
 
 def _kind(annotation: ast.expr | None) -> Any:

@@ -35,9 +35,7 @@ class Data(Strict):
     """Where the prepared dataset lies and which rows serve for what."""
 
     folder: Path = Field(description="folder with faces/, landmarks/ and heatmaps/ shards")
-    validation_fraction: float = Field(
-        0.1, gt=0, lt=1, description="share of the training set held out (protocol heldout)"
-    )
+    validation_fraction: float = Field(0.1, gt=0, lt=1, description="share of the training set held out (heldout)")
     validation_seed: int = Field(0, ge=0, description="seed of that split, the same for all runs")
 
 
@@ -73,9 +71,7 @@ class Training(Strict):
     batch_size: int = Field(ge=1, description="images per step; the last partial batch is kept")
     evaluation_batch_size: int = Field(64, ge=1, description="images per forward in validation")
     learning_rate: float = Field(gt=0, description="initial learning rate")
-    head_lr_ratio: float = Field(
-        1.0, gt=0, description="learning rate of last stage and head, relative to learning_rate"
-    )
+    head_lr_ratio: float = Field(1.0, gt=0, description="rate of last stage and head, relative to learning_rate")
     momentum: float = Field(0.9, ge=0, lt=1, description="SGD momentum")
     nesterov: bool = Field(True, description="Nesterov momentum")
     weight_decay: float = Field(5e-4, ge=0, description="on every parameter")
@@ -84,16 +80,10 @@ class Training(Strict):
     )
     step_size: int = Field(40, ge=1, description="epochs between two learning-rate drops (step)")
     gamma: float = Field(0.1, gt=0, le=1, description="factor of a drop; the floor is 1e-7 (step)")
-    averaging: float = Field(
-        0.0, ge=0, lt=1, description="decay per step of a running mean of the weights, which is what is kept; 0 = off"
-    )
-    augmentation: Literal["paper", "published"] = Field(
-        "paper", description="paper: crop and flip; published: the heavier one of the code"
-    )
+    averaging: float = Field(0.0, ge=0, lt=1, description="decay of the running mean of weights that is kept; 0 = off")
+    augmentation: Literal["paper", "published"] = Field("paper", description="crop and flip; the code's heavier one")
     amp: Precision = Field("off", description="automatic mixed precision; off on a CPU that would only emulate it")
-    compile: bool = Field(
-        False, description="compile the network first (torch.compile); a minute that long trainings repay"
-    )
+    compile: bool = Field(False, description="torch.compile the network first; a minute that long trainings repay")
     clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0 = off")
     workers: int = Field(0, ge=0, description="threads that decode faces and draw maps ahead; 0 = the training's own")
     faces: Literal["auto", "device", "host", "stream"] = Field(
@@ -111,9 +101,7 @@ class Guidance(Strict):
     reduction: Literal["sum", "mean"] = Field(
         "sum", description="over layers: sum as the paper writes (Section 3.5, Eq. 3), mean as the published code"
     )
-    resize: Literal["half_pixel", "published"] = Field(
-        "half_pixel", description="how maps are resized, see au_guidance.loss.resize"
-    )
+    resize: Literal["half_pixel", "published"] = Field("half_pixel", description="see au_guidance.loss.resize")
     map: Literal["own", Control] = Field(
         "own",
         description="own: the AU map of the face's class; controls: shuffled, that of another class; landmarks, no "

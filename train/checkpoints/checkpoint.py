@@ -103,22 +103,17 @@ def write(
         **metadata,
         "card": card.model_dump(mode="json"),
         "labels": LABELS,
-        "preprocessing": _preprocessing(card, alignment),
+        "preprocessing": {
+            "image_size": card.model.image_size,
+            "normalisation": card.model.normalisation,
+            **NORMALISATIONS.get(card.model.normalisation, {}),
+            "alignment": dict(alignment),
+        },
         "scores": dict(scores),
         "versions": {"python": sys.version.split()[0], **{name: _version(name) for name in PACKAGES}},
         "commit": commit(),
     }
     checksummed.write(path, tensors, meta)
-
-
-def _preprocessing(card: Card, alignment: Mapping[str, Any]) -> dict[str, Any]:
-    kind = card.model.normalisation
-    return {
-        "image_size": card.model.image_size,
-        "normalisation": kind,
-        **NORMALISATIONS.get(kind, {}),
-        "alignment": dict(alignment),
-    }
 
 
 def was_trained_by(path: Path, card: Card, prepared: Prepared) -> bool:

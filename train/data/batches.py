@@ -52,11 +52,8 @@ class TrainingBatches:
         with Threads(threads) as pool:
 
             def gather(rows: Rows) -> tuple[Rows, Tensor | None, tuple[Tensor, Tensor] | None]:
-                return (
-                    rows,
-                    self.faces.on_host(rows, pool),
-                    self.guidance_maps.on_host(rows, pool) if self.guidance_maps else None,
-                )
+                drawn = self.guidance_maps.on_host(rows, pool) if self.guidance_maps else None
+                return rows, self.faces.on_host(rows, pool), drawn
 
             prepared = prefetch(gather, order[first:], threaded=threads > 0)
             for number, (rows, gathered, drawn) in enumerate(prepared, start=first + 1):

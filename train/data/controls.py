@@ -30,17 +30,14 @@ def draw_control(kind: str, expression: Expression, shapes: NDArray[np.floating]
     """Draw a control for a face with an AU map, from its `shapes` (s, 5) on the canvas.
 
     shuffled: the AU map of another expression on this face, see SHUFFLED. agnostic: the mean of the AU maps of the six
-    on this face. uniform: ones. An AU map that lies outside the image counts as zeros. Raises ValueError on another
-    kind.
+    on this face. uniform: ones. An AU map that lies outside the image counts as zeros.
     """
     if kind == "uniform":
         return np.ones((CANVAS, CANVAS), np.float32)
     if kind == "shuffled":
         return _drawn(shapes, SHUFFLED[expression], settings)
-    if kind == "agnostic":
-        maps = np.stack([_drawn(shapes, other, settings) for other in SIX])
-        return np.asarray(maps.mean(0, dtype=np.float32), np.float32)
-    raise ValueError(f"unknown control {kind!r}")
+    maps = np.stack([_drawn(shapes, other, settings) for other in SIX])
+    return np.asarray(maps.mean(0, dtype=np.float32), np.float32)
 
 
 def landmark_map(points: ArrayLike, sigma: float = SIGMA) -> Map:

@@ -45,9 +45,8 @@ class FaceStore:
         """Gather the faces of a batch in memory, pinned for a GPU; None if they lie on the device already."""
         if self.place == "device":
             return None
-        batch = torch.empty(
-            (len(rows), self.side, self.side, 3), dtype=torch.uint8, pin_memory=self.device.type == "cuda"
-        )
+        pinned = self.device.type == "cuda"
+        batch = torch.empty((len(rows), self.side, self.side, 3), dtype=torch.uint8, pin_memory=pinned)
         if self.place == "host":
             return torch.index_select(self.stored, 0, torch.from_numpy(self.number[rows]), out=batch)
         pool.map(lambda pair: self._decode(batch, *pair), enumerate(rows.tolist()))
@@ -62,10 +61,8 @@ class FaceStore:
     def batches(self, order: Iterable[Rows]) -> Iterator[Tensor]:
         """Yield the batches of faces on the device, prepared ahead by threads if there are any."""
         with Threads(self.threads) as pool:
-            for rows, gathered in prefetch(
-                lambda rows: (rows, self.on_host(rows, pool)), order, threaded=self.threads > 0
-            ):
-                yield self.on_device(rows, gathered)
+            gathered = prefetch(lambda rows: (rows, self.on_host(rows, pool)), order, threaded=self.threads > 0)
+            yield from (self.on_device(*batch) for batch in gathered)
 
     def __str__(self) -> str:
         """Say where they are, for the log."""

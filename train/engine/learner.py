@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,7 +24,8 @@ class Learner:
     """
 
     def __init__(self, card: Card, device: torch.device, processes: Processes, state: dict[str, Any] | None) -> None:
-        self.card, self.device, self.processes = card, device, processes
+        self.card, self.device, self.processes, guide = card, device, processes, card.guidance
+        self.au_loss = partial(au_loss, layers=guide.layers, reduction=guide.reduction, resize_mode=guide.resize)
         kind = precision(card.training.amp, device)
         self.method = build_method(card, initialise=state is None).to(device).to(memory_format=torch.channels_last)
         self.ema = EMA(self.method, card.training.averaging) if card.training.averaging else None
@@ -55,7 +57,8 @@ class Learner:
         classification = classification * (len(own.target) / len(truth))
         aligned = torch.zeros_like(classification)
         if self.card.guidance.weight > 0:
-            aligned = self._au_loss(output, own) * (own.valid.sum() / batch.valid.sum().clamp(min=1))
+            share = own.valid.sum() / batch.valid.sum().clamp(min=1)
+            aligned = self.au_loss(output.features, own.heatmaps, own.valid) * share
         # DistributedDataParallel averages gradients over the processes, but the parts of a loss add up.
         self.descend(self.processes.size * (classification + self.card.guidance.weight * aligned))
         if self.ema:
@@ -63,17 +66,6 @@ class Learner:
         correct = (output.logits.argmax(1) == truth[part]).sum()
         count = torch.full_like(classification, len(own.target))
         return torch.stack([classification.detach(), aligned.detach(), correct.to(classification), count])
-
-    def _au_loss(self, output: Output, batch: Batch) -> Tensor:
-        guidance = self.card.guidance
-        return au_loss(
-            output.features,
-            batch.heatmaps,
-            batch.valid,
-            layers=guidance.layers,
-            reduction=guidance.reduction,
-            resize_mode=guidance.resize,
-        )
 
     def descend(self, loss: Tensor) -> None:
         """Move the weights against the gradient of a loss, whose norm is clipped where the card asks for it."""

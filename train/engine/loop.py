@@ -47,7 +47,8 @@ def train(card: Card, out: Path, *, stop: Stop | None = None, save_minutes: floa
             return
         trainer = Trainer(card, prepared, device, out / "state", processes=processes, stop=stop or Stop())
         trainer.save_seconds = 60 * save_minutes
-        with closing(trainer.progress(out)) as progress:
+        steps, done, silent = len(trainer.train_batches), len(trainer.history), not processes.is_main
+        with closing(Progress(card, steps, out, done=done, step=trainer.step, silent=silent)) as progress:
             trainer.run(progress)
         if processes.is_main:
             trainer.write(out)
@@ -86,24 +87,17 @@ class Trainer:
             self._restore(saved)
         self.train_batches = TrainingBatches(prepared, card, self.train_rows, device)
         self.validation_batches = EvaluationBatches(prepared, card, self.processes.share(self.validation_rows), device)
-        print(
-            f"training faces {self.train_batches.faces}, validation faces {self.validation_batches.faces}", flush=True
-        )
+        faces = f"training faces {self.train_batches.faces}, validation faces {self.validation_batches.faces}"
+        print(faces, flush=True)
 
     def _print_faces(self) -> None:
         unreadable = int((~self.prepared.readable).sum())
         kind = str(precision(self.card.training.amp, self.device)).removeprefix("torch.")
         print(
-            f"{len(self.train_rows)} faces train, {len(self.validation_rows)} validate "
-            f"(protocol {self.card.protocol}), "
-            f"{unreadable} of {len(self.prepared.ids)} are unreadable and left out; device {self.device}, {kind}",
+            f"{len(self.train_rows)} faces train, {len(self.validation_rows)} validate (protocol {self.card.protocol})"
+            f", {unreadable} of {len(self.prepared.ids)} are unreadable and left out; device {self.device}, {kind}",
             flush=True,
         )
-
-    def progress(self, out: Path) -> Progress:
-        """Return the display of this training's progress."""
-        steps, silent = len(self.train_batches), not self.processes.is_main
-        return Progress(self.card, steps, out, done=len(self.history), step=self.step, silent=silent)
 
     def run(self, progress: Progress) -> None:
         """Train the epochs that are left; save the state after each, and within them when due."""
@@ -131,18 +125,15 @@ class Trainer:
         last = {name: tensor.cpu().clone() for name, tensor in self.learner.result.state_dict().items()}
         kept = ((last, len(self.history), "last"), (self.best["tensors"], self.best["epoch"], "checkpoint"))
         for tensors, epoch, name in kept:
-            scores = self.scores(epoch) | {"temperature": self.temperature(tensors)}
+            scores = {
+                "epoch": epoch,
+                "validation_accuracy": self.history[epoch - 1].validation_accuracy,
+                "best_epoch": self.best["epoch"],
+                "epochs": len(self.history),
+                "protocol": self.card.protocol,
+                "temperature": self.temperature(tensors),
+            }
             checkpoint.save(out / f"{name}.safetensors", tensors, self.card, self.prepared, scores)
-
-    def scores(self, epoch: int) -> dict[str, Any]:
-        """Return the scores of an epoch, as a checkpoint holds them."""
-        return {
-            "epoch": epoch,
-            "validation_accuracy": self.history[epoch - 1].validation_accuracy,
-            "best_epoch": self.best["epoch"],
-            "epochs": len(self.history),
-            "protocol": self.card.protocol,
-        }
 
     @torch.inference_mode()
     def validate(self) -> float:

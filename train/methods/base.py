@@ -14,7 +14,7 @@ from au_guidance.tables import suggestion
 from pipeline.errors import UserError
 from pipeline.plugins import load
 from train.backbones.base import Backbone, build_backbone
-from train.card.checks import check_model
+from train.card.checks import check_layers, check_model
 from train.card.schema import Card, Model
 
 
@@ -141,15 +141,10 @@ def build_method(card: Card, *, initialise: bool = True) -> Method:
     kinds = [value for value in vars(module).values() if isinstance(value, type) and issubclass(value, Method)]
     (kind,) = (value for value in kinds if value.__module__ == module.__name__)
     model = card.model
-    network = build_backbone(
-        model.backbone, image_size=model.image_size, init=model.init if initialise else "none", weights=model.weights
-    )
-    method = kind(network, len(Expression), **card.model.options)
-    layers = method.backbone.channels
-    absent = [layer for layer in card.guidance.layers if layer not in layers]
-    if absent:
-        known = ", ".join(map(str, layers))
-        raise UserError(f"guidance.layers: {card.model.backbone} has no layer {absent[0]}; it has {known}")
+    init = model.init if initialise else "none"
+    network = build_backbone(model.backbone, image_size=model.image_size, init=init, weights=model.weights)
+    method = kind(network, len(Expression), **model.options)
+    check_layers(card, method.backbone.channels)
     if initialise:
-        method.initialise(card.model)
+        method.initialise(model)
     return method

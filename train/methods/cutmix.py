@@ -43,26 +43,19 @@ class CutMix(Cam):
         )
 
 
-Box = tuple[int, int, int, int]
-
-
-def _box(size: tuple[int, ...], share: float, rng: np.random.Generator) -> Box:
+def _box(size: tuple[int, ...], share: float, rng: np.random.Generator) -> list[int]:
     """Draw top, bottom, left, right of a box: sides sqrt(share), a uniform centre, cut off at the border."""
     edges = []
     for length in size:
         side, centre = int(length * share**0.5), int(rng.integers(length))
         edges += [max(centre - side // 2, 0), min(centre + side // 2, length)]
-    return edges[0], edges[1], edges[2], edges[3]
+    return edges
 
 
-def _paste(maps: Tensor, partner: Tensor, box: Box, size: tuple[int, ...]) -> Tensor:
+def _paste(maps: Tensor, partner: Tensor, box: list[int], size: tuple[int, ...]) -> Tensor:
     """Fill the box, given in pixels of a picture of `size`, of each map (b, ..., h, w) from its partner's map."""
-    rows, columns = (length / full for length, full in zip(maps.shape[-2:], size, strict=True))
-    area = (
-        ...,
-        slice(round(box[0] * rows), round(box[1] * rows)),
-        slice(round(box[2] * columns), round(box[3] * columns)),
-    )
+    down, across = (length / full for length, full in zip(maps.shape[-2:], size, strict=True))
+    top, bottom, left, right = map(round, (box[0] * down, box[1] * down, box[2] * across, box[3] * across))
     mixed = maps.clone()
-    mixed[area] = maps[area][partner]
+    mixed[..., top:bottom, left:right] = maps[partner, ..., top:bottom, left:right]
     return mixed
