@@ -4,24 +4,15 @@ Tensor names are face.evoLVe's, but `body` is cut into stages: `body.<stage>.<un
 """
 
 from pathlib import Path
-from typing import NamedTuple
 
 from torch import Tensor, nn
 
 from train.backbones.base import Backbone
 from train.weights.load import load_weights
 
-
-class Design(NamedTuple):
-    """One member of the family: units and channels of its three stages."""
-
-    depths: tuple[int, int, int]
-    widths: tuple[int, int, int]
-
-
-DESIGNS = {
-    "ir50": Design((3, 4, 14), (64, 128, 256)),
-    "ir50_micro": Design((1, 1, 2), (32, 64, 128)),  # for the demo on a CPU
+DESIGNS = {  # units and channels of the three stages
+    "ir50": ((3, 4, 14), (64, 128, 256)),
+    "ir50_micro": ((1, 1, 2), (32, 64, 128)),  # for the demo on a CPU
 }
 
 
@@ -55,13 +46,12 @@ class ImprovedResNet(Backbone):
     `grid` is its side for the images of the card, pixels.
     """
 
-    def __init__(self, design: Design, image_size: int) -> None:
+    def __init__(self, depths: tuple[int, ...], widths: tuple[int, ...], image_size: int) -> None:
         super().__init__()
-        first, *_, last = design.widths
+        first, *_, last = widths
         convolution = nn.Conv2d(3, first, kernel_size=3, padding=1, bias=False)
         self.input_layer = nn.Sequential(convolution, nn.BatchNorm2d(first), nn.PReLU(first))
-        inputs = (first, *design.widths)
-        self.body = nn.Sequential(*map(_stage, inputs, design.widths, design.depths))
+        self.body = nn.Sequential(*map(_stage, (first, *widths), widths, depths))
         self.channels = {1: last}
         self.grid = -(-image_size // 8)
         for module in self.modules():
@@ -79,10 +69,10 @@ class ImprovedResNet(Backbone):
 
 def build_network(name: str, path: Path | None, image_size: int) -> ImprovedResNet:
     """Build a network by name, with the weights of a face.evoLVe file or, without `path`, random ones."""
-    design = DESIGNS[name]
-    network = ImprovedResNet(design, image_size)
+    depths, widths = DESIGNS[name]
+    network = ImprovedResNet(depths, widths, image_size)
     if path is not None:
-        load_weights(network, path, ignore=("output_layer.",), adapt=lambda tensors: _staged(tensors, design))
+        load_weights(network, path, ignore=("output_layer.",), adapt=lambda tensors: _staged(tensors, depths))
     return network
 
 
@@ -90,9 +80,9 @@ def _stage(inputs: int, outputs: int, depth: int) -> nn.Sequential:
     return nn.Sequential(Unit(inputs, outputs, 2), *(Unit(outputs, outputs, 1) for _ in range(depth - 1)))
 
 
-def _staged(tensors: dict[str, Tensor], design: Design) -> dict[str, Tensor]:
+def _staged(tensors: dict[str, Tensor], depths: tuple[int, ...]) -> dict[str, Tensor]:
     """Rename `body.<number>` to `body.<stage>.<unit>`; stage 4, which is not built, is left out."""
-    places = [f"body.{stage}.{unit}" for stage, depth in enumerate(design.depths) for unit in range(depth)]
+    places = [f"body.{stage}.{unit}" for stage, depth in enumerate(depths) for unit in range(depth)]
     renamed = {}
     for name, value in tensors.items():
         part, _, rest = name.removeprefix("body.").partition(".")

@@ -81,7 +81,6 @@ def build_network(name: str, path: Path | None, image_size: int = 224) -> ResNet
 
     It takes images of every size, so that `image_size` makes no difference.
     """
-    del image_size
     network = ResNet(DESIGNS[name])
     if path is not None:
         load_weights(network, path, ignore=("fc.",))

@@ -63,17 +63,15 @@ def check_model(card: Card, key: str = "") -> None:
 
 def _check_backbone(card: Card, lead: str) -> None:
     backbone = card.model.backbone
-    kind = TIMM if backbone.startswith("timm/") else backbone
+    key, kind = f"{lead}model.backbone", TIMM if backbone.startswith("timm/") else backbone
     if kind not in (*BACKBONES, TIMM):
         choices = suggestion(backbone, [*BACKBONES, TIMM])
-        raise UserError(f"{lead}model.backbone: there is no backbone {backbone!r}{choices}")
+        raise UserError(f"{key}: there is no backbone {backbone!r}{choices}")
     if kind == TIMM:
-        check_timm_network(backbone.removeprefix("timm/"), f"{lead}model.backbone")
+        check_timm_network(backbone.removeprefix("timm/"), key)
     suitable = method_backbones(card.method)
     if kind not in suitable:
-        raise UserError(
-            f"{lead}model.backbone: the method {card.method} runs on {', '.join(suitable)}, not on {backbone}"
-        )
+        raise UserError(f"{key}: the method {card.method} runs on {', '.join(suitable)}, not on {backbone}")
     if backbone in BACKBONES:
         check_layers(card, BACKBONES[backbone].layers, lead)
 
@@ -87,18 +85,16 @@ def check_layers(card: Card, layers: Collection[int], lead: str = "") -> None:
 
 
 def _check_init(model: Model, lead: str) -> None:
-    backbone, init = model.backbone, model.init
+    key, backbone, init = f"{lead}model.init", model.backbone, model.init
     try:
         check_start(init, "imagenet", "none", "ms1m")
     except ValueError as error:
-        raise UserError(f"{lead}model.init: {error}") from None
+        raise UserError(f"{key}: {error}") from None
     if init == "ms1m" and backbone != "ir50":
-        raise UserError(f"{lead}model.init: the ms1m weights are of ir50, not of {backbone}")
+        raise UserError(f"{key}: the ms1m weights are of ir50, not of {backbone}")
     if init == "imagenet" and not backbone.startswith("timm/") and f"backbone:{backbone}" not in known_weights():
         other = "ms1m, " if backbone == "ir50" else ""
-        raise UserError(
-            f"{lead}model.init: there are no ImageNet weights of {backbone}; give {other}none or a file's path"
-        )
+        raise UserError(f"{key}: there are no ImageNet weights of {backbone}; give {other}none or a file's path")
 
 
 def method_backbones(name: str) -> list[str]:

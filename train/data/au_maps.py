@@ -93,9 +93,8 @@ def _extents(radii: NDArray[np.integer]) -> NDArray[np.int16]:
         cv2.ellipse(picture, (rx + 1, ry + 1), (rx, ry), 0, 0, 360, 1, cv2.FILLED)
         lines = np.flatnonzero(picture.any(1))
         filled = picture[lines]
-        rows[lines - ry - 1 + reach] = np.stack(
-            [filled.argmax(1), filled.shape[1] - 1 - filled[:, ::-1].argmax(1)], 1
-        ) - (rx + 1)
+        edges = np.stack([filled.argmax(1), filled.shape[1] - 1 - filled[:, ::-1].argmax(1)], 1)
+        rows[lines - ry - 1 + reach] = edges - (rx + 1)
     return extents
 
 

@@ -106,12 +106,8 @@ def part_rows(prepared: Prepared, card: Card, part: str) -> Rows:
         rows = prepared.rows("test" if part == "validation" else "train")
     else:
         rows = prepared.rows("train")
-        held = held_out(
-            prepared.expressions[rows],
-            prepared.identities[rows],
-            fraction=card.data.validation_fraction,
-            seed=card.data.validation_seed,
-        )
+        fraction, seed = card.data.validation_fraction, card.data.validation_seed
+        held = held_out(prepared.expressions[rows], prepared.identities[rows], fraction=fraction, seed=seed)
         rows = rows[held if part == "validation" else ~held]
     if not len(rows):
         raise UserError(f"{card.data.folder}: no readable face is left for {part} (protocol {card.protocol})")

@@ -37,13 +37,7 @@ def build_optimiser(method: Method, card: Card, *, fused: bool) -> torch.optim.S
     head = method.head_parameters()
     known = {id(parameter) for parameter in head}
     body = [parameter for parameter in method.parameters() if id(parameter) not in known]
-    rate = training.learning_rate
+    rate, momentum = training.learning_rate, training.momentum
+    nesterov = training.nesterov and momentum > 0
     groups = [{"params": body, "initial": rate}, {"params": head, "initial": rate * training.head_lr_ratio}]
-    return torch.optim.SGD(
-        groups,
-        lr=rate,
-        momentum=training.momentum,
-        nesterov=training.nesterov and training.momentum > 0,
-        weight_decay=training.weight_decay,
-        fused=fused,
-    )
+    return torch.optim.SGD(groups, rate, momentum, nesterov=nesterov, weight_decay=training.weight_decay, fused=fused)

@@ -30,7 +30,6 @@ class Stop:
         sys.exit(EXIT_RETRY)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
         again, self.asked = self.asked, True
         if again or not self.deferred:
             self.exit_for_requeue()

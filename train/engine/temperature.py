@@ -5,7 +5,6 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-LOWEST, HIGHEST = math.log(0.05), math.log(20.0)
 STEPS = 60  # of a golden-section search: to 1e-12 of the range
 
 
@@ -23,7 +22,7 @@ def fit_temperature(logits: ArrayLike, classes: ArrayLike) -> float:
         return float((np.log(np.exp(scaled).sum(1)) - scaled[np.arange(len(truth)), truth]).mean())
 
     ratio = (math.sqrt(5) - 1) / 2
-    low, high = LOWEST, HIGHEST
+    low, high = math.log(0.05), math.log(20.0)
     for _ in range(STEPS):
         left, right = high - ratio * (high - low), low + ratio * (high - low)
         low, high = (low, right) if loss(left) <= loss(right) else (left, high)

@@ -47,7 +47,8 @@ class ApVit(Method):
         vit_weights: Start = "none",
     ) -> None:
         super().__init__()
-        _check(backbone, dim, heads)
+        if dim % heads:
+            raise UserError(f"model.options.heads: the heads of apvit divide its dim; {heads} do not divide {dim}")
         self.published = published(mode)
         self.backbone, self.keep, self.vit_weights = backbone, keep, vit_weights
         self.projection = nn.Conv2d(backbone.channels[1], dim, kernel_size=1)
@@ -137,13 +138,6 @@ def strongest(tokens: Tensor, scores: Tensor, count: int) -> Tensor:
     """Keep the `count` tokens of (b, n, dim) with the largest scores (b, n), in their order; all if there are fewer."""
     chosen = scores.topk(min(count, scores.shape[1])).indices.sort(1).values
     return tokens.take_along_dim(chosen[:, :, None], 1)
-
-
-def _check(backbone: Backbone, dim: int, heads: int) -> None:
-    if not hasattr(backbone, "grid"):
-        raise UserError(f"model.backbone: the method apvit runs on {' and '.join(BACKBONES)} only")
-    if dim % heads:
-        raise UserError(f"model.options.heads: the heads of apvit divide its dim; {heads} do not divide {dim}")
 
 
 def _split_positions(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -106,7 +106,6 @@ class Method(nn.Module):
 
     def initialise(self, model: Model) -> None:
         """Finish what the backbone's pretrained weights began; called once, before a training."""
-        del model
 
     def head_parameters(self) -> list[nn.Parameter]:
         """Parameters of the last stage and of all outside the backbone, which `head_lr_ratio` speeds up."""

@@ -28,22 +28,20 @@ def write(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) ->
     texts = {name: json.dumps(value, sort_keys=True) for name, value in meta.items()}
     with atomic_write(path) as temporary:
         save_file(stored, temporary, {**texts, KEY: ZEROS})
-        start, digest = _checksum(temporary)
+        start, _, actual = _checksum(temporary)
         with temporary.open("rb+") as file:
             file.seek(start)
-            file.write(digest.encode())
+            file.write(actual)
 
 
 def checksum_matches(path: Path) -> bool:
     """Say whether the checksum in a file is that of its content."""
-    start, digest = _checksum(path)
-    with path.open("rb") as file:
-        file.seek(start)
-        return file.read(len(digest)) == digest.encode()
+    _, stored, actual = _checksum(path)
+    return stored == actual
 
 
-def _checksum(path: Path) -> tuple[int, str]:
-    """Return where a file's checksum is stored, and the checksum of its content (hex)."""
+def _checksum(path: Path) -> tuple[int, bytes, bytes]:
+    """Return where a file's checksum is stored, the one that stands there, and that of its content (hex)."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         place = PLACE.search(content, 0, 8 + int.from_bytes(content[:8], "little"))
         start = place.start(1) if place else 0
@@ -51,4 +49,4 @@ def _checksum(path: Path) -> tuple[int, str]:
             digest = hashlib.sha256(view[:start])
             digest.update(ZEROS.encode())
             digest.update(view[start + len(ZEROS) :])
-    return start, digest.hexdigest()
+        return start, content[start : start + len(ZEROS)], digest.hexdigest().encode()

@@ -209,7 +209,7 @@ def test_units_of_face_evolve_go_to_their_stages(evolve_file):
 
 def test_ir50_numbers_its_units_3_4_14():
     names = {f"body.{number}.x": torch.tensor(float(number)) for number in range(24)}
-    staged = ir50._staged(names, ir50.DESIGNS["ir50"])
+    staged = ir50._staged(names, (3, 4, 14))
     assert staged == {f"body.0.{n}.x": n for n in range(3)} | {f"body.1.{n}.x": n + 3 for n in range(4)} | {
         f"body.2.{n}.x": n + 7 for n in range(14)
     }
