@@ -54,8 +54,8 @@ class Renderer:
         """Return the maps (b, 224, 224) of rows (b,), and which faces have one; zeros for the others."""
         units = self.put["index"][self.put["expressions"][rows]]
         ellipses = self.put["shapes"][rows[:, None, None], units]
-        drawn = torch.zeros((len(rows), CANVAS, CANVAS), device=rows.device)
-        drawn += BACKGROUND if self.published else 0.0
+        background = BACKGROUND if self.published else 0.0
+        drawn = torch.full((len(rows), CANVAS, CANVAS), background, device=rows.device)
         for unit in range(units.shape[1]):  # one by one: all at once would take seven times the memory
             if self.published:
                 grid = self._published(ellipses[:, unit], self.pair[rows[:, None], units[:, unit]])

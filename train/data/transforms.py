@@ -132,7 +132,7 @@ def augment_published(
     moved = _affine(share, geometry[:, 5] < 0.5, (1 - share)[:, None] * geometry[:, 3:5], angle)
     images = _sample(to_unit_range(faces), moved, size, "bicubic").clamp(0, 1)
     images = _erase(_colours(images, colours), rectangles, generator)
-    return images, None if maps is None else _sample(maps, moved, size, "nearest")
+    return images, None if maps is None else _sample(maps[:, None].float(), moved, size, "nearest")[:, 0]
 
 
 AUGMENTATIONS: dict[str, Callable[[Tensor, Tensor | None, Floats, int, torch.Generator], Pair]] = {
@@ -157,12 +157,10 @@ def _affine(share: Numbers, mirrored: NDArray[np.bool_], offset: Numbers, angle:
 
 
 def _sample(pictures: Tensor, moved: Floats, size: int, mode: str) -> Tensor:
-    """Read pictures (b, s, s) or (b, c, s, s) through a geometry; what lies outside is 0."""
+    """Read pictures (b, c, s, s) through a geometry; what lies outside is 0."""
     matrices = torch.from_numpy(moved).to(pictures.device, non_blocking=True)
     grid = F.affine_grid(matrices, [len(pictures), 1, size, size], align_corners=False)
-    stacked = pictures.float() if pictures.ndim == 4 else pictures.float()[:, None]
-    sampled = F.grid_sample(stacked, grid, mode=mode, align_corners=False)
-    return sampled if pictures.ndim == 4 else sampled[:, 0]
+    return F.grid_sample(pictures, grid, mode=mode, align_corners=False)
 
 
 def _colours(images: Tensor, uniforms: Floats) -> Tensor:
@@ -174,9 +172,9 @@ def _colours(images: Tensor, uniforms: Floats) -> Tensor:
     images.index_copy_(0, grey, _luma(images[grey]).expand(-1, 3, -1, -1))
     changed = uniforms[:, 1] < 0.8
     amounts = torch.from_numpy(0.6 + 0.8 * uniforms[:, 2:6]).to(images.device, non_blocking=True)[..., None, None, None]
-    order = uniforms[:, 6:10].argsort(1)
-    for turn in order.T:
-        for number, change in enumerate((_brightness, _contrast, _saturation, _hue)):
+    changes: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (torch.mul, _contrast, _saturation, _hue)
+    for turn in uniforms[:, 6:10].argsort(1).T:
+        for number, change in enumerate(changes):
             chosen = _index(changed & (turn == number), images)
             if len(chosen):
                 images.index_copy_(0, chosen, change(images[chosen], amounts[chosen, number]).clamp(0, 1))
@@ -190,10 +188,6 @@ def _index(chosen: NDArray[np.bool_], like: Tensor) -> Tensor:
 def _luma(images: Tensor) -> Tensor:
     red, green, blue = images.chunk(3, 1)
     return LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
-
-
-def _brightness(images: Tensor, factor: Tensor) -> Tensor:
-    return images * factor
 
 
 def _contrast(images: Tensor, factor: Tensor) -> Tensor:

@@ -16,8 +16,7 @@ from train.data.batches import EvaluationBatches, TrainingBatches, step_seed
 from train.data.prepared import Prepared, Rows, part_rows
 from train.engine import resume
 from train.engine.distributed import Processes
-from train.engine.learner import Learner
-from train.engine.optimiser import set_rates
+from train.engine.learner import Learner, set_rates
 from train.engine.progress import EpochRow, Progress, write_history
 from train.engine.signals import Stop
 from train.engine.temperature import fit_temperature

@@ -93,7 +93,6 @@ def _tensorboard(folder: Path) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  (an optional package)
     except ImportError:
-        raise UserError(
-            "training.tensorboard: the package tensorboard is not installed; install it or say false"
-        ) from None
+        absent = "training.tensorboard: the package tensorboard is not installed; install it or say false"
+        raise UserError(absent) from None
     return SummaryWriter(str(folder))

@@ -5,6 +5,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from pipeline.errors import UserError
+from train.backbones.base import Backbone
 from train.backbones.resnet import ResNet, start_convolutions
 from train.card.options import Mode, Probability, Share
 from train.card.schema import Model
@@ -30,13 +32,15 @@ class Adl(Cam):
 
     def __init__(
         self,
-        backbone: ResNet,
+        backbone: Backbone,
         classes: int,
         *,
         mode: Mode = "original",
         drop_rate: Probability | None = None,
         threshold: Share | None = None,
     ) -> None:
+        if not isinstance(backbone, ResNet):
+            raise UserError(f"model.backbone: the method adl has gates in a ResNet: {', '.join(BACKBONES)}")
         super().__init__(backbone, classes)
         self.published = published(mode)
         rate, part = (0.4, 0.1) if self.published else (0.75, 0.9)

@@ -43,16 +43,16 @@ class CutMix(Cam):
         )
 
 
-def _box(size: tuple[int, ...], share: float, rng: np.random.Generator) -> list[int]:
+def _box(size: tuple[int, ...], share: float, rng: np.random.Generator) -> tuple[int, ...]:
     """Draw top, bottom, left, right of a box: sides sqrt(share), a uniform centre, cut off at the border."""
     edges = []
     for length in size:
         side, centre = int(length * share**0.5), int(rng.integers(length))
         edges += [max(centre - side // 2, 0), min(centre + side // 2, length)]
-    return edges
+    return tuple(edges)
 
 
-def _paste(maps: Tensor, partner: Tensor, box: list[int], size: tuple[int, ...]) -> Tensor:
+def _paste(maps: Tensor, partner: Tensor, box: tuple[int, ...], size: tuple[int, ...]) -> Tensor:
     """Fill the box, given in pixels of a picture of `size`, of each map (b, ..., h, w) from its partner's map."""
     down, across = (length / full for length, full in zip(maps.shape[-2:], size, strict=True))
     top, bottom, left, right = map(round, (box[0] * down, box[1] * down, box[2] * across, box[3] * across))

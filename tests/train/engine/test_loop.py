@@ -16,8 +16,8 @@ from tests.support.runs import ENVIRONMENT, assert_same_run, history, trainer_of
 from train.checkpoints import checkpoint
 from train.data.prepared import Prepared
 from train.data.transforms import evaluation_input
+from train.engine.learner import set_rates
 from train.engine.loop import train
-from train.engine.optimiser import set_rates
 from train.methods.base import Batch
 
 

@@ -5,9 +5,8 @@ import torch
 
 from tests.support.runs import assert_same_run, tensors
 from train.card.schema import Training
-from train.engine.learner import EMA
+from train.engine.learner import EMA, rate_factor
 from train.engine.loop import Trainer, train
-from train.engine.optimiser import rate_factor
 from train.methods.base import build_method
 
 
