@@ -100,27 +100,20 @@ def _tests(start: dict[str, Any], group: Sequence[Pair]) -> Iterator[PairedTest]
     """List the tests of the means over seeds of some pairs that differ in their seed only."""
     before, after = group[0]
     layer = after.run.layer
-    yield _test(start, "accuracy", group, name="accuracy", macro=False)
-    yield _test(start, "balanced_accuracy", group, name="accuracy", macro=True)
+    columns = {"accuracy": "accuracy", "balanced_accuracy": "accuracy"}
     for kind in MAPS:
-        name = f"attention_cosine_{layer}" if kind == "attention" else "cam_cosine"
-        if all(name in run.values for pair in group for run in pair):
-            yield _test(start, f"{kind}_cosine", group, name=name, macro=True, baseline=after.baselines.get(kind))
-        name = f"{kind}_retrieval_true"
-        if all(name in run.values for pair in group for run in pair) and (kind == "cam" or before.run.layer == layer):
-            yield _test(start, name, group, name=name, macro=True)
-
-
-def _test(
-    start: dict[str, Any], metric: str, group: Sequence[Pair], *, name: str, macro: bool, baseline: float | None = None
-) -> PairedTest:
-    first = group[0][0]
-    before, after = (np.mean([pair[side].values[name] for pair in group], axis=0) for side in (0, 1))
-    counted = np.isfinite(before) & np.isfinite(after)
-    if name != "accuracy":
-        counted &= np.isin(first.expressions, SIX)
-    classes = first.expressions[counted] if macro else None
-    return PairedTest({**start, "metric": metric}, before[counted], after[counted], classes, baseline)
+        columns[f"{kind}_cosine"] = f"attention_cosine_{layer}" if kind == "attention" else "cam_cosine"
+        if kind == "cam" or before.run.layer == layer:
+            columns[f"{kind}_retrieval_true"] = f"{kind}_retrieval_true"
+    for metric, column in columns.items():
+        if all(column in run.values for pair in group for run in pair):
+            plain, guided = (np.mean([pair[side].values[column] for pair in group], axis=0) for side in (0, 1))
+            counted = np.isfinite(plain) & np.isfinite(guided)
+            if column != "accuracy":
+                counted &= np.isin(before.expressions, SIX)
+            classes = None if metric == "accuracy" else before.expressions[counted]
+            baseline = after.baselines.get(metric.removesuffix("_cosine"))
+            yield PairedTest({**start, "metric": metric}, plain[counted], guided[counted], classes, baseline)
 
 
 def _measured(tests: Sequence[PairedTest]) -> list[dict[str, Any]]:

@@ -44,13 +44,11 @@ def load_per_face(run: Run) -> PerFaceScores:
     missing = {"id", "expression", "correct"} - set(table.columns)
     if missing:
         raise UserError(f"{path} has no column {min(missing)}; make it again with python -m eval.score")
-    values: dict[str, NDArray[np.float64]] = {"accuracy": 100.0 * table["correct"].to_numpy(np.float64)}
-    for name in table.columns:
-        if name == "cam_cosine" or name.startswith("attention_cosine"):
-            values[name] = np.asarray(table[name], np.float64)
-    for name in (f"{kind}_retrieval_true" for kind in MAPS):
-        if name in table:
-            values[name] = 100 * np.asarray(table[name], np.float64)
+    cosines = [name for name in map(str, table) if name == "cam_cosine" or name.startswith("attention_cosine")]
+    shares = [name for kind in MAPS if (name := f"{kind}_retrieval_true") in table]
+    values = {"accuracy": 100 * table["correct"].to_numpy(np.float64)}
+    values |= {name: table[name].to_numpy(np.float64) for name in cosines}
+    values |= {name: 100 * table[name].to_numpy(np.float64) for name in shares}
     expressions = np.array([Expression.parse(name) for name in table["expression"]], dtype=np.int64)
     maps = run.scores.get("maps", {})
     baselines = {kind: maps[kind]["baselines"][SKILL] for kind in MAPS if maps.get(kind)}

@@ -36,10 +36,7 @@ class BaselineMaps:
 
     def __init__(self, means: TrainingMeans | None) -> None:
         middle = np.full(2, (CANVAS - 1) / 2)
-        maps = {
-            "uniform": torch.ones(CANVAS, CANVAS),
-            "centred_gaussian": gaussian(middle, SPREAD**2 * np.eye(2)),
-        }
+        maps = {"uniform": torch.ones(CANVAS, CANVAS), "centred_gaussian": gaussian(middle, SPREAD**2 * np.eye(2))}
         if means is not None:
             maps["face_gaussian"] = gaussian(means.face_gaussian[0], means.face_gaussian[1:])
             maps["landmarks"] = torch.from_numpy(means.landmarks)

@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from au_guidance.expressions import Expression
 from eval.metrics.cosines import l2_normalise
 from eval.records.predictions import ORDERED, Predictions
 
@@ -68,13 +67,14 @@ class Gallery:
 
     def __init__(self, predictions: Predictions, *, others: int = OTHERS, seed: int = 0) -> None:
         generator = np.random.default_rng(seed)
-        self.rows: dict[Expression, NDArray[np.intp]] = {}
-        self.maps: dict[Expression, Tensor] = {}
+        self.rows: dict[int, NDArray[np.intp]] = {}
+        self.maps: dict[int, Tensor] = {}
         for expression in ORDERED:
             rows = np.flatnonzero(predictions.valid & (predictions.expressions == expression))
             self.rows[expression] = generator.permutation(rows)[:others]
             drawn = [predictions.own_heatmap(row) for row in self.rows[expression]]
-            self.maps[expression] = l2_normalise(torch.from_numpy(np.array(drawn))) if drawn else torch.empty(0)
+            if drawn:
+                self.maps[expression] = l2_normalise(torch.from_numpy(np.stack(drawn)))
 
     def mean_cosine(self, maps: Tensor, rows: Sequence[int] | Ids, expressions: Ids) -> Numbers:
         """Average the cosines (b,) of maps (b, p), of norm 1, with heatmaps of other faces of their expression.
@@ -82,11 +82,10 @@ class Gallery:
         `rows` (b,) say which faces the maps are of: a face is not compared with itself. NaN where it is alone.
         """
         means = np.full(len(maps), np.nan)
-        for expression in np.unique(expressions):
+        for expression in np.unique(expressions).tolist():
             places = np.flatnonzero(expressions == expression)
-            known = Expression(expression)
-            cosines = (maps[places] @ self.maps[known].T).double().numpy()
-            others = self.rows[known] != np.asarray(rows)[places][:, None]
+            cosines = (maps[places] @ self.maps[expression].T).double().numpy()
+            others = self.rows[expression] != np.asarray(rows)[places][:, None]
             count = others.sum(axis=1)
             means[places] = np.divide((cosines * others).sum(axis=1), count, where=count > 0, out=means[places])
         return means

@@ -79,7 +79,9 @@ def measure_faces(
     count = len(predictions.ids)
     measured = FaceMeasures(kinds, matched={kind: np.full(count, discrimination.NOTHING) for kind in kinds})
     for batch in _batches(predictions):
-        columns = _shared(batch, baselines, gallery) | _truth(predictions, batch)
+        shared = baselines.cosines(batch.own, batch.expressions, batch.predicted)
+        shared["other_face"] = gallery.mean_cosine(batch.own, batch.rows, batch.expressions)
+        columns = {PREFIX + name: values for name, values in shared.items()} | _truth(predictions, batch)
         for kind in kinds:
             of_kind, matched = _kind(predictions, kind, batch, gallery, untrained)
             columns |= {f"{kind}_{name}": values for name, values in of_kind.items()}
@@ -114,12 +116,6 @@ def _batches(predictions: Predictions) -> Iterator[_Batch]:
         yield _Batch(
             rows, expressions, predictions.predicted[rows], heatmaps[each, places].contiguous(), six, six[each, places]
         )
-
-
-def _shared(batch: _Batch, baselines: BaselineMaps, gallery: Gallery) -> dict[str, Numbers]:
-    cosines = baselines.cosines(batch.own, batch.expressions, batch.predicted)
-    cosines["other_face"] = gallery.mean_cosine(batch.own, batch.rows, batch.expressions)
-    return {PREFIX + name: values for name, values in cosines.items()}
 
 
 def _layers(predictions: Predictions, batch: _Batch, guided: Numbers) -> dict[str, Numbers]:
