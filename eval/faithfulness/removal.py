@@ -117,9 +117,7 @@ def relevance_order(maps: Tensor, ties: Tensor) -> Tensor:
         raise ValueError("a map with a value that is not finite has no order")
     shuffled = ties.flatten(1).argsort(dim=1)
     descending = maps.flatten(1).gather(1, shuffled).argsort(dim=1, descending=True, stable=True)
-    sequence = shuffled.gather(1, descending)
-    places = torch.arange(sequence.shape[1], device=maps.device).expand_as(sequence)
-    return torch.empty_like(sequence).scatter_(1, sequence, places).view_as(maps)
+    return shuffled.gather(1, descending).argsort(dim=1).view_as(maps)
 
 
 def reverse(order: Tensor) -> Tensor:

@@ -67,11 +67,9 @@ def measure_faces(
 ) -> FaceMeasures:
     """Take every measure of every valid face.
 
-    Baselines from training faces need `means`, that of random weights needs `untrained`.
-
-    Maps and heatmaps are compared on the 224-px canvas; a card with `resize: published` has its attention read out in
-    the published way, with which it was trained. Raises UserError if a file does not belong to the others or holds
-    what is not finite.
+    Baselines from training faces need `means`, that of random weights needs `untrained`. Maps and heatmaps are compared
+    on the 224-px canvas; a card with `resize: published` has its attention read out in the published way, with which it
+    was trained. Raises UserError if a file does not belong to the others or holds what is not finite.
     """
     _check(predictions, means, untrained)
     kinds = tuple(predictions.maps)

@@ -167,7 +167,7 @@ def _looked_up(run: Run) -> Run:
         read = read_run(run.path)
     except UserError:
         return replace(run, state="damaged")
-    return replace(run, state="done", scores=read.scores) if read.card == run.card else replace(run, state="stale")
+    return _current(read, run)
 
 
 def gather(
@@ -185,7 +185,9 @@ def gather(
     there = files or [run.path for run in runs.values() if run.path.is_file()]
     for read in _distinct([read_run(path) for path in there]):
         if read.key in runs:
-            runs[read.key] = _current(read, runs[read.key], grid=grid, so_far=so_far)
+            runs[read.key] = _current(read, runs[read.key])
+            if runs[read.key].state == "stale" and not so_far:
+                raise UserError(f"{read.path} was made under another configuration than {grid}; run the workflow again")
         elif not so_far:
             expected = f"{experiment} in {grid}" if experiment else str(grid)
             raise UserError(f"{read.path} is of no run of {expected}; leave it out")
@@ -200,12 +202,10 @@ def _of_experiment(path: Path, experiment: str | None) -> list[Run]:
     return _pending(grid, experiments[experiment]["runs"] if experiment else grid["runs"], path.parent)
 
 
-def _current(read: Run, expected: Run, *, grid: Path, so_far: bool) -> Run:
+def _current(read: Run, expected: Run) -> Run:
     if read.card == expected.card:
         return replace(read, name=expected.name)
-    if so_far:
-        return replace(expected, state="stale", path=read.path)
-    raise UserError(f"{read.path} was made under another configuration than {grid}; run the workflow again")
+    return replace(expected, state="stale", path=read.path)
 
 
 def _distinct(runs: list[Run]) -> list[Run]:
