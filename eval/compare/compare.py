@@ -1,7 +1,5 @@
 """Does guidance help, and does it matter whose action units guide? Paired comparisons on the same test faces.
 
-    python -m eval.compare --scores FILE... [--grid grid.json --experiment NAME] [--so-far] --out tables/guidance
-
 Every guided run is compared with the plain run and with every control (the same lambda and layers, another map) of the
 same dataset, method, protocol and seed, face by face, as told by the images.csv beside each scores file. A difference
 is guided minus the other, in percentage points where the numbers are percent; its 95 % interval is a paired bootstrap

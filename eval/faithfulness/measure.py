@@ -233,10 +233,8 @@ def region_scores(right: NDArray[np.float64]) -> dict[str, float]:
 
 
 def _with_intervals(faces: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
-    columns = dict[str, float]()
-    for name, values in faces.items():
-        columns |= mean_interval(values).columns(name)
-    return columns
+    intervals = (mean_interval(values).columns(name) for name, values in faces.items())
+    return {column: number for columns in intervals for column, number in columns.items()}
 
 
 def mean_curves(curves: Mapping[str, Values]) -> pd.DataFrame:

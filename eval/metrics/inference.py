@@ -88,7 +88,9 @@ def paired_permutations(
     generator = np.random.default_rng(seed)
     reached = np.zeros(len(shares), np.int64)
     for size in _sizes(permutations, shares.shape[1]):
-        reached += (_flipped(shares, size, generator) >= observed).sum(axis=0)
+        flips = generator.integers(2, size=(size, shares.shape[1]), dtype=np.int8)
+        statistics = abs(shares.sum(axis=1) - 2 * (flips @ shares.T))  # sum s_i x_i: all x less twice the flipped
+        reached += (statistics >= observed).sum(axis=0)
     return (1 + reached) / (1 + permutations)
 
 
@@ -122,13 +124,6 @@ def _weights(count: int, groups: Groups) -> NDArray[np.float64]:
     _, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     weights: NDArray[np.float64] = 1 / (len(sizes) * sizes[group])
     return weights
-
-
-def _flipped(shares: NDArray[np.float64], count: int, generator: np.random.Generator) -> NDArray[np.float64]:
-    """Return |T| (count, k) under random signs; sum s_i x_i is the sum of x minus twice that of the flipped."""
-    flips = generator.integers(2, size=(count, shares.shape[1]), dtype=np.int8)
-    statistics: NDArray[np.float64] = np.abs(shares.sum(axis=1) - 2 * (flips @ shares.T))
-    return statistics
 
 
 def _parts(values: Numbers, groups: Groups) -> list[NDArray[np.float64]]:
