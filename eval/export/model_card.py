@@ -104,11 +104,8 @@ def _front_matter(card: Card, evaluation: Evaluation | None) -> str:
     if evaluation:
         names = {"accuracy": "accuracy", "macro_f1": "f1"}
         metrics = [{"type": kind, "value": evaluation.numbers[name].value} for name, kind in names.items()]
-        result = {
-            "task": {"type": "image-classification"},
-            "dataset": {"type": card.dataset, "name": card.dataset},
-            "metrics": metrics,
-        }
+        dataset = {"type": card.dataset, "name": card.dataset}
+        result = {"task": {"type": "image-classification"}, "dataset": dataset, "metrics": metrics}
         matter["model-index"] = [{"name": f"{card.method}-{card.variant}", "results": [result]}]
     return f"---\n{yaml.safe_dump(matter, sort_keys=False)}---\n"
 

@@ -69,8 +69,7 @@ def _cosines(run: Run) -> tuple[list[str], list[str], Matrix]:
 def _matrix(drawn: Figure, axes: Axes, values: Matrix, top: float, name: str) -> None:
     scale = matplotlib.colors.Normalize(0, top)
     picture = axes.imshow(values, cmap=style.MAP, norm=scale, aspect="auto")
-    bar = drawn.colorbar(picture, ax=axes, fraction=0.05, pad=0.02, aspect=25)
-    bar.set_label(name)
+    bar = drawn.colorbar(picture, ax=axes, fraction=0.05, pad=0.02, aspect=25, label=name)
     bar.outline.set_linewidth(0.4)
     for (row, column), value in np.ndenumerate(values):
         text = "–" if np.isnan(value) else f"{value:.0f}" if top == 100 else f"{value:.2f}"
@@ -88,13 +87,7 @@ def _ticks(axes: Axes, rows: Sequence[str], columns: Sequence[str]) -> None:
 
 def _long(run: Run, names: Sequence[str], columns: Sequence[str], cosines: Matrix) -> pd.DataFrame:
     labels, counts = run.scores["labels"], run.scores["confusion"]
-    shares = _shares(run)
-    rows = [
-        ("confusion", true, predicted, shares[i, j], counts[i][j])
-        for i, true in enumerate(labels)
-        for j, predicted in enumerate(labels)
-    ]
-    rows += [
-        ("cosine", name, column, cosines[i, j], "") for i, name in enumerate(names) for j, column in enumerate(columns)
-    ]
+    shares = np.ndenumerate(_shares(run))
+    rows = [("confusion", labels[i], labels[j], share, counts[i][j]) for (i, j), share in shares]
+    rows += [("cosine", names[i], columns[j], cosine, "") for (i, j), cosine in np.ndenumerate(cosines)]
     return pd.DataFrame(rows, columns=["matrix", "row", "column", "value", "images"])

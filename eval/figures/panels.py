@@ -33,7 +33,8 @@ def draw_panels(pair: RunPair, out: Path, *, seed: int) -> None:
         for line, face in zip(grid, faces, strict=True):
             for axes, name in zip(line, columns, strict=True):
                 _panel(axes, face, name)
-            line[0].set_ylabel(_answers(pair, face), rotation=0, ha="right", va="center", fontsize=5.5)
+            text = "{}\n→ {}\nAU → {}".format(face.expression.label, *_answers(pair, face))
+            line[0].set_ylabel(text, rotation=0, ha="right", va="center", fontsize=5.5)
         for axes, name in zip(grid[0], columns, strict=True):
             axes.set_title(TITLES[name], fontsize=6.5)
         card = pair.au.card
@@ -64,17 +65,15 @@ def _panel(axes: Axes, face: Face, name: str) -> None:
         axes.set_xlabel(f"{face.cosines[name]:.2f}", fontsize=6, labelpad=1.5)
 
 
-def _answers(pair: RunPair, face: Face) -> str:
-    answers = [Expression(pair.predicted[side][face.row]).label for side in SIDES]
-    return f"{face.expression.label}\n→ {answers[0]}\nAU → {answers[1]}"
+def _answers(pair: RunPair, face: Face) -> list[str]:
+    return [Expression(pair.predicted[side][face.row]).label for side in SIDES]
 
 
 def _table(pair: RunPair, faces: Sequence[Face]) -> pd.DataFrame:
     rows = []
     for face in faces:
         row: dict[str, object] = {"id": face.name, "expression": face.expression.label}
-        for side in SIDES:
-            row[f"predicted_{side}"] = Expression(pair.predicted[side][face.row]).label
-            row[f"probability_{side}"] = pair.probabilities[side][face.row]
-        rows.append({**row, **{f"{name}_cosine": value for name, value in face.cosines.items()}})
+        for side, answer in zip(SIDES, _answers(pair, face), strict=True):
+            row |= {f"predicted_{side}": answer, f"probability_{side}": pair.probabilities[side][face.row]}
+        rows.append(row | {f"{name}_cosine": value for name, value in face.cosines.items()})
     return pd.DataFrame(rows)

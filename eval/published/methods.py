@@ -73,10 +73,7 @@ METHODS = {
         fixed={"prm_st": (1,)},
     ),
     "ADL": ReleasedMethod(
-        "adl",
-        (*GATED, *LINEAR),
-        {"drop_rate": "adl_drop_rate", "threshold": "adl_drop_threshold"},
-        mode=True,
+        "adl", (*GATED, *LINEAR), {"drop_rate": "adl_drop_rate", "threshold": "adl_drop_threshold"}, mode=True
     ),
     "CutMIX": ReleasedMethod("cutmix", LINEAR, {"beta": "cutmix_beta", "prob": "cutmix_prob"}, layer=4),
     "LayerCAM": ReleasedMethod("layercam", LINEAR),

@@ -115,8 +115,8 @@ def _current(path: Path, runs: Sequence[Run]) -> bool:
 
 def _figure(path: Path, of: str, name: str) -> Figure | None:
     """Read a figure, its text and its numbers; None if it is damaged."""
-    kind = next((name for name in KINDS if path.stem == name or path.stem.startswith(f"{name}-")), None)
-    title, alt = KINDS[kind] if kind else AVERAGES if path.stem.startswith("seed") else (path.stem, path.stem)
+    unknown = AVERAGES if path.stem.startswith("seed") else (path.stem, path.stem)
+    title, alt = KINDS.get(path.stem.partition("-")[0], unknown)
     numbers = path.with_suffix(".csv")
     embedded = numbers.is_file() and numbers.stat().st_size <= LARGEST
     try:

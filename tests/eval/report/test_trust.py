@@ -1,8 +1,8 @@
-"""The ladders of cosines."""
+"""How far the report says its numbers can be trusted."""
 
 from eval.records.runs import expected_runs, read_grid
 from eval.report import runs
-from eval.report.trust import ladders
+from eval.report.trust import ladders, of_test_faces
 
 
 def test_a_ladder_goes_up_from_baseline_to_ceiling(folder):
@@ -19,3 +19,10 @@ def test_a_ladder_goes_up_from_baseline_to_ceiling(folder):
         ("network with AU", "0.881", "au"),
     ]
     assert "untrained network" not in [step[0] for step in steps]  # its baseline is null
+
+
+def test_the_number_of_faces_says_how_sure_an_accuracy_can_be(folder):
+    (sentence,) = of_test_faces(expected_runs(read_grid(folder / "grid.json"), folder))
+    assert "56 test faces, 48 with an AU map" in sentence
+    assert "a CL of 75 % would vary by about ±11.3 points" in sentence  # 1.96 sqrt(0.75 * 0.25 / 56) = 0.1134
+    assert "fear, has 7 faces" in sentence
