@@ -161,7 +161,7 @@ def draw(out: Path, title: str, rows: Sequence[Row], faces: Mapping[str, int]) -
 
 
 def _panel(axes: Axes, values: NDArray[np.float32], scale: matplotlib.colors.Normalize) -> None:
-    style.clear_ticks(axes)
+    axes.set(xticks=[], yticks=[])
     if np.isnan(values).all():
         axes.text(0.5, 0.5, "no faces", ha="center", va="center", transform=axes.transAxes, fontsize=6)
         axes.set_box_aspect(1)

@@ -58,7 +58,7 @@ def sample(pair: RunPair, seed: int) -> list[int]:
 
 
 def _panel(axes: Axes, face: Face, name: str) -> None:
-    style.clear_ticks(axes)
+    axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
     axes.imshow(face.image if name == "image" else overlay(face.image, face.maps[name], style.MAP))
     if name in face.cosines:

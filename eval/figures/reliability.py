@@ -39,12 +39,9 @@ def draw_reliability(runs: Sequence[Run], out: Path) -> None:
             handles[_label(done, run)] = _line(above, [values for values in bins if values["images"] >= SHOWN], look)
             edges = [bins[0]["low"], *(values["high"] for values in bins)]
             below.stairs([values["images"] / run.scores["images"] for values in bins], edges, color=look["color"])
-        above.set_ylabel("accuracy")
-        above.set_ylim(0, 1)
+        above.set(ylabel="accuracy", ylim=(0, 1))
         above.grid()
-        below.set_ylabel("share of faces")
-        below.set_xlabel("confidence of the answer")
-        below.set_xlim(0, 1)
+        below.set(xlabel="confidence of the answer", ylabel="share of faces", xlim=(0, 1))
         style.legend(drawn, handles, columns=1)
         style.save(drawn, out, pd.DataFrame(rows))
 

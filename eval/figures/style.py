@@ -80,12 +80,6 @@ def split(table: pd.DataFrame, *columns: str) -> list[tuple[tuple[str, ...], pd.
     return [(tuple(map(str, values)), part) for values, part in table.groupby(list(columns), sort=False)]
 
 
-def clear_ticks(axes: Axes) -> None:
-    """Remove all ticks from axes that show a picture."""
-    axes.set_xticks([])
-    axes.set_yticks([])
-
-
 def colour_bar(drawn: Figure, axes: Sequence[Axes], scale: Any, **options: Any) -> Any:
     """Add a colour bar beside axes that share a scale, with its ends as ticks."""
     mappable = matplotlib.cm.ScalarMappable(norm=scale, cmap=MAP)

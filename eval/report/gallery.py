@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -83,14 +84,13 @@ def fitting(faces: Iterable[Face], budget: int) -> list[Face]:
     for face in faces:
         by_class.setdefault(face.expression, []).append(face)
     kept: list[Face] = []
-    for rank in range(max(map(len, by_class.values()), default=0)):
-        row = [members[rank] for members in by_class.values() if rank < len(members)]
+    for faces_of_rank in zip_longest(*by_class.values()):
+        row = [face for face in faces_of_rank if face]
         budget -= sum(len(uri) for face in row for _, _, uri, _ in face.pictures)
         if budget < 0:
             break
         kept += row
-    order = list(by_class)
-    return sorted(kept, key=lambda face: order.index(face.expression))
+    return sorted(kept, key=lambda face: [*by_class].index(face.expression))
 
 
 def _faces(run: Run, path: Path) -> list[Face]:
