@@ -99,9 +99,8 @@ def representative(runs: Iterable[Run], base: Mapping[Place, Setting], *, others
     """Choose the run of the first seed of every place's base setting; `others`: also those without AU and controls."""
     chosen: dict[tuple[Place, Setting], Run] = {}
     for run in runs:
-        own = base.get(run.place)
-        other = run.setting == PLAIN or (own is not None and is_compared(run.setting, own))
-        if run.setting == own or (others and other):
+        own = base.get(run.place, PLAIN)
+        if is_compared(run.setting, own) if others else run.setting == own != PLAIN:
             chosen.setdefault((run.place, run.setting), run)
     return list(chosen.values())
 
