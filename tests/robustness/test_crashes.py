@@ -81,7 +81,7 @@ def test_a_stage_may_be_killed_at_any_moment(name, unbroken, before):
             killed += 1
         else:  # this machine has become faster
             longest = min(longest, time.monotonic() - begun)
-        if name != "generate":  # many files: the folder is an output only when the command has ended
+        if name != "synthetic":  # many files: the folder is an output only when the command has ended
             found = outputs(stage, before)
             assert found == {path: expected[path] for path in found}
         if killed == KILLS:
@@ -92,7 +92,7 @@ def test_a_stage_may_be_killed_at_any_moment(name, unbroken, before):
     assert outputs(stage, before) == expected
 
 
-@pytest.mark.parametrize("name", sorted(set(BY_NAME) - {"generate"}))
+@pytest.mark.parametrize("name", sorted(set(BY_NAME) - {"synthetic"}))
 def test_a_full_disk_is_one_line_and_what_was_there_stays(name, unbroken, before):
     """A limit on the size of files stands for the end of the disk, at half of the largest one that it writes."""
     stage = BY_NAME[name]
@@ -108,7 +108,7 @@ def test_a_full_disk_is_one_line_and_what_was_there_stays(name, unbroken, before
     assert kept == {path: path.read_bytes() for path in kept}
 
 
-@pytest.mark.parametrize("name", sorted(set(BY_NAME) - {"generate"}))
+@pytest.mark.parametrize("name", sorted(set(BY_NAME) - {"synthetic"}))
 def test_a_folder_that_cannot_be_written_is_one_line(name, before):
     stage = BY_NAME[name]
     code, said = run(stage, before, out=f"/sys/nowhere/{Path(stage.out).name}")
@@ -125,9 +125,9 @@ def test_a_folder_that_cannot_be_written_is_one_line(name, before):
         ("train", "data/heatmaps/0.h5"),
         ("predict", "run/checkpoint.safetensors"),
         ("score", "run/predictions.h5"),
-        ("means", "data/heatmaps/0.h5"),
+        ("training_means", "data/heatmaps/0.h5"),
         ("maps", "run/predictions.h5"),
-        ("table", "run/scores.json"),
+        ("tables", "run/scores.json"),
         ("align", "data/index.csv"),
         ("faithfulness", "run/checkpoint.safetensors"),
     ],
