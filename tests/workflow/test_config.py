@@ -147,6 +147,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(path=st.lists(KEYS, max_size=3), value=VALUES)
 def test_any_value_at_any_key_is_taken_or_refused_in_one_line(values, path, value):

@@ -14,6 +14,8 @@ from werkzeug.serving import make_server
 from eval.explain.app import server
 from eval.explain.explainer import Explainer
 
+pytestmark = pytest.mark.slow
+
 WAIT = 60
 
 

@@ -22,6 +22,8 @@ from pipeline.storage import images
 from tests.support.paths import ROOT
 from tests.support.released import write_config, write_model
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def explainer(trained):

@@ -13,6 +13,8 @@ from pipeline.errors import UserError
 from tests.support.constructed import Constructed
 from train.card.schema import Card
 
+pytestmark = pytest.mark.slow
+
 MakeCard = Callable[..., Card]
 
 

@@ -20,6 +20,8 @@ from tests.support.paths import ROOT
 from tests.support.released import write_config
 from train.checkpoints import checkpoint
 
+pytestmark = pytest.mark.slow
+
 
 def test_small_maps_are_the_network_of_torchvision(released, load_released):
     network = load_released("CAM", large_maps="false")
