@@ -21,7 +21,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from au_guidance.loss import attention, resize
-from eval.faithfulness import removal
+from eval.faithfulness import removal, road
 from eval.faithfulness.randomisation import cascade, rank_correlation
 from eval.faithfulness.sampled import Faces, load
 from eval.metrics.inference import mean_interval
@@ -140,8 +140,8 @@ def map_curves(network: Network, faces: Faces, seed: int) -> dict[str, Values]:
 
 
 def _curves(explained: removal.ExplainedFaces, order: Tensor, noise: Tensor) -> dict[str, Tensor]:
-    morf, morf_kept = removal.road(explained, order, noise)
-    lerf, lerf_kept = removal.road(explained, removal.reverse(order), noise)
+    morf, morf_kept = road.road(explained, order, noise)
+    lerf, lerf_kept = road.road(explained, removal.reverse(order), noise)
     return {
         "deletion": removal.deletion(explained, order),
         "insertion": removal.insertion(explained, order),
@@ -242,7 +242,7 @@ def mean_curves(curves: Mapping[str, Values]) -> pd.DataFrame:
     rows = []
     for kind, values in curves.items():
         for measure, curve in values.items():
-            fractions = removal.FRACTIONS if measure.startswith("road") else np.linspace(0, 1, curve.shape[1])
+            fractions = road.FRACTIONS if measure.startswith("road") else np.linspace(0, 1, curve.shape[1])
             points = zip(fractions, curve.mean(0), strict=True)
             rows += [(kind, measure, step, fraction, value) for step, (fraction, value) in enumerate(points)]
     return pd.DataFrame(rows, columns=["kind", "measure", "step", "fraction", "value"])

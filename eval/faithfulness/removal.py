@@ -18,7 +18,6 @@ from eval.faithfulness.imputation import impute
 
 Classifier = Callable[[Tensor], Tensor]
 STEPS = 10  # of a deletion or insertion curve
-FRACTIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9)  # of the pixels that ROAD removes
 # Deviation of the Gaussian as a share of the side, 19 px at 224. Under RISE's 5 px a small network still gave two of
 # three faces of RAF-DB the class that it gave them unblurred.
 BLUR = 1 / 12
@@ -55,7 +54,7 @@ def blur(images: Tensor) -> Tensor:
 def explain_faces(classify: Classifier, images: Tensor, classes: Tensor) -> ExplainedFaces:
     """Record the answers of a network for faces as they are and for their blurred copies."""
     copies = blur(images)
-    full, blurred = (_chosen(classify(given), classes) for given in (images, copies))
+    full, blurred = (class_probability(classify(given), classes) for given in (images, copies))
     return ExplainedFaces(classify, images, copies, classes, full, blurred)
 
 
@@ -80,7 +79,7 @@ def _replace(faces: ExplainedFaces, order: Tensor, *, inserted: bool) -> Tensor:
     values = [faces.blurred if inserted else faces.full]
     for step in range(1, STEPS):
         reached = first(order, step / STEPS)
-        values.append(_chosen(faces.classify(torch.where(reached[:, None], end, start)), faces.classes))
+        values.append(class_probability(faces.classify(torch.where(reached[:, None], end, start)), faces.classes))
     return torch.stack([*values, faces.full if inserted else faces.blurred], 1)
 
 
@@ -88,23 +87,6 @@ def area(curves: NDArray[np.floating]) -> NDArray[np.float64]:
     """Integrate curves (n, points) over the share of pixels from 0 to 1 by trapezoids, (n,): in [0, 1]."""
     areas: NDArray[np.float64] = np.trapezoid(curves, dx=1 / (curves.shape[1] - 1), axis=1)
     return areas
-
-
-def road(faces: ExplainedFaces, order: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """Impute the pixels first in `order` (b, s, s); return p(predicted class) and whether it stays: (b, 7) each.
-
-    One column for each share of FRACTIONS. With the order of relevance (MoRF) a low value is good; with that order
-    reversed (LeRF, see `reverse`) a high one. ROAD is the mean over columns of LeRF less that of MoRF, in [-1, 1];
-    higher is better and 0 is what a random order gets. `noise` (b, 3, s, s) is standard normal, see
-    `eval.faithfulness.imputation.impute`. Source: Rong et al., A Consistent and Efficient Evaluation Strategy for
-    Attribution Methods, ICML 2022, who report the accuracy; the probability varies less on few faces.
-    """
-    probabilities, stays = [], []
-    for fraction in FRACTIONS:
-        answer = faces.classify(impute(faces.images, ~first(order, fraction), noise))
-        probabilities.append(_chosen(answer, faces.classes))
-        stays.append(answer.argmax(1) == faces.classes)
-    return torch.stack(probabilities, 1), torch.stack(stays, 1)
 
 
 def relevance_order(maps: Tensor, ties: Tensor) -> Tensor:
@@ -158,5 +140,6 @@ def regions(
     return torch.cat([right(images)[:, None], pair(masks), elsewhere], 1)
 
 
-def _chosen(probabilities: Tensor, classes: Tensor) -> Tensor:
+def class_probability(probabilities: Tensor, classes: Tensor) -> Tensor:
+    """Pick the probability (b,) of each face's class from those of all classes (b, k)."""
     return probabilities.gather(1, classes[:, None])[:, 0].double()

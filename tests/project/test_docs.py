@@ -7,7 +7,7 @@ import torch
 
 from au_guidance.expressions import Expression
 from au_guidance.heatmap import geometry_table
-from eval.faithfulness.removal import FRACTIONS
+from eval.faithfulness.road import FRACTIONS
 from eval.metrics.baselines import BASELINES, PREFIX
 from eval.metrics.localisation import localisation
 from eval.tables.kinds import HEADINGS, KINDS

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from eval.faithfulness import removal
+from eval.faithfulness import removal, road
 from eval.faithfulness.removal import BLUR, ExplainedFaces, area, blur, move, relevance_order
 
 SIZE = 10
@@ -57,19 +57,19 @@ def test_a_random_order_lies_between(faces):
 
 
 def test_road_by_hand(faces):
-    probabilities, stays = removal.road(faces, PLACES, torch.zeros(1, 3, SIZE, SIZE))
+    probabilities, stays = road.road(faces, PLACES, torch.zeros(1, 3, SIZE, SIZE))
     # 10 %: the white row below tells what was there; from 20 % on only black is left.
     assert probabilities[0].tolist() == pytest.approx([1, 0, 0, 0, 0, 0, 0], abs=1e-3)
     assert stays.tolist() == [[True, False, False, False, False, False, False]]
-    probabilities, stays = removal.road(faces, removal.reverse(PLACES), torch.zeros(1, 3, SIZE, SIZE))
+    probabilities, stays = road.road(faces, removal.reverse(PLACES), torch.zeros(1, 3, SIZE, SIZE))
     assert probabilities[0].tolist() == pytest.approx([1] * 7, abs=1e-3)
     assert stays.all()
 
 
 def test_road_adds_the_noise(faces):
     noise = torch.full((1, 3, SIZE, SIZE), 0.5)
-    plain = removal.road(faces, PLACES, torch.zeros_like(noise))[0]
-    noisy = removal.road(faces, PLACES, noise)[0]
+    plain = road.road(faces, PLACES, torch.zeros_like(noise))[0]
+    noisy = road.road(faces, PLACES, noise)[0]
     # Half of the rows that the network sees are imputed at 10 %, then all.
     assert (noisy - plain)[0].tolist() == pytest.approx([0.0025] + [0.005] * 6, abs=1e-5)
 
