@@ -109,7 +109,8 @@ def _parse() -> argparse.Namespace:
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="an image, a folder, a quoted pattern or a video")
+    kinds = f"an image ({images.ENDINGS}), a folder, a quoted pattern or a video"
+    parser.add_argument("paths", nargs="+", metavar="PATH", help=kinds)
     parser.add_argument(
         "--checkpoint", type=Path, required=True, metavar="FILE", help="checkpoint.safetensors of a run"
     )

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.errors import UserError
+from pipeline.storage import images
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
-SUFFIXES = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
+SUFFIXES = (*images.SUFFIXES, *VIDEO_SUFFIXES)
 
 
 class Input(NamedTuple):
@@ -33,8 +33,7 @@ def list_inputs(paths: Iterable[str]) -> list[Input]:
     for text in paths:
         path = Path(text)
         if path.is_dir():
-            files = (file for file in sorted(path.rglob("*")) if file.suffix.lower() in SUFFIXES)
-            found = {file: file.relative_to(path) for file in files}
+            found = {file: file.relative_to(path) for file in sorted(path.rglob("*")) if _is_input(file, path)}
             missing = f"{path} holds no images or videos; their names end in {', '.join(SUFFIXES)}"
         else:
             matches = [path] if path.is_file() else map(Path, sorted(glob(text, recursive=True)))  # noqa: PTH207
@@ -44,6 +43,12 @@ def list_inputs(paths: Iterable[str]) -> list[Input]:
             raise UserError(missing)
         names |= found
     return _with_unique_names(names)
+
+
+def _is_input(file: Path, folder: Path) -> bool:
+    """Return whether a file below a folder is a visible image or video; `._a.jpg`, which macOS leaves, is hidden."""
+    hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+    return not hidden and file.suffix.lower() in SUFFIXES and file.is_file()
 
 
 def _with_unique_names(names: dict[Path, Path]) -> list[Input]:

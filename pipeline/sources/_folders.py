@@ -5,8 +5,7 @@ from pathlib import Path
 
 from au_guidance.expressions import Expression
 from pipeline.errors import UserError
-
-PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
+from pipeline.storage.images import SUFFIXES
 
 # Besides an expression's own name; names are compared in lower case.
 ALIASES = {
@@ -33,7 +32,7 @@ def expression_of(folder: str) -> Expression | None:
 
 def is_picture(path: Path) -> bool:
     """Return whether the suffix of a file is that of an image."""
-    return path.suffix.lower() in PICTURES
+    return path.suffix.lower() in SUFFIXES
 
 
 def pictures(folder: Path) -> dict[str, str]:

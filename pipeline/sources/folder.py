@@ -7,11 +7,13 @@ from pathlib import Path
 from au_guidance.expressions import Expression
 from pipeline.errors import UserError
 from pipeline.sources._folders import ALIASES, CONTEMPT, expression_of, is_picture, named, subfolders
+from pipeline.storage.images import ENDINGS
 from pipeline.types import Sample
 
-LAYOUT = """\
+LAYOUT = f"""\
 Your own pictures; nothing to request. The root holds
-  train/<class>/<any name>.jpg      also in sub-folders; also png, bmp, tif, webp, gif
+  train/<class>/<any name>.jpg      also in sub-folders; names end in
+                                    {ENDINGS}
   test/<class>/<any name>.jpg       named val/ or validation/ if there is no test/
 <class> is neutral, happiness, surprise, fear, anger, disgust or sadness, or happy, angry, sad ..."""
 

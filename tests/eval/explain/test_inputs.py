@@ -1,5 +1,7 @@
 """Paths, folders and patterns become files with unique names; a path without files is one error."""
 
+import os
+
 import pytest
 
 from eval.explain.inputs import list_inputs
@@ -22,6 +24,19 @@ def test_a_folder_keeps_its_structure_and_names_are_unique(folder):
         ("a.jpg", "deep/a", False),
         ("b.MP4", "deep/b", True),
     ]
+
+
+def test_a_folder_gives_every_format_and_only_visible_regular_files(folder):
+    for name in ("b.jfif", "c.avif", "d.heic", "._a.jpg", ".cache/e.jpg"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    os.mkfifo(folder / "f.mp4")
+    (folder / "g.jpg").symlink_to("/dev/zero")
+    (folder / "h.jpg").mkdir()
+    names = [source.name for source in list_inputs([str(folder)])]
+    assert names == ["a", "a.png", "b", "c", "d", "deep/a", "deep/b"]
+    with pytest.raises(UserError, match="is not an image"):
+        list_inputs([str(folder / "f.mp4")])
 
 
 def test_files_of_several_folders_get_numbers(folder):
