@@ -25,7 +25,8 @@ from pipeline.errors import UserError, run
 from pipeline.storage.files import write_csv
 from pipeline.types import Count, Sample
 
-SPLITS = ("train", "test")
+SPLITS = ("train", "validation", "test")
+REQUIRED = ("train", "test")
 FIRST = ("id", "path", "expression", "split", "shard", "shards", "identity")  # then the attributes
 LAST = ("box", "points5", "landmarks")
 SHAPES: dict[str, tuple[int, ...]] = {"box": (4,), "points5": (5, 2), "landmarks": (68, 2)}
@@ -54,7 +55,7 @@ def build_index(source: str, root: Path, shards: int, out: Path, dataset: str | 
         images[sample.split, sample.expression] += 1
     if not rows:
         raise UserError(f"{root} holds no images that the source {source!r} can use; see above which were left out")
-    for split in SPLITS:
+    for split in REQUIRED:
         if not any(split == part for part, _ in images):
             raise UserError(f"{root} holds no images of the split {split!r} that the source {source!r} can use")
     attributes = dict.fromkeys(name for row in rows for name in row if name not in (*FIRST, *LAST))
@@ -97,18 +98,25 @@ def missing_root_message(dataset: str, source: str, root: Path) -> str:
 def compare_counts(
     found: Mapping[tuple[str, Expression], int], expected: Mapping[tuple[str, Expression], int]
 ) -> list[Count]:
-    """Pair the found counts with the expected ones, for every split and class."""
+    """Pair the found counts with the expected ones, for every split and class.
+
+    Copies without a validation split hold its images in the test split, so there the sum of both is expected.
+    """
+    splits = [split for split in SPLITS if split in REQUIRED or any(split == part for part, _ in found)]
+    official = Counter[tuple[str, Expression]]()
+    for (split, expression), count in expected.items():
+        official[split if split in splits else "test", expression] += count
     return [
-        Count(split, expression, found.get((split, expression), 0), expected.get((split, expression)))
-        for split in SPLITS
+        Count(split, expression, found.get((split, expression), 0), official.get((split, expression)))
+        for split in splits
         for expression in Expression
     ]
 
 
 def counts_table(counts: Sequence[Count]) -> str:
     """Write the counts as plain text: a line per split and class, and a total per split."""
-    lines = [f"{'split':<6} {'expression':<10} {'found':>8} {'expected':>8}"]
-    for split in SPLITS:
+    lines = [f"{'split':<10} {'expression':<10} {'found':>8} {'expected':>8}"]
+    for split in dict.fromkeys(count.split for count in counts):
         part = [count for count in counts if count.split == split]
         expected = [count.expected for count in part if count.expected is not None]
         total = sum(expected) if expected else None
@@ -122,10 +130,11 @@ def describe_differences(counts: Sequence[Count]) -> str | None:
     wrong = [count for count in counts if count.expected is not None and count.found != count.expected]
     if not wrong:
         return None
-    totals = "/".join(str(sum(count.found for count in counts if count.split == split)) for split in SPLITS)
-    official = "/".join(str(sum(count.expected or 0 for count in counts if count.split == split)) for split in SPLITS)
+    splits = list(dict.fromkeys(count.split for count in counts))
+    totals = "/".join(str(sum(count.found for count in counts if count.split == split)) for split in splits)
+    official = "/".join(str(sum(count.expected or 0 for count in counts if count.split == split)) for split in splits)
     return (
-        f"warning: {len(wrong)} of {len(counts)} counts differ from the official release (train/test {totals}, "
+        f"warning: {len(wrong)} of {len(counts)} counts differ from the official release ({'/'.join(splits)} {totals}, "
         f"official {official}); results are not comparable with published ones"
     )
 
@@ -218,7 +227,7 @@ def _array(text: str, shape: tuple[int, ...]) -> Floats | None:
 
 
 def _line(split: str, name: str, found: int, expected: int | None) -> str:
-    return f"{split:<6} {name:<10} {found:>8} {'-' if expected is None else expected:>8}"
+    return f"{split:<10} {name:<10} {found:>8} {'-' if expected is None else expected:>8}"
 
 
 if __name__ == "__main__":

@@ -86,8 +86,11 @@ def _faces(dataset: Dataset) -> dict[str, int] | None:
 
 
 def _seconds(config: Config, training: Card, faces: dict[str, int], rate: float) -> float:
-    held_out = round(config.validation.fraction * faces["train"]) if training.protocol == "heldout" else 0
-    validated = held_out or faces["test"]
+    held_out, validated = 0, faces["test"]
+    if training.protocol == "heldout":
+        own = config.validation.split != "seeded" and "validation" in faces
+        held_out = 0 if own else round(config.validation.fraction * faces["train"])
+        validated = faces["validation"] if own else held_out
     epoch = faces["train"] - held_out + FORWARD * validated
     return (training.training.epochs * epoch + 2 * FORWARD * faces["test"]) / rate
 

@@ -31,6 +31,7 @@ def card(config: Config, run: Run) -> Card:
         folder=config.results / "data" / run.dataset,
         validation_fraction=config.validation.fraction,
         validation_seed=config.validation.seed,
+        validation_split=config.validation.split,
     )
     kind = run.variant.partition("-")[0]
     values = {**vars(run), "variant": kind, "data": data, "heatmap": config.heatmap, **sections}

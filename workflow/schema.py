@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, create_model, model_validator
 
-from train.card.schema import Control, Guidance, Heatmap, Layer, Model, Strict, Training
+from train.card.schema import Control, Guidance, Heatmap, Layer, Model, Strict, Training, ValidationSplit
 
 Protocol = Literal["heldout", "paper"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
@@ -113,10 +113,14 @@ class Evaluation(Strict):
 
 
 class Validation(Strict):
-    """The held-out part of the training set (protocol heldout)."""
+    """Which faces select the epoch (protocol heldout): the dataset's own validation split, or a part of train."""
 
-    fraction: float = Field(0.1, gt=0, lt=1, description="its share of the training set")
-    seed: int = Field(0, ge=0, description="seed of the split, the same for all runs")
+    split: ValidationSplit = Field(
+        "auto",
+        description="own: the dataset's own split; seeded: a part of the training set; auto: own if there is one",
+    )
+    fraction: float = Field(0.1, gt=0, lt=1, description="its share of the training set (seeded)")
+    seed: int = Field(0, ge=0, description="seed of that part, the same for all runs")
 
 
 class Published(Strict):
@@ -132,14 +136,14 @@ class Config(Settings):
     results: Path = Field(Path("results"), description="folder of all outputs")
     weights: Path = Field(Path("weights"), description="folder of pretrained weights, filled by `snakemake weights`")
     protocol: Protocol = Field(
-        "heldout", description="what selects the epoch; heldout: a part of the training set; paper: the test set"
+        "heldout", description="what selects the epoch; heldout: validation faces, see validation; paper: the test set"
     )
     independent: bool = Field(
         False, description="train gradcam, gradcampp and layercam even where they could reuse the training of cam"
     )
     gpus: int = Field(1, ge=1, description="GPUs per training; the result is the same on any number of them")
     save_minutes: int = Field(10, ge=1, description="between saves within an epoch; changing it trains nothing again")
-    validation: Validation = Field(Validation(), description="the held-out part")
+    validation: Validation = Field(Validation(), description="the validation faces of protocol heldout")
     heatmap: Heatmap = Field(Heatmap(), description="which AU map is drawn")
     datasets: dict[Name, Dataset] = Field(min_length=1, description="datasets by name")
     methods: dict[str, Settings] = Field(default_factory=dict, description="settings of one method on all datasets")

@@ -46,8 +46,7 @@ def describe(loaded: Loaded) -> dict[str, Any]:
         "versions": loaded.meta.get("versions", {}),
         "commit": loaded.meta.get("commit", "unknown"),
     }
-    if "temperature" in loaded.scores:
-        description["temperature"] = loaded.scores["temperature"]
+    description |= {name: loaded.scores[name] for name in ("temperature", "validation") if name in loaded.scores}
     return {key: public(value) for key, value in description.items()}
 
 

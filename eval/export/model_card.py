@@ -82,7 +82,7 @@ def card_text(card: Card, config: Mapping[str, Any], evaluation: Evaluation | No
         f"{method}, backbone {card.model.backbone}, AU guidance: {guidance}, seed {card.seed}; code at commit "
         f"{config['commit']}.\n",
         USE.format(folder=folder, size=card.model.image_size, normalisation=card.model.normalisation),
-        _data(card, evaluation, faces),
+        _data(card, config, evaluation, faces),
         f"## Results\n\n{_results(evaluation, layer) if evaluation else NOT_EVALUATED}\n",
         f"## Calibration\n\n{_calibration(evaluation, config) if evaluation else NOT_EVALUATED}\n",
         f"## Groups\n\n{_groups(evaluation) if evaluation else NOT_EVALUATED}\n",
@@ -110,15 +110,16 @@ def _front_matter(card: Card, evaluation: Evaluation | None) -> str:
     return f"---\n{yaml.safe_dump(matter, sort_keys=False)}---\n"
 
 
-def _data(card: Card, evaluation: Evaluation | None, trained: str) -> str:
+def _data(card: Card, config: Mapping[str, Any], evaluation: Evaluation | None, trained: str) -> str:
     tested = f"Test faces: {NOT_EVALUATED}."
     if evaluation:
         counts = evaluation.scores["images"], evaluation.scores["images_with_map"]
         tested = "It was tested on {} faces, {} of which have an AU heatmap.".format(*counts)
     heatmap = f"AU heatmaps are of the codebook {card.heatmap.codebook} and the geometry {card.heatmap.geometry}."
+    selected = f" Validation: {config['validation']}." if "validation" in config else ""
     return (
         f"## Data and protocol\n\n{trained} {tested} {heatmap}\n\n"
-        f"Protocol {card.protocol}: {PROTOCOLS[card.protocol]}.{OPTIMISTIC.get(card.protocol, '')}\n"
+        f"Protocol {card.protocol}: {PROTOCOLS[card.protocol]}.{selected}{OPTIMISTIC.get(card.protocol, '')}\n"
     )
 
 

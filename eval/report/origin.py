@@ -89,7 +89,13 @@ def _duration(seconds: float) -> str:
 def _trained(metas: Sequence[Mapping[str, Any]], runs: Sequence[Run]) -> list[tuple[str, str]]:
     """Return the facts that the checkpoints hold; where they differ, all of them."""
     commits = [str(meta.get("commit", "")) for meta in metas]
+    selected = {
+        f"{card['protocol']}, {card['dataset']}: {said}"
+        for meta in metas
+        if (card := meta.get("card")) and (said := meta.get("scores", {}).get("validation"))
+    }
     values = {
+        "validation": selected,
         "trained at commit": {commit[:SHORT] + "+changes" * ("+" in commit) for commit in commits},
         "trained with": {_listed(meta.get("versions", {})) for meta in metas},
         "trained on": {_listed(meta.get("machine", {})) for meta in metas},

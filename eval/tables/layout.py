@@ -12,7 +12,7 @@ from eval.tables.kinds import HEADINGS, KINDS, Column, digits
 from pipeline.storage.files import beside, write_text
 
 PROTOCOLS = {
-    "heldout": "the best epoch is chosen on a held-out part of the training set",
+    "heldout": "the best epoch is chosen on validation faces, which are neither training nor test faces",
     "paper": "the best epoch is chosen on the test set, as the published code does",
 }
 # The paper's names in its order; further methods follow under the names of their files.

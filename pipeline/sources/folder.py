@@ -14,7 +14,8 @@ LAYOUT = f"""\
 Your own pictures; nothing to request. The root holds
   train/<class>/<any name>.jpg      also in sub-folders; names end in
                                     {ENDINGS}
-  test/<class>/<any name>.jpg       named val/ or validation/ if there is no test/
+  test/<class>/<any name>.jpg
+  val/<class>/<any name>.jpg        or validation/; optional; without test/ these are the test split
 <class> is neutral, happiness, surprise, fear, anger, disgust or sadness, or happy, angry, sad ..."""
 
 EXPECTED: Mapping[tuple[str, Expression], int] = {}
@@ -28,8 +29,8 @@ def read(root: Path) -> Iterator[Sample]:
     """Yield the images split by split, class by class; the id is the path from the root, which is unique and stable.
 
     Contempt, which is not among the seven expressions, and files that are no images are left out and logged. Hidden
-    files are ignored. Raises UserError if a split is missing, if there are `test/` and `val/` (the validation split
-    is taken from `train/` by seed), and if a class folder's name is unknown.
+    files are ignored. A validation folder beside `test/` is the validation split, without `test/` the test split.
+    Raises UserError if a split is missing or there twice, and if a class folder's name is unknown.
     """
     for split, folder in _splits(root).items():
         for class_folder in _class_folders(folder):
@@ -46,22 +47,22 @@ def read(root: Path) -> Iterator[Sample]:
 def _splits(root: Path) -> dict[str, Path]:
     folders = {path.name.lower(): path for path in subfolders(root)}
     validation = [folders[name] for name in VALIDATION if name in folders]
-    if "test" in folders and validation:
-        raise UserError(
-            f"{validation[0]}: the validation split is taken from train/ by seed; move these pictures into train/, "
-            "or the folder elsewhere"
-        )
-    tests = [folders["test"]] if "test" in folders else validation
-    if "train" not in folders or len(tests) != 1:
+    if len(validation) > 1:
+        raise UserError(f"{root} holds both {validation[0].name}/ and {validation[1].name}/; keep one of them")
+    if "train" not in folders or not ("test" in folders or validation):
         found = named(path.name for path in sorted(root.iterdir())) or "nothing"
         raise UserError(f"{root} needs the folders train/ and test/ with a folder per class; found: {found}")
-    if validation:
+    splits = {"train": folders["train"]}
+    if "test" in folders:
+        splits |= {"validation": validation[0]} if validation else {}
+        splits["test"] = folders["test"]
+    else:
+        splits["test"] = validation[0]
         log.warning("%s/ is used as the test split, as there is no test/", validation[0].name)
-    used = {folders["train"], *tests}
-    others = [path.name for path in sorted(root.iterdir()) if path not in used and not path.name.startswith(".")]
+    others = [path for path in sorted(root.iterdir()) if path not in splits.values() and not path.name.startswith(".")]
     if others:
-        log.warning("not part of the dataset: %s", named(others))
-    return {"train": folders["train"], "test": tests[0]}
+        log.warning("not part of the dataset: %s", named(path.name for path in others))
+    return splits
 
 
 def _class_folders(folder: Path) -> list[Path]:

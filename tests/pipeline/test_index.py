@@ -144,12 +144,30 @@ def test_counts_are_compared_with_the_official_ones(given_source, tmp_path):
     assert index.describe_differences([Count("train", ANGER, 3, 3), Count("test", ANGER, 9, None)]) is None
 
 
+def test_a_validation_split_is_counted_and_its_absence_merges_the_official_counts(given_source, tmp_path):
+    expected = {("train", ANGER): 2, ("validation", ANGER): 3, ("test", ANGER): 4}
+    samples = [Sample(f"{n}", f"{n}.jpg", ANGER, split) for n, split in enumerate(["train"] * 2 + ["test"] * 7)]
+    given_source(samples, expected)
+    counts = index.build_index("given", tmp_path, 1, tmp_path / "index.csv")
+    assert Count("test", ANGER, 7, 7) in counts
+    assert {count.split for count in counts} == {"train", "test"}
+    assert index.describe_differences(counts) is None
+    given_source([*samples[:-1], Sample("8", "8.jpg", ANGER, "validation")], expected)
+    counts = index.build_index("given", tmp_path, 1, tmp_path / "index.csv")
+    assert [(count.split, count.found, count.expected) for count in counts if count.expected] == [
+        ("train", 2, 2), ("validation", 1, 3), ("test", 6, 4),
+    ]  # fmt: skip
+    assert ["validation", "all", "1", "3"] in [line.split() for line in index.counts_table(counts).splitlines()]
+    assert "(train/validation/test 2/1/6, official 2/3/4)" in index.describe_differences(counts)
+    assert [sample.split for sample in index.read_samples(tmp_path / "index.csv")].count("validation") == 1
+
+
 @pytest.mark.parametrize(
     ("second", "message"),
     [
         (Sample("a", "b.jpg", ANGER, "train"), "b.jpg: the id 'a' occurs twice"),
         (Sample("b", "a.jpg", ANGER, "train"), "a.jpg: the path 'a.jpg' occurs twice"),
-        (Sample("b", "b.jpg", ANGER, "val"), "b.jpg: the split 'val' is not one of train, test"),
+        (Sample("b", "b.jpg", ANGER, "val"), "b.jpg: the split 'val' is not one of train, validation, test"),
         (Sample("b\udcff", "b.jpg", ANGER, "test"), "its name is not UTF-8"),
     ],
 )
@@ -240,7 +258,7 @@ def test_the_message_for_a_missing_dataset_says_all_that_helps(source, address, 
 def test_the_message_is_quick_to_make():
     code = (
         "import sys; from pathlib import Path; from pipeline.index import missing_root_message as message;"
-        "[message('x', source, Path('x')) for source in ('rafdb', 'affectnet', 'folder')];"
+        "[message('x', source, Path('x')) for source in ('rafdb', 'affectnet', 'folder', 'fer2013')];"
         "print([name for name in ('pandas', 'cv2', 'torch', 'PIL', 'h5py') if name in sys.modules])"
     )
     line = [sys.executable, "-c", code]

@@ -12,6 +12,7 @@ from train.backbones.registry import BACKBONES, TIMM
 
 Layer = Annotated[int, Field(ge=1, le=5)]
 Control = Literal["shuffled", "landmarks", "uniform", "agnostic"]  # drawn in train/data/controls.py
+ValidationSplit = Literal["auto", "own", "seeded"]
 # YAML reads a bare `off` as false.
 Precision = Annotated[Literal["off", "bf16", "fp16"], BeforeValidator(lambda value: "off" if value is False else value)]
 
@@ -37,6 +38,12 @@ class Data(Strict):
     folder: Path = Field(description="folder with faces/, landmarks/ and heatmaps/ shards")
     validation_fraction: float = Field(0.1, gt=0, lt=1, description="share of the training set held out (heldout)")
     validation_seed: int = Field(0, ge=0, description="seed of that split, the same for all runs")
+    validation_split: ValidationSplit = Field("auto", description="which faces validate (heldout), see the config")
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, write: Any) -> dict[str, Any]:
+        """Leave out what is as it was before its key existed, so that cards keep their digest."""
+        return {key: value for key, value in write(self).items() if (key, value) != ("validation_split", "auto")}
 
 
 class Heatmap(Strict):

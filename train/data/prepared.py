@@ -24,11 +24,11 @@ ATTRIBUTE = "attribute_"  # begins the columns of attributes
 class Prepared:
     """The faces and AU heatmaps of one dataset, row by row in the order of its shards.
 
-    `ids`, `splits` ("train" or "test"), `identities` ("" where unknown) are strings; `expressions` holds class ids;
-    `readable` is False where the image file could not be read: such rows stay, but no part uses them. `alignment` tells
-    how the faces were cut (size in pixels, detector, mode); `shapes` (n, s, 5) are what AU maps are drawn from;
-    `digest` changes when any shard does. Pictures stay on disk until they are asked for. Raises UserError if shards are
-    missing or do not belong together, or an image is there twice.
+    `ids`, `splits` ("train", "validation" or "test"), `identities` ("" where unknown) are strings; `expressions` holds
+    class ids; `readable` is False where the image file could not be read: such rows stay, but no part uses them.
+    `alignment` tells how the faces were cut (size in pixels, detector, mode); `shapes` (n, s, 5) are what AU maps are
+    drawn from; `digest` changes when any shard does. Pictures stay on disk until they are asked for. Raises UserError
+    if shards are missing or do not belong together, or an image is there twice.
     """
 
     def __init__(self, folder: Path, heatmap: Heatmap) -> None:
@@ -90,46 +90,81 @@ class Prepared:
         return draw_control(kind, Expression(self.expressions[row]), self.shapes[row], self.heatmap_settings)
 
     def rows(self, split: str) -> Rows:
-        """List the readable rows of "train" or "test"."""
+        """List the readable rows of "train", "validation" or "test"."""
         return np.flatnonzero((self.splits == split) & self.readable)
 
 
 def part_rows(prepared: Prepared, card: Card, part: str) -> Rows:
-    """List the rows that serve as "train" or "validation" under the protocol of the card, or as "test".
+    """List the readable rows that serve as "train" or "validation" under the protocol of the card, or as "test".
 
-    heldout: a seeded, stratified share of the training set is "validation", and no known person is in both
-    parts. paper: the test set is "validation", as in the published code. Raises UserError if a part is empty.
+    heldout: "validation" is the dataset's own validation split, see `uses_own_validation`, or a seeded, stratified
+    share of the training set, see `held_out`. paper: the test set is "validation", as in the published code, and the
+    dataset's own validation split serves for nothing. Raises UserError if a part is empty.
     """
-    if part == "test":
+    if part == "validation" and card.protocol == "paper":
         rows = prepared.rows("test")
-    elif card.protocol == "paper":
-        rows = prepared.rows("test" if part == "validation" else "train")
+    elif part == "test" or card.protocol == "paper" or uses_own_validation(prepared, card):
+        rows = prepared.rows(part)
     else:
-        rows = prepared.rows("train")
-        fraction, seed = card.data.validation_fraction, card.data.validation_seed
-        held = held_out(prepared.expressions[rows], prepared.identities[rows], fraction=fraction, seed=seed)
-        rows = rows[held if part == "validation" else ~held]
+        # Unreadable faces are split too and left out afterwards, so that they move no other face.
+        rows, data = np.flatnonzero(prepared.splits == "train"), card.data
+        names = prepared.ids[rows], prepared.identities[rows]
+        held = held_out(
+            *names, prepared.expressions[rows], fraction=data.validation_fraction, seed=data.validation_seed
+        )
+        rows = rows[(held if part == "validation" else ~held) & prepared.readable[rows]]
     if not len(rows):
         raise UserError(f"{card.data.folder}: no readable face is left for {part} (protocol {card.protocol})")
     return rows
 
 
+def uses_own_validation(prepared: Prepared, card: Card) -> bool:
+    """Tell whether the dataset's own validation split selects the epoch (protocol heldout).
+
+    Raises UserError if the card asks for it and the dataset has none.
+    """
+    if card.protocol == "paper" or card.data.validation_split == "seeded":
+        return False
+    present = bool((prepared.splits == "validation").any())
+    if card.data.validation_split == "own" and not present:
+        raise UserError(f"validation.split: {card.dataset} has no validation split of its own; write seeded, or auto")
+    return present
+
+
+def describe_validation(prepared: Prepared, card: Card) -> str:
+    """Say which faces select the epoch and how many they are."""
+    data = card.data
+    if card.protocol == "paper":
+        which = "the test set"
+    elif uses_own_validation(prepared, card):
+        which = "the dataset's own split"
+    else:
+        which = f"{100 * data.validation_fraction:g} % of the training set, seed {data.validation_seed}"
+    return f"{which}, {len(part_rows(prepared, card, 'validation')):,} faces"
+
+
 def held_out(
-    expressions: NDArray[np.integer], identities: Iterable[str], *, fraction: float, seed: int
+    ids: Iterable[str],
+    identities: Iterable[str],
+    expressions: NDArray[np.integer],
+    *,
+    fraction: float,
+    seed: int,
 ) -> NDArray[np.bool_]:
     """Choose which faces validate: about `fraction` of every class, at least one of a class with two or more.
 
     All faces of a person go together; faces of unknown people ("") each stand alone. Class by class, the rarest first,
-    people are taken in random order until the class has its share; a person who would take a class further from its
-    share is passed over, unless the class has no face yet, and no class loses all its faces for training.
+    people are taken until the class has its share; a person who would take a class further from its share is passed
+    over, unless the class has no face yet, and no class loses all its faces for training. People are ordered by a hash
+    of the seed and the person, or the id of a face alone: the order of the rows does not matter.
     """
-    names = [name or f"\0{row}" for row, name in enumerate(identities)]
-    person = np.unique(names, return_inverse=True)[1]
-    counts = np.zeros((person.max(initial=-1) + 1, len(Expression)), np.int64)
+    keys = [f"person {person}" if person else f"face {name}" for name, person in zip(ids, identities, strict=True)]
+    names, person = np.unique(np.array(keys, object), return_inverse=True)
+    counts = np.zeros((len(names), len(Expression)), np.int64)
     np.add.at(counts, (person, expressions), 1)
     total = counts.sum(0)
     share = np.where(total >= 2, np.maximum(np.round(total * fraction), 1), 0)
-    order = np.random.default_rng(seed).permutation(len(counts))
+    order = np.argsort([hashlib.sha256(f"{seed} {name}".encode()).hexdigest() for name in names])
     taken, chosen = np.zeros_like(total), np.zeros(len(counts), bool)
     for expression in np.argsort(total, kind="stable"):
         for candidate in order[(counts[order, expression] > 0) & ~chosen[order]]:

@@ -13,7 +13,7 @@ from pipeline.errors import UserError
 from train.card.schema import Card
 from train.checkpoints import checkpoint
 from train.data.batches import EvaluationBatches, TrainingBatches, step_seed
-from train.data.prepared import Prepared, Rows, part_rows
+from train.data.prepared import Prepared, Rows, describe_validation, part_rows
 from train.engine import resume
 from train.engine.distributed import Processes
 from train.engine.learner import Learner, set_rates
@@ -92,9 +92,11 @@ class Trainer:
     def _print_faces(self) -> None:
         unreadable = int((~self.prepared.readable).sum())
         kind = str(precision(self.card.training.amp, self.device)).removeprefix("torch.")
+        selected = describe_validation(self.prepared, self.card)
         print(
             f"{len(self.train_rows)} faces train, {len(self.validation_rows)} validate (protocol {self.card.protocol})"
-            f", {unreadable} of {len(self.prepared.ids)} are unreadable and left out; device {self.device}, {kind}",
+            f", {unreadable} of {len(self.prepared.ids)} are unreadable and left out; device {self.device}, {kind}\n"
+            f"validation: {selected}",
             flush=True,
         )
 
@@ -130,6 +132,7 @@ class Trainer:
                 "best_epoch": self.best["epoch"],
                 "epochs": len(self.history),
                 "protocol": self.card.protocol,
+                "validation": describe_validation(self.prepared, self.card),
                 "temperature": self.temperature(tensors),
             }
             checkpoint.save(out / f"{name}.safetensors", tensors, self.card, self.prepared, scores)

@@ -12,6 +12,8 @@ from train.checkpoints import checkpoint
 from train.data.prepared import Prepared
 from train.methods.base import build_method
 
+SCORES = {"temperature": 1.5, "validation": "the dataset's own split, 11 faces"}
+
 
 @pytest.fixture
 def trained(make_card, tmp_path):
@@ -25,7 +27,7 @@ def trained(make_card, tmp_path):
         torch.manual_seed(1)
         method = noisy(build_method(card, initialise=False))
         path = tmp_path / "run" / "checkpoint.safetensors"
-        checkpoint.save(path, method.state_dict(), card, Prepared(card.data.folder, card.heatmap), {"temperature": 1.5})
+        checkpoint.save(path, method.state_dict(), card, Prepared(card.data.folder, card.heatmap), SCORES)
         return path
 
     return make

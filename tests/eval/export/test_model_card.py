@@ -20,6 +20,9 @@ def card_of(path, tmp_path):
 
 
 class TestModelCard:
+    def test_says_which_faces_selected_the_epoch(self, trained, tmp_path):
+        assert "training nor test faces. Validation: the dataset's own split, 11 faces." in card_of(trained(), tmp_path)
+
     def test_holds_the_scores_numbers(self, scored, tmp_path):
         scores, text = json.loads(scored.with_name("scores.json").read_text()), card_of(scored, tmp_path)
         rows = {

@@ -93,7 +93,7 @@ def test_dataset_that_the_paper_has_not_gets_no_paper_rows(runs: Path, tmp_path:
 def test_notes_state_protocol_and_when_faces_are_not_the_papers(runs: Path, tmp_path: Path) -> None:
     write("table1", [scores(runs, images=387), guided(runs, images=387)], tmp_path / "t")
     text = (tmp_path / "t.md").read_text()
-    assert "protocol heldout: the best epoch is chosen on a held-out part of the training set; 387 test faces" in text
+    assert "are neither training nor test faces; 387 test faces" in text
     assert "for 3068 test faces, not for these 387" in text
     assert "Neutral has no AUs" in text
     write("table1", [scores(runs, protocol="paper")], tmp_path / "p")

@@ -84,13 +84,22 @@ def test_folder_lists_links_that_lead_nowhere(own, caplog):
 
 
 @pytest.mark.parametrize("name", ["val", "Validation", "valid"])
-def test_a_validation_folder_is_the_test_split_only_if_there_is_none(own, caplog, name):
+def test_a_validation_folder_is_the_test_split_if_there_is_none(own, caplog, name):
     picture(own / name / "happy" / "7.jpg")
-    assert "the validation split is taken from train/ by seed" in refusal(folder, own)
+    samples = by_id(folder, own)
+    assert samples[f"{name}/happy/7.jpg"].split == "validation"
+    assert {sample.split for sample in samples.values()} == {"train", "validation", "test"}
+    assert caplog.messages == []
     (own / "test").rename(own.parent / "test")
     samples = by_id(folder, own)
     assert samples[f"{name}/happy/7.jpg"].split == "test"
     assert f"{name}/ is used as the test split, as there is no test/" in caplog.messages
+
+
+def test_two_validation_folders_are_refused(own):
+    picture(own / "val" / "happy" / "7.jpg")
+    picture(own / "valid" / "happy" / "7.jpg")
+    assert "holds both val/ and valid/; keep one of them" in refusal(folder, own)
 
 
 def test_folder_refuses_unknown_classes_by_name(own):

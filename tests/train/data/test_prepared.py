@@ -1,15 +1,19 @@
 """The prepared dataset: what a row holds and who validates."""
 
+import hashlib
+from copy import copy
+
 import numpy as np
 import pytest
 
 from au_guidance.expressions import Expression
 from au_guidance.heatmap import render
 from pipeline.errors import UserError
+from pipeline.index import shard_of
 from pipeline.storage import shards
 from tests.support.faces import CROP
 from train.card.schema import Heatmap
-from train.data.prepared import Prepared, held_out, part_rows
+from train.data.prepared import Prepared, describe_validation, held_out, part_rows
 
 
 @pytest.fixture(scope="module")
@@ -118,19 +122,76 @@ def test_parts_under_both_protocols(prepared, make_card):
     np.testing.assert_array_equal(part_rows(prepared, card, "test"), prepared.rows("test"))
 
 
+def test_a_split_of_its_own_validates_unless_the_card_says_otherwise(prepared, make_card):
+    """Every second test face becomes a validation face."""
+    splits = prepared.splits.copy()
+    splits[prepared.rows("test")[::2]] = "validation"
+    own = copy(prepared)
+    own.splits = splits
+    card, seeded = make_card(), make_card(data__validation_split="seeded")
+    np.testing.assert_array_equal(part_rows(own, card, "validation"), prepared.rows("test")[::2])
+    np.testing.assert_array_equal(part_rows(own, card, "test"), prepared.rows("test")[1::2])
+    np.testing.assert_array_equal(part_rows(own, card, "train"), prepared.rows("train"))
+    np.testing.assert_array_equal(part_rows(own, seeded, "train"), part_rows(prepared, card, "train"))
+    np.testing.assert_array_equal(part_rows(own, seeded, "validation"), part_rows(prepared, card, "validation"))
+    paper = make_card(protocol="paper")
+    np.testing.assert_array_equal(part_rows(own, paper, "validation"), part_rows(own, paper, "test"))
+    np.testing.assert_array_equal(part_rows(own, paper, "train"), prepared.rows("train"))
+    count = len(part_rows(prepared, card, "validation"))
+    assert describe_validation(own, card) == "the dataset's own split, 11 faces"
+    assert describe_validation(own, seeded) == f"20 % of the training set, seed 0, {count} faces"
+    assert describe_validation(own, paper) == "the test set, 10 faces"
+    asked = make_card(data__validation_split="own")
+    assert describe_validation(own, asked) == "the dataset's own split, 11 faces"
+    with pytest.raises(UserError, match=r"small has no validation split of its own; write seeded, or auto"):
+        part_rows(prepared, asked, "train")
+
+
+def test_cards_from_before_the_key_keep_their_digest(make_card):
+    assert "validation_split" not in make_card().line()
+    assert make_card(data__validation_split="seeded").digest() != make_card().digest()
+
+
+@pytest.mark.parametrize("people", [True, False])
+def test_validation_faces_do_not_depend_on_shards_or_on_an_unreadable_face(prepared, make_card, people):
+    """The rows of 1, 4 and 16 shards, and one face that is damaged later, give the same validation faces."""
+    card, chosen = make_card(), {}
+    for count in (1, 4, 16):
+        order = np.argsort([shard_of(name, count) for name in prepared.ids], kind="stable")
+        divided = copy(prepared)
+        for name in ("ids", "splits", "identities", "expressions", "readable"):
+            setattr(divided, name, getattr(prepared, name)[order])
+        if not people:
+            divided.identities = np.full(len(order), "", object)
+        chosen[count] = set(divided.ids[part_rows(divided, card, "validation")])
+        broken = sorted(chosen[count])[1]
+        divided.readable = divided.readable & (divided.ids != broken)
+        assert set(divided.ids[part_rows(divided, card, "validation")]) == chosen[count] - {broken}
+    assert chosen[1] == chosen[4] == chosen[16]
+
+
+def test_the_order_of_people_is_the_same_on_every_machine():
+    """The order is that of the hashes of "<seed> <person>", so these three faces of twelve are for ever the first."""
+    ids = [f"{number}.jpg" for number in range(12)]
+    chosen = held_out(ids, [""] * 12, np.zeros(12, int), fraction=0.25, seed=0)
+    order = sorted(ids, key=lambda name: hashlib.sha256(f"0 face {name}".encode()).hexdigest())
+    assert {name for name, one in zip(ids, chosen, strict=True) if one} == set(order[:3])
+
+
 def test_held_out_is_stratified_exactly_when_people_are_unknown():
     sizes = [70, 200, 33, 2, 1, 5, 104]
     expressions = np.random.default_rng(0).permutation(np.repeat(np.arange(7), sizes))
-    chosen = held_out(expressions, np.full(len(expressions), ""), fraction=0.1, seed=3)
+    ids = [str(number) for number in range(len(expressions))]
+    chosen = held_out(ids, np.full(len(expressions), ""), expressions, fraction=0.1, seed=3)
     assert np.bincount(expressions[chosen], minlength=7).tolist() == [7, 20, 3, 1, 0, 1, 10]
 
 
 def test_held_out_follows_its_seed():
     expressions = np.tile(np.arange(7), 30)
-    unknown = np.full(210, "")
-    first = held_out(expressions, unknown, fraction=0.2, seed=0)
-    np.testing.assert_array_equal(first, held_out(expressions, unknown, fraction=0.2, seed=0))
-    assert (first != held_out(expressions, unknown, fraction=0.2, seed=1)).any()
+    names = [str(number) for number in range(210)], np.full(210, "")
+    first = held_out(*names, expressions, fraction=0.2, seed=0)
+    np.testing.assert_array_equal(first, held_out(*names, expressions, fraction=0.2, seed=0))
+    assert (first != held_out(*names, expressions, fraction=0.2, seed=1)).any()
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -138,7 +199,7 @@ def test_held_out_keeps_people_together(seed):
     rng = np.random.default_rng(seed)
     identities = np.array([f"p{number}" for number in rng.integers(0, 80, 600)], dtype=object)
     expressions = rng.choice(7, 600, p=[0.2, 0.4, 0.1, 0.03, 0.07, 0.05, 0.15])
-    chosen = held_out(expressions, identities, fraction=0.1, seed=seed)
+    chosen = held_out([str(number) for number in range(600)], identities, expressions, fraction=0.1, seed=seed)
     assert not set(identities[chosen]) & set(identities[~chosen])
     assert set(expressions[chosen]) == set(expressions[~chosen]) == set(range(7))
     assert 0.07 < chosen.mean() < 0.16
