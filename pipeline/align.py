@@ -17,7 +17,7 @@ import argparse
 import csv
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -62,21 +62,22 @@ def align_shard(
     quality: int | None,
     mode: str,
     max_megapixels: float = images.MAX_PIXELS / 1e6,
+    source: str | None = None,
 ) -> Counter[str]:
     """Write the faces of one shard of an index; return how many have each status.
 
     `quality` is that of JPEG; None stores the pixels unchanged, which takes thirteen times the space. Pictures of more
-    than `max_megapixels` count as unreadable. Raises UserError on a value out of range, a damaged index and a missing
-    folder.
+    than `max_megapixels` count as unreadable. `source` is needed if its images are no files of their own. Raises
+    UserError on a value out of range, a damaged index and a missing folder.
     """
     count = shard_count(index)
     _check(root, shard, count, size=size, quality=quality, mode=mode)
     cv2.setNumThreads(1)  # shards run in parallel instead
     plugin = plugins.load("pipeline.detectors", detector)
     rows = read_samples(index, shard)
-    limit = int(max_megapixels * 1e6)
+    read = image_reader(root, source, int(max_megapixels * 1e6))
     crops = [
-        _pack(_read_and_align(root, sample, plugin, limit, size=size, mode=mode), quality)
+        _pack(_read_and_align(read, sample, plugin, size=size, mode=mode), quality)
         for sample in tqdm(rows, desc=f"shard {shard}", unit="face", disable=None)
     ]
     columns = _columns(rows, crops, _attribute_names(index))
@@ -153,9 +154,23 @@ def _usable(box: Points, image: Image) -> Points | None:
     return box if np.isfinite(box).all() and visible[2] > visible[0] and visible[3] > visible[1] else None
 
 
-def _read_and_align(root: Path, sample: Sample, detector: Detector, limit: int, *, size: int, mode: str) -> Crop:
+def image_reader(root: Path, source: str | None, max_pixels: int) -> Callable[[str], Image]:
+    """Return the function that reads the image of a sample's path, as its source does or from its file.
+
+    It raises `pipeline.storage.images.Unreadable` if there is no image.
+    """
+    own = getattr(plugins.load("pipeline.sources", source), "read_image", None) if source else None
+
+    def read(path: str) -> Image:
+        image = own(root, path) if own else None
+        return images.read(root / path, max_pixels) if image is None else image
+
+    return read
+
+
+def _read_and_align(read: Callable[[str], Image], sample: Sample, detector: Detector, *, size: int, mode: str) -> Crop:
     try:
-        image = images.read(root / sample.path, limit)
+        image = read(sample.path)
     except images.Unreadable as error:
         log.warning("unreadable: %s: %s", sample.path, error)
         return Crop("unreadable")
@@ -217,6 +232,7 @@ def main() -> None:
     )
     parser.add_argument("index", type=Path, help="index.csv of the dataset")
     parser.add_argument("--root", type=Path, required=True, help="folder of the dataset")
+    parser.add_argument("--source", help="source of the dataset; needed if its images are no files of their own")
     parser.add_argument("--shard", type=int, required=True, help="which shard of the index")
     parser.add_argument("--out", type=Path, required=True, help="face shard to write, faces/<k>.h5")
     parser.add_argument("--detector", required=True, help=f"one of: {', '.join(plugins.names('pipeline.detectors'))}")

@@ -17,10 +17,10 @@ ACTIVE_AUS = "active_aus"  # attribute: the AUs that a face truly shows, such as
 class Sample:
     """One labelled image of a dataset; coordinates are x, y in pixels of the image on disk.
 
-    `path` is relative to the dataset's root. `split` is "train" or "test", as the dataset gives it. `box` is x0, y0,
-    x1, y1; `points5` (5, 2) are eye, eye, nose, mouth corner, mouth corner, image-left one first; `landmarks` (68, 2)
-    in iBUG order. `identity` names the person if the dataset knows it; `attributes` such as gender are words, and
-    include ACTIVE_AUS if the dataset knows them.
+    `path` is relative to the dataset's root. `split` is "train", "validation" or "test", as the dataset gives it.
+    `box` is x0, y0, x1, y1; `points5` (5, 2) are eye, eye, nose, mouth corner, mouth corner, image-left one first;
+    `landmarks` (68, 2) in iBUG order. `identity` names the person if the dataset knows it; `attributes` such as gender
+    are words, and include ACTIVE_AUS if the dataset knows them.
     """
 
     id: str
@@ -45,7 +45,12 @@ class Count:
 
 
 class Source(Protocol):
-    """A dataset on disk: a module in `pipeline/sources`."""
+    """A dataset on disk: a module in `pipeline/sources`.
+
+    A source whose images are no files of their own also has `read_image(root, path)`: it returns the image of a
+    sample's path as RGB (h, w, 3), uint8, or None where the path is that of an image file. It raises
+    `pipeline.storage.images.Unreadable` with the reason where there is no image.
+    """
 
     LAYOUT: str  # the layout of the folder and where to request the dataset; shown if it is missing
     EXPECTED: Mapping[tuple[str, Expression], int]  # official counts by (split, expression); empty if there are none

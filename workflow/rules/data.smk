@@ -58,13 +58,14 @@ rule faces_shard:
         quality=plan.setting("quality"),
         mode=plan.setting("alignment"),
         limit=plan.setting("max_megapixels"),
-        code=plan.code("pipeline.align", "pipeline/detectors/{detector}.py"),
+        source=plan.setting("source"),
+        code=plan.code("pipeline.align", "pipeline/detectors/{detector}.py", "pipeline/sources/{source}.py"),
     message:
         "Align the faces of {wildcards.dataset}, shard {wildcards.shard}"
     shell:
         "exec python -m pipeline.align {input.index:q} --root {params.root:q} --shard {wildcards.shard} --out {output:q}"
         " --detector {params.detector} --size {params.size} --quality {params.quality} --mode {params.mode}"
-        " --max-megapixels {params.limit}"
+        " --max-megapixels {params.limit} --source {params.source}"
         " > {log:q} 2>&1"
 
 

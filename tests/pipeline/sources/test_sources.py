@@ -6,18 +6,17 @@ import pytest
 
 from au_guidance.expressions import Expression
 from pipeline import plugins
+from pipeline.index import SPLITS
 from pipeline.sources import affectnet, rafdb
 from tests.support.datasets import refusal
 
 
-@pytest.mark.parametrize("name", ["rafdb", "affectnet", "folder"])
+@pytest.mark.parametrize("name", ["rafdb", "affectnet", "folder", "fer2013"])
 def test_a_source_keeps_its_contract(name, tmp_path):
     assert name in plugins.names("pipeline.sources")
     source = plugins.load("pipeline.sources", name)
     assert "request" in source.LAYOUT
-    assert all(
-        split in ("train", "test") and isinstance(expression, Expression) for split, expression in source.EXPECTED
-    )
+    assert all(split in SPLITS and isinstance(expression, Expression) for split, expression in source.EXPECTED)
     assert str(tmp_path) in refusal(source, tmp_path)
 
 
