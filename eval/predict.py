@@ -3,10 +3,11 @@
     python -m eval.predict CHECKPOINT --out predictions.h5 [--data FOLDER]
     python -m eval.predict RUN.yaml --untrained --out untrained.h5          the same before any training
 
-Columns: id, expression, identity, attribute_<name>; logits float32 (n, 7); valid, True where a face has an AU heatmap;
-attention_<layer> float16 (n, h, w), each map divided by its largest absolute value, so that a stored value is off by at
-most 2^-12 = 0.00024 of it; cam float16 (n, h, w), the map of the true class, min-max normalised at native size, off by
-at most 0.00024. Cosines change by less than 0.001. A method without CAM has no such column.
+Columns: id, expression, identity, attribute_<name>; how the face was found: status `face`, `step` and `score` of the
+detector, `landmark_quality`; logits float32 (n, 7); valid, True where a face has an AU heatmap; attention_<layer>
+float16 (n, h, w), each map divided by its largest absolute value, so that a stored value is off by at most 2^-12 =
+0.00024 of it; cam float16 (n, h, w), the map of the true class, min-max normalised at native size, off by at most
+0.00024. Cosines change by less than 0.001. A method without CAM has no such column.
 """
 
 import argparse
@@ -82,7 +83,7 @@ def _write(out: Path, method: Method, card: Card, *, batch_size: int, of: Path, 
         "id": prepared.ids[rows],
         "expression": prepared.expressions[rows].astype(np.int8),
         "identity": prepared.identities[rows],
-        **{name: values[rows] for name, values in prepared.attributes.items()},
+        **{name: values[rows] for name, values in (prepared.attributes | prepared.detection).items()},
         "valid": np.array([prepared.heatmap(row) is not None for row in rows]),
     }
     with claim() as device:

@@ -8,8 +8,8 @@ stay out, without --untrained (`eval.predict --untrained`) that of random weight
 - confusion.csv: faces by true class (rows) and predicted class (columns);
 - cosines.csv: cosines with the AU heatmap by expression, and their average (rows), of the attention of every layer and
   of the CAM (columns); empty where no face of an expression has a heatmap;
-- images.csv: a row per face with its classes, confidence, attributes and every number of `eval.metrics.per_face`;
-  empty where one is not defined.
+- images.csv: a row per face with its classes, confidence, how it was found (status `face`, `step` and `score` of the
+  detector, `landmark_quality`), attributes and every number of `eval.metrics.per_face`; empty where one is not defined.
 """
 
 import argparse
@@ -161,7 +161,7 @@ def cosine_table(scores: Scores) -> pd.DataFrame:
 
 
 def image_table(predictions: Predictions, measured: FaceMeasures) -> pd.DataFrame:
-    """Arrange the numbers of each face: id, classes as words, flags as 0 and 1, attributes, columns of `measured`."""
+    """Arrange the numbers of each face: id, classes as words, flags as 0 and 1, detection, attributes, `measured`."""
     labels = np.array([expression.label for expression in Expression], object)
     columns: dict[str, Any] = {
         "id": predictions.ids,
@@ -170,6 +170,7 @@ def image_table(predictions: Predictions, measured: FaceMeasures) -> pd.DataFram
         "confidence": confidences(predictions.logits),
         "correct": (predictions.predicted == predictions.expressions).astype(int),
         "valid": predictions.valid.astype(int),
+        **predictions.detection,
         **predictions.attributes,
         **measured.values,
     }

@@ -3,12 +3,13 @@
     python -m pipeline.status results/data/rafdb --out results/data/rafdb/status --source rafdb
 
 Failures are not spread evenly over the classes, so a total would hide them. `status.csv` holds the table of faces and
-landmarks; `status.md` adds the official counts, the steps of the detector and the unreadable files.
+landmarks; `status.md` adds the lost AU maps, the official counts, the steps of the detector and the unreadable files.
+`faces.csv` beside them has a row per image.
 """
 
 import argparse
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,17 +21,19 @@ from pipeline.errors import UserError, run
 from pipeline.geometry import complete
 from pipeline.index import SPLITS, compare_counts, describe_differences
 from pipeline.storage.files import write_text
-from pipeline.storage.shards import read_all
+from pipeline.storage.shards import ShardFolder, read_all
 
 FACES = ("ok", "several", "box_fallback", "whole_image", "unreadable")  # in this order in the table, others after them
 LANDMARKS = ("ok", "redetected", "from_box", "outside", "no_face", "no_points", "not_listed", "unreadable")
 ALL = "all"
 WORDS = ("split", "expression")  # columns of words; the others hold numbers
 LISTED = 50  # unreadable files that are listed
+GAP = 10  # points between two classes beyond which maps are missing unevenly
+FACE_COLUMNS = ("id", "split", "expression", "status", "step", "score", "landmarks", "quality")  # of faces.csv
 
 
 def write_status(folder: Path, out: Path, source: str | None = None) -> pandas.DataFrame:
-    """Count the rows of a prepared dataset's shards by split and class; write `<out>.csv` and `<out>.md`.
+    """Count the rows of a prepared dataset's shards by split and class; write `<out>.csv`, `<out>.md` and `faces.csv`.
 
     `source` is the plug-in that knows the official counts. Raises UserError if it does not exist, and if the
     face and landmark shards do not hold the same images in the same order.
@@ -39,6 +42,8 @@ def write_status(folder: Path, out: Path, source: str | None = None) -> pandas.D
     table = summary(rows)
     text = "\n".join(_sections(rows, table, source))
     write_text(out.with_name(out.name + ".csv"), table.to_csv(index=False, lineterminator="\n"))
+    faces = face_table(rows).to_csv(index=False, lineterminator="\n", float_format="%.6g")
+    write_text(out.with_name("faces.csv"), faces)
     write_text(out.with_name(out.name + ".md"), text)
     return table
 
@@ -53,6 +58,33 @@ def summary(rows: pandas.DataFrame) -> pandas.DataFrame:
     table = pandas.DataFrame([*lines, _line(ALL, ALL, rows)]).fillna(0)
     statuses = _ordered(table.columns, "face", FACES) + _ordered(table.columns, "landmarks", LANDMARKS)
     return table[["split", "expression", "images", *statuses, "percent"]].astype(dict.fromkeys(statuses, int))
+
+
+def face_table(rows: pandas.DataFrame) -> pandas.DataFrame:
+    """Arrange a row per image: FACE_COLUMNS, `expression` in words; an unknown score or quality is NaN."""
+    labels = [Expression(value).label for value in rows["expression"]]
+    return rows.rename(columns={"face": "status"}).assign(expression=labels)[[*FACE_COLUMNS]]
+
+
+def lost_maps(rows: pandas.DataFrame) -> pandas.DataFrame:
+    """Count per class, over all splits, the images without landmarks; Neutral has no map, but the same landmarks."""
+    lines = [(label, len(part), int((~part["found"]).sum())) for label, part in _classes(rows)]
+    table = pandas.DataFrame(lines, columns=["expression", "images", "lost"])
+    return table.assign(percent=[f"{100 * lost / images:.1f}" if images else "-" for _, images, lost in lines])
+
+
+def describe_gap(percent: Mapping[str, float]) -> str | None:
+    """Warn if the share of images with landmarks, in percent by class, differs by more than GAP points."""
+    if not percent:
+        return None
+    least, most = (choose(percent, key=lambda label: percent[label]) for choose in (min, max))
+    if percent[most] - percent[least] <= GAP:
+        return None
+    return (
+        f"warning: landmarks: {least} {percent[least]:.0f} %, {most} {percent[most]:.0f} %: AU maps are missing "
+        "unevenly, so AU guidance is trained and measured on a biased part of the faces; "
+        "try another detector or extractor"
+    )
 
 
 def beside_official(rows: pandas.DataFrame, source: str) -> tuple[pandas.DataFrame, str | None]:
@@ -99,7 +131,9 @@ def markdown(table: pandas.DataFrame) -> str:
 
 
 def _rows(folder: Path) -> pandas.DataFrame:
-    faces = read_all(folder / "faces", "id", "split", "expression", "status", "step")
+    shards = ShardFolder(folder / "faces")
+    scored = ["score"] if "score" in shards.shards[0].names else []  # shards of earlier versions have none
+    faces = {"score": np.nan} | shards.columns("id", "split", "expression", "status", "step", *scored)
     landmarks = read_all(folder / "landmarks", "id", "status", "points", "quality")
     if not np.array_equal(faces["id"], landmarks["id"]):
         raise UserError(f"{folder}: faces/ and landmarks/ hold different images; run the workflow again")
@@ -111,11 +145,15 @@ def _sections(rows: pandas.DataFrame, table: pandas.DataFrame, source: str | Non
     """Write the parts of `status.md`, each ending with a line end."""
     yield "# What became of the images\n"
     yield f"## Faces and landmarks\n\n{markdown(table)}"
+    yield f"## AU maps that are lost\n\n{markdown(lost_maps(rows))}"
+    found = {label: 100 * part["found"].mean() for label, part in _classes(rows) if len(part) and label != ALL}
+    if warning := describe_gap(found):
+        yield f"{warning}\n"
     if source:
-        official, warning = beside_official(rows, source)
+        official, differences = beside_official(rows, source)
         if len(official):
             yield f"## Images, beside the official release\n\n{markdown(official)}"
-            yield f"{warning or 'All counts are those of the official release.'}\n"
+            yield f"{differences or 'All counts are those of the official release.'}\n"
     yield f"## Which step of the detector found the face\n\n{markdown(count_steps(rows))}"
     unreadable = rows["id"][rows["face"] == "unreadable"].tolist()
     yield f"## Unreadable files: {len(unreadable)}\n"
@@ -150,7 +188,9 @@ def main() -> None:
         description="Read the face and landmark shards of a dataset; write how often each status occurs.",
     )
     parser.add_argument("folder", type=Path, help="folder of a prepared dataset, with faces/ and landmarks/")
-    parser.add_argument("--out", type=Path, required=True, help="files to write, without .csv and .md")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="files to write, without .csv and .md; faces.csv lies beside"
+    )
     parser.add_argument("--source", help="source of the dataset, to compare with its official counts (default: none)")
     arguments = parser.parse_args()
     write_status(arguments.folder, arguments.out, arguments.source)

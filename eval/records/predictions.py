@@ -22,6 +22,7 @@ from train.data.prepared import ATTRIBUTE
 
 # Every score needs these, also of a network without a class activation map.
 REQUIRED = ("id", "expression", "valid", "logits")
+DETECTION = ("face", "step", "score", "landmark_quality")  # how a face was found; absent in files of earlier versions
 ORDERED = tuple(sorted(SIX))  # the six expressions in the order of their class ids; axes of six run along it
 
 
@@ -31,7 +32,7 @@ class Predictions:
 
     `expressions` (n,) are true class ids, `logits` (n, 7) in the order of `Expression`; `valid` (n,) is True for a face
     with an AU heatmap; `attention` {layer: (n, h, w)}; `cam` (n, h, w) of the true class, or None for a method without;
-    `attributes` {name: (n,)} are words, "" where unknown.
+    `attributes` {name: (n,)} are words, "" where unknown; `detection` {name: (n,)} has the known ones of DETECTION.
     """
 
     path: Path
@@ -45,6 +46,7 @@ class Predictions:
     attention: dict[int, NDArray[np.float16]]
     cam: NDArray[np.float16] | None
     attributes: dict[str, NDArray[np.object_]]
+    detection: dict[str, NDArray[Any]]
 
     @property
     def layer(self) -> int:
@@ -163,4 +165,5 @@ def read_predictions(path: Path) -> Predictions:
         attention={layer: columns[f"attention_{layer}"] for layer in layers},
         cam=columns.get("cam"),
         attributes={name[len(ATTRIBUTE) :]: column for name, column in columns.items() if name.startswith(ATTRIBUTE)},
+        detection={name: columns[name] for name in DETECTION if name in columns},
     )

@@ -1,7 +1,7 @@
 """The faces behind the numbers: what became of every image, and whether the dataset is the official one."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ from eval.report.cells import Block, Cell, Column, Row, columns, heading, number
 from pipeline import plugins
 from pipeline.errors import UserError
 from pipeline.index import compare_counts, describe_differences
+from pipeline.status import describe_gap
 
 ALL = "all"
+LOW_THRESHOLD = "low_threshold"  # step of a detector
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Quality:
-    """A dataset: the statuses of its images, failures by class, its counts beside the official ones, a verdict."""
+    """A dataset: the statuses of its images, failures by class, its official counts, a verdict, remarks."""
 
     dataset: str
     source: str
@@ -40,10 +42,11 @@ class Quality:
     failures: list[Failure]
     official: Block | None
     verdict: str
+    remarks: list[str] = field(default_factory=list)
 
 
 def of_datasets(datasets: Mapping[str, Any], results: Path) -> list[Quality]:
-    """Read `status.csv` of every dataset; a dataset without it is not prepared yet."""
+    """Read `status.csv` and `faces.csv` of every dataset; a dataset without the first is not prepared yet."""
     return [_quality(name, dataset.get("source", ""), results / "data" / name) for name, dataset in datasets.items()]
 
 
@@ -53,7 +56,28 @@ def _quality(name: str, source: str, folder: Path) -> Quality:
         return Quality(name, source, None, [], None, "Not prepared yet.")
     rows = pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records")
     official, verdict = _official(rows, source)
-    return Quality(name, source, _statuses(rows), _failures(rows), official, verdict)
+    failures = _failures(rows)
+    warning = describe_gap({failure.label: 100 - failure.percent for failure in failures})
+    remarks = [*([_sentence(warning)] if warning else []), *_doubtful(folder / "faces.csv")]
+    return Quality(name, source, _statuses(rows), failures, official, verdict, remarks)
+
+
+def _doubtful(path: Path) -> list[str]:
+    """Say how many test faces the detector hardly saw or did not see; nothing before they are listed."""
+    if not path.is_file():
+        return []
+    faces = pd.read_csv(path, dtype=str, keep_default_na=False)
+    test = faces[faces["split"] == "test"]
+    low, whole = int((test["step"] == LOW_THRESHOLD).sum()), int((test["status"] == "whole_image").sum())
+    return [
+        f"Of {len(test)} test images, {low} have a face that was found only at a lowered threshold, and {whole} are "
+        "used as a whole, because no face was found or none was searched."
+    ]
+
+
+def _sentence(warning: str) -> str:
+    text = warning.removeprefix("warning: ")
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _statuses(rows: Sequence[Row]) -> Block:

@@ -63,6 +63,9 @@ def test_predict_stores_what_the_network_says(checkpoint: SimpleNamespace, tmp_p
     assert columns["expression"].tolist() == prepared.expressions[rows].tolist()
     assert columns["identity"].tolist() == prepared.identities[rows].tolist()
     assert set(columns["attribute_gender"]) == {"female", "male"}
+    quality = shards.read_all(card.data.folder / "landmarks", "quality")["quality"][rows]
+    np.testing.assert_array_equal(columns["landmark_quality"], quality)
+    assert set(columns["face"]) == {"ok"}
     for row, source in enumerate(rows):
         image = evaluation_input(prepared.image(source), 64)
         red, grey = image[0].numpy(), image.mean(0).numpy()

@@ -65,6 +65,41 @@ def test_faces_and_landmarks_by_split_and_class(tmp_path: Path) -> None:
     assert shown[-1] == ["all", "all", "8", "6", "1", "1", "3", "4", "1", "37.5"]
 
 
+def test_faces_csv_has_a_row_per_image(tmp_path: Path) -> None:
+    prepare(tmp_path, ["ok", "whole_image"], ["ok", "no_face"], step=["plain", ""], quality=[0.25, np.nan])
+    status.write_status(tmp_path, tmp_path / "status")
+    lines = (tmp_path / "faces.csv").read_text().splitlines()
+    assert lines == [
+        "id,split,expression,status,step,score,landmarks,quality",
+        "face_0,test,neutral,ok,plain,,ok,0.25",  # shards of earlier versions have no score
+        "face_1,train,happiness,whole_image,,,no_face,",
+    ]
+    columns = shards.read(tmp_path / "faces" / "0.h5") | {"score": np.array([3.5, np.nan], np.float32)}
+    shards.write(tmp_path / "faces" / "0.h5", columns, of=1)
+    status.write_status(tmp_path, tmp_path / "status")
+    lines = (tmp_path / "faces.csv").read_text().splitlines()
+    assert lines[1:] == ["face_0,test,neutral,ok,plain,3.5,ok,0.25", "face_1,train,happiness,whole_image,,,no_face,"]
+
+
+def test_lost_maps_are_counted_over_both_splits_and_a_gap_is_a_warning(tmp_path: Path) -> None:
+    landmarks = ["ok"] * 70
+    landmarks[5] = landmarks[12] = "no_face"  # two of ten of sadness or whichever class has id 5
+    label = status.Expression(5).label
+    prepare(tmp_path, ["ok"] * 70, landmarks)
+    status.write_status(tmp_path, tmp_path / "status")
+    text = (tmp_path / "status.md").read_text()
+    shown = cells(text, "AU maps that are lost")
+    assert shown[0] == ["expression", "images", "lost", "percent"]
+    assert [label, "10", "2", "20.0"] in shown
+    assert shown[1] == ["neutral", "10", "0", "0.0"]
+    assert shown[-1] == ["all", "70", "2", "2.9"]
+    assert f"\nwarning: landmarks: {label} 80 %, neutral 100 %: AU maps are missing unevenly, so" in text
+    landmarks[12] = "ok"  # ten points are no gap yet
+    prepare(tmp_path, ["ok"] * 70, landmarks)
+    status.write_status(tmp_path, tmp_path / "status")
+    assert "warning" not in (tmp_path / "status.md").read_text()
+
+
 def test_counts_stand_beside_the_official_ones(tmp_path: Path) -> None:
     prepare(tmp_path, ["ok"] * 9, ["ok"] * 9)
     status.write_status(tmp_path, tmp_path / "status", "rafdb")

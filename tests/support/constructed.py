@@ -14,6 +14,9 @@ from pipeline.storage import shards
 from train.card.schema import Card
 from train.data.prepared import Prepared
 
+WORDS = ("attribute_", "face", "step")  # how columns of words begin
+NUMBERS = {"score", "landmark_quality"}
+
 
 def score_run(
     predictions: Predictions, means: TrainingMeans | None = None, untrained: Predictions | None = None
@@ -45,7 +48,8 @@ class Constructed:
     def write(self, path: Path, **columns: Any) -> Path:
         """Write a predictions file; columns such as logits, cam, attention_5 and attribute_gender are the test's."""
         logits = columns.pop("logits", self.right())
-        words = {name: np.asarray(columns.pop(name), object) for name in list(columns) if name.startswith("attribute_")}
+        words = {name: np.asarray(columns.pop(name), object) for name in list(columns) if name.startswith(WORDS)}
+        numbers = {name: np.asarray(columns.pop(name), np.float32) for name in NUMBERS & columns.keys()}
         maps = {name: np.asarray(values, np.float16) for name, values in columns.items()}
         shards.write(
             path,
@@ -55,6 +59,7 @@ class Constructed:
                 "valid": self.valid,
                 "logits": logits,
                 **words,
+                **numbers,
                 **maps,
             },
             card=self.card.model_dump_json(),

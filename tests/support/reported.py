@@ -191,6 +191,10 @@ def _status(path: Path) -> None:
         for lost, percent in [(10, "75.0") if label == "disgust" else (0, "100.0")]
     ]
     pd.DataFrame(rows).to_csv(path, index=False)
+    steps = ["plain"] * 7 + ["low_threshold"] * 2 + [""]
+    faces = {"id": range(30), "split": ["test"] * 20 + ["train"] * 10, "step": steps * 3}
+    faces["status"] = (["ok"] * 9 + ["whole_image"]) * 3
+    pd.DataFrame(faces).to_csv(path.with_name("faces.csv"), index=False)
 
 
 def run_folder(folder, variant="au-w5-l5"):

@@ -79,7 +79,12 @@ STAGES = (
     ),
     Stage("pipeline.landmarks", "data/landmarks/0.h5", ("data/faces/0.h5", "--extractor", "dlib")),
     Stage("pipeline.heatmaps", "data/heatmaps/0.h5", ("data/landmarks/0.h5", "--geometry", "published")),
-    Stage("pipeline.status", "data/status", ("data", "--source", "synthetic"), ("data/status.csv", "data/status.md")),
+    Stage(
+        "pipeline.status",
+        "data/status",
+        ("data", "--source", "synthetic"),
+        ("data/status.csv", "data/status.md", "data/faces.csv"),
+    ),
     Stage("train", "run", ("run.yaml", "--save-minutes", "0"), ("run/checkpoint.safetensors", *RUN)),
     Stage("eval.predict", "run/predictions.h5", ("run/checkpoint.safetensors",)),
     Stage(

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,10 +67,28 @@ class Prepared:
     @cached_property
     def points(self) -> NDArray[np.float64]:
         """Landmarks (n, 68, 2) of all rows in pixels of the 224-px canvas, NaN where there are none."""
+        return read_landmarks(self._landmarks)
+
+    @cached_property
+    def detection(self) -> dict[str, NDArray[Any]]:
+        """How each face was found (n,): status `face`, `step` and `score` of the detector, `landmark_quality`.
+
+        What the shards do not hold is left out: those of earlier versions have no score.
+        """
+        known = self._stored.shards[0].names
+        names = {"face": "status", "step": "step", "score": "score"}
+        stored = self._stored.columns(*(name for name in names.values() if name in known))
+        columns = {name: stored[column] for name, column in names.items() if column in stored}
+        if (self.folder / "landmarks").is_dir():
+            columns["landmark_quality"] = self._landmarks.columns("quality")["quality"]
+        return columns
+
+    @cached_property
+    def _landmarks(self) -> ShardFolder:
         landmarks = ShardFolder(self.folder / "landmarks")
         if not np.array_equal(landmarks.columns("id")["id"], self.ids):
             raise UserError(f"{self.folder}: faces/ and landmarks/ list different images; run the workflow again")
-        return read_landmarks(landmarks)
+        return landmarks
 
     @cached_property
     def attributes(self) -> dict[str, NDArray[np.object_]]:

@@ -116,6 +116,7 @@ rule status:
     output:
         csv=f"{plan.data}/status.csv",
         md=f"{plan.data}/status.md",
+        faces=f"{plan.data}/faces.csv",
     log:
         f"{plan.logs}/status/{{dataset}}.log",
     localrule: True

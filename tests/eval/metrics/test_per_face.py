@@ -107,7 +107,9 @@ def test_rows_of_faces_average_to_the_scores(make_card: MakeCard, tmp_path: Path
     made = Constructed(make_card(guidance__layers=[3, 5]))
     maps = {"cam": noisy(made), "attention_3": noisy(made, 0.1), "attention_5": noisy(made, 0.2)}
     gender = ["female", "male", ""] * 7
-    path = made.write(tmp_path / "p.h5", logits=made.right(wrong=7), attribute_gender=gender, **maps)
+    found = {"face": ["ok", "several", "whole_image"] * 7, "step": ["plain", "low_threshold", ""] * 7}
+    found |= {"score": [0.5, 0.25, np.nan] * 7, "landmark_quality": np.linspace(0, 1, 21)}
+    path = made.write(tmp_path / "p.h5", logits=made.right(wrong=7), attribute_gender=gender, **found, **maps)
     other = made.write(tmp_path / "u.h5", **maps)
     write_scores(path, tmp_path / "run" / "scores.json", means=means_path, untrained=other)
     scores = json.loads((tmp_path / "run" / "scores.json").read_text())
@@ -116,6 +118,9 @@ def test_rows_of_faces_average_to_the_scores(make_card: MakeCard, tmp_path: Path
     assert images["expression"].tolist() == [LABELS[expression] for expression in made.expressions]
     assert images["predicted"].tolist() == [LABELS[said] for said in made.right(wrong=7).argmax(1)]
     assert images["gender"].tolist() == gender
+    assert (images["face"].tolist(), images["step"].tolist()) == (found["face"], found["step"])
+    assert images["score"].tolist() == ["0.5", "0.25", ""] * 7
+    assert images["landmark_quality"].tolist() == pytest.approx(found["landmark_quality"], abs=1e-6)
     assert images["correct"].mean() == pytest.approx(scores["accuracy"])
     assert images["valid"].tolist() == made.valid.astype(int).tolist()
     assert images["confidence"].tolist() == pytest.approx([np.e / (np.e + 6)] * 21)
