@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import UserError
 from pipeline.extractors.dlib import find_boxes
-from pipeline.geometry import Points, invert, rescale, transform, warp
+from pipeline.geometry import MIRROR_68, Points, invert, rescale, transform, warp
 from pipeline.storage.files import digest
 from pipeline.types import AlignedFaces, Landmarks
 
@@ -30,15 +30,20 @@ BATCH = 2, 32  # on a CPU, and elsewhere
 ABOVE = 0.12  # the input's centre lies above the box's, in units of its height
 
 
-def extract(faces: AlignedFaces, weights: str = "weights", device: str = "auto", batch: str = "auto") -> Landmarks:
+def extract(
+    faces: AlignedFaces, weights: str = "weights", device: str = "auto", batch: str = "auto", flip: str = "false"
+) -> Landmarks:
     """Place the landmarks of all faces; `quality` is the mean height of the peaks.
 
     `weights` is the folder with the network's file; the cache of torch hub is searched too. A `batch` has 32 faces
-    on a GPU and 2 on a CPU, because more would not fit its caches. A face that alignment did not find is searched once
+    on a GPU and 2 on a CPU, because more would not fit its caches. `flip=true` averages the maps of each face with those
+    of its mirror image, as the package does by default; it takes twice the time. A face that alignment did not find is searched once
     more in its crop ("redetected"), then the dataset's box is used ("from_box").
     """
     if batch != "auto" and (not batch.isdecimal() or int(batch) < 1):
         raise UserError(f"option batch: {batch!r} is no number of faces above 0, and not auto")
+    if flip.lower() not in ("true", "false"):
+        raise UserError(f"option flip: {flip!r} is neither true nor false")
     network, chosen = _network(find_weights(weights), device)
     size = BATCH[chosen.type != "cpu"] if batch == "auto" else int(batch)
     boxes, status = find_boxes(faces, from_source=True)
@@ -49,7 +54,7 @@ def extract(faces: AlignedFaces, weights: str = "weights", device: str = "auto",
         part = rows[start : start + size]
         matrices = [window(box) for row in part if (box := boxes[row]) is not None]
         inputs = [warp(faces.image(row), matrix, INPUT) for row, matrix in zip(part, matrices, strict=True)]
-        maps = _maps(network, inputs, chosen)
+        maps = _maps(network, inputs, chosen, flip=flip.lower() == "true")
         peaks, heights = read_out(maps)
         for row, matrix, cells in zip(part, matrices, peaks, strict=True):
             points[row] = transform(invert(matrix), rescale(cells, GRID, INPUT))
@@ -109,15 +114,17 @@ def _network(path: Path, device: str) -> tuple["torch.nn.Module", "torch.device"
 
 
 def _maps(
-    network: "torch.nn.Module", inputs: Sequence[NDArray[np.uint8]], device: "torch.device"
+    network: "torch.nn.Module", inputs: Sequence[NDArray[np.uint8]], device: "torch.device", *, flip: bool = False
 ) -> NDArray[np.float32]:
     import torch  # noqa: PLC0415
 
     # the pictures already lie channels-last in memory, which suits convolutions
     stacked = torch.from_numpy(np.stack(inputs)).to(device).permute(0, 3, 1, 2).float() / 255
     with torch.inference_mode():
-        maps: NDArray[np.float32] = network(stacked)[-1].float().cpu().numpy()
-    return maps
+        maps = network(stacked)[-1].float()
+        if flip:
+            maps = (maps + network(stacked.flip(3))[-1].float().flip(3)[:, MIRROR_68]) / 2
+    return np.asarray(maps.cpu())
 
 
 def _check(path: Path) -> None:

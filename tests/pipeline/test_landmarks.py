@@ -10,7 +10,7 @@ from au_guidance.expressions import Expression
 from pipeline import align, landmarks
 from pipeline.errors import UserError
 from pipeline.extractors import face_alignment as fan
-from pipeline.geometry import five_points, rescale, template
+from pipeline.geometry import MIRROR_68, five_points, rescale, template
 from pipeline.index import build_index
 from pipeline.storage import images, shards
 from tests.support.faces import face_picture, mean_face
@@ -266,6 +266,28 @@ def test_face_alignment_runs_on_one_face(tmp_path: Path, random_weights: Path, m
     assert np.isnan(stored["quality"][[0, 2]]).all()
 
 
+def test_flip_averages_the_maps_of_a_face_and_its_mirror_image() -> None:
+    import torch
+    from torch import nn
+
+    torch.manual_seed(0)
+    stub = nn.Conv2d(3, 68, 3, stride=4, padding=1)
+    cpu = torch.device("cpu")
+    face = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+
+    def maps(picture: np.ndarray, flip: bool) -> np.ndarray:
+        return fan._maps(lambda shown: [stub(shown)], [picture], cpu, flip=flip)[0]  # type: ignore[arg-type]
+
+    def mirrored(values: np.ndarray) -> np.ndarray:
+        return values[MIRROR_68][:, :, ::-1]
+
+    plain, other = maps(face, flip=False), mirrored(maps(face[:, ::-1], flip=False))
+    averaged = maps(face, flip=True)
+    np.testing.assert_allclose(averaged, (plain + other) / 2, atol=1e-6)
+    np.testing.assert_allclose(maps(face[:, ::-1], flip=True), mirrored(averaged), atol=1e-6)
+    assert np.abs(plain - other).max() > 0.1
+
+
 def test_face_alignment_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fan, "find_weights", lambda folder: tmp_path)
     faces = write_faces(tmp_path / "0.h5", ["ok"])
@@ -274,3 +296,5 @@ def test_face_alignment_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(fan, "_network", lambda path, device: (None, None))
     with pytest.raises(UserError, match="batch"):
         extract(faces, "face_alignment", batch="none")
+    with pytest.raises(UserError, match="option flip: 'maybe' is neither true nor false"):
+        extract(faces, "face_alignment", flip="maybe")
