@@ -36,9 +36,9 @@ def extract(
     """Place the landmarks of all faces; `quality` is the mean height of the peaks.
 
     `weights` is the folder with the network's file; the cache of torch hub is searched too. A `batch` has 32 faces
-    on a GPU and 2 on a CPU, because more would not fit its caches. `flip=true` averages the maps of each face with those
-    of its mirror image, as the package does by default; it takes twice the time. A face that alignment did not find is searched once
-    more in its crop ("redetected"), then the dataset's box is used ("from_box").
+    on a GPU and 2 on a CPU, because more would not fit its caches. `flip=true` averages the maps of each face with
+    those of its mirror image, as the package does by default; it takes twice the time. A face that alignment did not
+    find is searched once more in its crop ("redetected"), then the dataset's box is used ("from_box").
     """
     if batch != "auto" and (not batch.isdecimal() or int(batch) < 1):
         raise UserError(f"option batch: {batch!r} is no number of faces above 0, and not auto")
