@@ -131,6 +131,11 @@ class Plan:
             options.setdefault("weights", str(self.config.weights))
         return " ".join(f"--option {shlex.quote(f'{key}={value}')}" for key, value in options.items())
 
+    def extractor_gpus(self, wildcards: Any) -> int:
+        """Return how many GPUs a landmark job claims: one if its extractor is a network for which a GPU is meant."""
+        settings = self.dataset(wildcards)
+        return int(settings.extractor == "face_alignment" and settings.extractor_options.get("device") != "cpu")
+
     def shards(self, dataset: str, *stages: str) -> list[str]:
         """List all shards of some stages of a dataset."""
         folder = self.data.format(dataset=dataset)

@@ -59,7 +59,11 @@ rule faces_shard:
         mode=plan.setting("alignment"),
         limit=plan.setting("max_megapixels"),
         source=plan.setting("source"),
-        code=plan.code("pipeline.align", "pipeline/detectors/{detector}.py", "pipeline/sources/{source}.py"),
+        code=plan.code(
+            "pipeline.align",
+            "pipeline/detectors/{detector}.py",
+            "pipeline/sources/{source}.py",
+        ),
     message:
         "Align the faces of {wildcards.dataset}, shard {wildcards.shard}"
     shell:
@@ -80,6 +84,7 @@ rule landmarks_shard:
     conda:
         "../../environment.yml"
     resources:
+        gpu=plan.extractor_gpus,
         mem_mb=4000,
     params:
         extractor=plan.setting("extractor"),
