@@ -31,7 +31,7 @@ from tqdm import tqdm
 from pipeline import plugins
 from pipeline.errors import UserError, run
 from pipeline.geometry import Image, Points, face_box, similarity, template, transform, transform_box, warp
-from pipeline.index import FIRST, LAST, read_samples, shard_count
+from pipeline.index import FIRST, SHAPES, VOTES, read_samples, shard_count
 from pipeline.storage import images, shards
 from pipeline.types import Detection, Detector, Sample
 
@@ -80,7 +80,7 @@ def align_shard(
         _pack(_read_and_align(read, sample, plugin, size=size, mode=mode), quality)
         for sample in tqdm(rows, desc=f"shard {shard}", unit="face", disable=None)
     ]
-    columns = _columns(rows, crops, _attribute_names(index))
+    columns = _columns(rows, crops, _header(index))
     shards.write(out, columns, of=count, size=size, detector=detector, mode=mode)
     return Counter(crop.status for crop, _ in crops)
 
@@ -184,26 +184,29 @@ def _pack(crop: Crop, quality: int | None) -> tuple[Crop, NDArray[np.uint8]]:
     return replace(crop, image=None), images.encode(crop.image, quality)
 
 
-def _attribute_names(index: Path) -> list[str]:
-    """List the attribute columns of the index; every shard has all of them."""
+def _header(index: Path) -> list[str]:
+    """List the columns of the index: every shard has all its attributes, and votes if the index has them."""
     with index.open(encoding="utf-8", newline="") as file:
-        return [name for name in next(csv.reader(file)) if name not in (*FIRST, *LAST)]
+        return next(csv.reader(file))
 
 
 def _columns(
-    rows: Sequence[Sample], crops: Sequence[tuple[Crop, NDArray[np.uint8]]], names: Sequence[str]
+    rows: Sequence[Sample], crops: Sequence[tuple[Crop, NDArray[np.uint8]]], header: Sequence[str]
 ) -> dict[str, NDArray[Any]]:
     count = len(rows)
     packed = [data for _, data in crops]
     matrices = [np.full((2, 3), np.nan) if crop.matrix is None else crop.matrix for crop, _ in crops]
     boxes = [np.full(4, np.nan) if crop.box is None else crop.box for crop, _ in crops]
     own = [_source_landmarks(sample, crop) for sample, (crop, _) in zip(rows, crops, strict=True)]
+    names = [name for name in header if name not in (*FIRST, *SHAPES)]
+    votes = {VOTES: np.array([_votes(sample) for sample in rows], np.float32).reshape(count, *SHAPES[VOTES])}
     return {
         "id": np.array([sample.id for sample in rows], object),
         "expression": np.array([sample.expression for sample in rows], np.int8),
         "split": np.array([sample.split for sample in rows], object),
         "identity": np.array([sample.identity or "" for sample in rows], object),
         **{f"attribute_{name}": np.array([row.attributes.get(name, "") for row in rows], object) for name in names},
+        **(votes if VOTES in header else {}),
         "status": np.array([crop.status for crop, _ in crops], object),
         "step": np.array([crop.step for crop, _ in crops], object),
         "jpeg": np.concatenate([np.zeros(0, np.uint8), *packed]),
@@ -218,6 +221,10 @@ def _source_landmarks(sample: Sample, crop: Crop) -> Points:
     if sample.landmarks is None or crop.matrix is None or not np.isfinite(sample.landmarks).all():
         return np.full((68, 2), np.nan)
     return transform(crop.matrix, sample.landmarks)
+
+
+def _votes(sample: Sample) -> NDArray[np.float64]:
+    return np.full(SHAPES[VOTES], np.nan) if sample.votes is None else sample.votes
 
 
 def _quality(text: str) -> int | None:

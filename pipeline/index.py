@@ -29,7 +29,8 @@ SPLITS = ("train", "validation", "test")
 REQUIRED = ("train", "test")
 FIRST = ("id", "path", "expression", "split", "shard", "shards", "identity")  # then the attributes
 LAST = ("box", "points5", "landmarks")
-SHAPES: dict[str, tuple[int, ...]] = {"box": (4,), "points5": (5, 2), "landmarks": (68, 2)}
+VOTES = "votes"  # the last column, only where a dataset has votes
+SHAPES = {"box": (4,), "points5": (5, 2), "landmarks": (68, 2), VOTES: (len(Expression),)}
 
 Floats = NDArray[np.float64]
 log = logging.getLogger(__name__)
@@ -58,8 +59,9 @@ def build_index(source: str, root: Path, shards: int, out: Path, dataset: str | 
     for split in REQUIRED:
         if not any(split == part for part, _ in images):
             raise UserError(f"{root} holds no images of the split {split!r} that the source {source!r} can use")
-    attributes = dict.fromkeys(name for row in rows for name in row if name not in (*FIRST, *LAST))
-    write_csv(out, [*FIRST, *attributes, *LAST], rows)
+    attributes = dict.fromkeys(name for row in rows for name in row if name not in (*FIRST, *SHAPES))
+    votes = [VOTES] if any(VOTES in row for row in rows) else []
+    write_csv(out, [*FIRST, *attributes, *LAST, *votes], rows)
     return compare_counts(images, plugin.EXPECTED)
 
 
@@ -139,6 +141,23 @@ def describe_differences(counts: Sequence[Count]) -> str | None:
     )
 
 
+def describe_gaps(counts: Sequence[Count]) -> list[str]:
+    """Return a one-line warning for each class that is tested but not in the training split, or if there is one class.
+
+    A class without any image does not matter: the networks have seven outputs in any case.
+    """
+    of_split = {
+        split: {count.expression for count in counts if count.split == split and count.found} for split in SPLITS
+    }
+    classes = set().union(*of_split.values())
+    if len(classes) == 1:
+        return [f"warning: all images show {classes.pop().label}; with one class there is nothing to tell apart"]
+    return [
+        f"warning: {expression.label} is in the test split but not in the training split; no network can learn it"
+        for expression in sorted(of_split["test"] - of_split["train"])
+    ]
+
+
 def main() -> None:
     """Read the command line, build the index, print the counts."""
     parser = argparse.ArgumentParser(
@@ -154,8 +173,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     counts = build_index(arguments.source, arguments.root, arguments.shards, arguments.out, arguments.dataset)
     print(counts_table(counts))
-    warning = describe_differences(counts)
-    if warning:
+    for warning in filter(None, [describe_differences(counts), *describe_gaps(counts)]):
         print(warning)
 
 
@@ -183,6 +201,7 @@ def _row(sample: Sample, shards: int) -> dict[str, Any]:
         "identity": sample.identity or "",
         **sample.attributes,
         **{name: _text(getattr(sample, name)) for name in LAST},
+        **({} if sample.votes is None else {VOTES: _text(sample.votes)}),
     }
 
 
@@ -203,7 +222,7 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
 
 
 def _sample(row: Mapping[str, str], path: Path) -> Sample:
-    known = {name: value for name, value in row.items() if value and name not in (*FIRST, *LAST)}
+    known = {name: value for name, value in row.items() if value and name not in (*FIRST, *SHAPES)}
     try:
         return Sample(
             id=row["id"],
@@ -212,7 +231,7 @@ def _sample(row: Mapping[str, str], path: Path) -> Sample:
             split=row["split"],
             identity=row["identity"] or None,
             attributes=known,
-            **{name: _array(row[name], SHAPES[name]) for name in LAST},
+            **{name: _array(row.get(name, ""), shape) for name, shape in SHAPES.items()},
         )
     except ValueError as error:
         raise UserError(f"{path}, image {row['id']}: {error}; build it again with `python -m pipeline.index`") from None

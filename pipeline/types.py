@@ -20,7 +20,8 @@ class Sample:
     `path` is relative to the dataset's root. `split` is "train", "validation" or "test", as the dataset gives it.
     `box` is x0, y0, x1, y1; `points5` (5, 2) are eye, eye, nose, mouth corner, mouth corner, image-left one first;
     `landmarks` (68, 2) in iBUG order. `identity` names the person if the dataset knows it; `attributes` such as gender
-    are words, and include ACTIVE_AUS if the dataset knows them.
+    are words, and include ACTIVE_AUS if the dataset knows them. `votes` (7,) are those of several annotators in the
+    order of `Expression`, as counts or shares.
     """
 
     id: str
@@ -32,6 +33,7 @@ class Sample:
     landmarks: NDArray[np.float64] | None = None
     identity: str | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
+    votes: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)

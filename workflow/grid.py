@@ -32,6 +32,7 @@ def card(config: Config, run: Run) -> Card:
         validation_fraction=config.validation.fraction,
         validation_seed=config.validation.seed,
         validation_split=config.validation.split,
+        target=config.datasets[run.dataset].target,
     )
     kind = run.variant.partition("-")[0]
     values = {**vars(run), "variant": kind, "data": data, "heatmap": config.heatmap, **sections}

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, create_model, model_validator
 
-from train.card.schema import Control, Guidance, Heatmap, Layer, Model, Strict, Training, ValidationSplit
+from train.card.schema import Control, Guidance, Heatmap, Layer, Model, Strict, Target, Training, ValidationSplit
 
 Protocol = Literal["heldout", "paper"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
@@ -60,6 +60,7 @@ class Dataset(Settings):
         100, gt=0, le=10_000, description="larger images are not decoded and count as unreadable"
     )
     shards: int = Field(16, ge=1, description="files per stage, built in parallel")
+    target: Target = Field("label", description="what is learned: the label, or votes, the annotators' votes as shares")
     methods: dict[str, Settings] = Field(default_factory=dict, description="settings of one method on this dataset")
 
     @model_validator(mode="after")

@@ -144,24 +144,6 @@ def test_counts_are_compared_with_the_official_ones(given_source, tmp_path):
     assert index.describe_differences([Count("train", ANGER, 3, 3), Count("test", ANGER, 9, None)]) is None
 
 
-def test_a_validation_split_is_counted_and_its_absence_merges_the_official_counts(given_source, tmp_path):
-    expected = {("train", ANGER): 2, ("validation", ANGER): 3, ("test", ANGER): 4}
-    samples = [Sample(f"{n}", f"{n}.jpg", ANGER, split) for n, split in enumerate(["train"] * 2 + ["test"] * 7)]
-    given_source(samples, expected)
-    counts = index.build_index("given", tmp_path, 1, tmp_path / "index.csv")
-    assert Count("test", ANGER, 7, 7) in counts
-    assert {count.split for count in counts} == {"train", "test"}
-    assert index.describe_differences(counts) is None
-    given_source([*samples[:-1], Sample("8", "8.jpg", ANGER, "validation")], expected)
-    counts = index.build_index("given", tmp_path, 1, tmp_path / "index.csv")
-    assert [(count.split, count.found, count.expected) for count in counts if count.expected] == [
-        ("train", 2, 2), ("validation", 1, 3), ("test", 6, 4),
-    ]  # fmt: skip
-    assert ["validation", "all", "1", "3"] in [line.split() for line in index.counts_table(counts).splitlines()]
-    assert "(train/validation/test 2/1/6, official 2/3/4)" in index.describe_differences(counts)
-    assert [sample.split for sample in index.read_samples(tmp_path / "index.csv")].count("validation") == 1
-
-
 @pytest.mark.parametrize(
     ("second", "message"),
     [

@@ -13,6 +13,7 @@ from train.backbones.registry import BACKBONES, TIMM
 Layer = Annotated[int, Field(ge=1, le=5)]
 Control = Literal["shuffled", "landmarks", "uniform", "agnostic"]  # drawn in train/data/controls.py
 ValidationSplit = Literal["auto", "own", "seeded"]
+Target = Literal["label", "votes"]
 # YAML reads a bare `off` as false.
 Precision = Annotated[Literal["off", "bf16", "fp16"], BeforeValidator(lambda value: "off" if value is False else value)]
 
@@ -40,10 +41,13 @@ class Data(Strict):
     validation_seed: int = Field(0, ge=0, description="seed of that split, the same for all runs")
     validation_split: ValidationSplit = Field("auto", description="which faces validate (heldout), see the config")
 
+    target: Target = Field("label", description="what is learned: the label, or the annotators' votes as shares")
+
     @model_serializer(mode="wrap")
     def _without_defaults(self, write: Any) -> dict[str, Any]:
         """Leave out what is as it was before its key existed, so that cards keep their digest."""
-        return {key: value for key, value in write(self).items() if (key, value) != ("validation_split", "auto")}
+        unsaid = {"validation_split": "auto", "target": "label"}
+        return {key: value for key, value in write(self).items() if unsaid.get(key) != value}
 
 
 class Heatmap(Strict):

@@ -6,14 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from au_guidance.expressions import Expression
 from train.card.schema import Card
 from train.data.au_maps import GuidanceMaps
 from train.data.faces import FaceStore, Threads, prefetch
-from train.data.prepared import Prepared, Rows
+from train.data.prepared import Prepared, Rows, targets
 from train.data.transforms import AUGMENTATIONS, N_UNIFORMS, precrop_size, standardise, to_unit_range
 from train.methods.base import Batch
 
@@ -34,6 +32,7 @@ class TrainingBatches:
         self.faces = FaceStore(
             prepared, rows, precrop_size(self.size), device, place=training.faces, threads=training.workers
         )
+        self.targets = torch.from_numpy(targets(prepared, card)).to(device)
         self.guidance_maps = GuidanceMaps(prepared, card, device) if card.guidance.weight > 0 else None
 
     def __len__(self) -> int:
@@ -64,12 +63,12 @@ class TrainingBatches:
                 yield TrainingStep(self._batch(images, rows, moved, valid), rows)
 
     def _batch(self, images: Tensor, rows: Rows, maps: Tensor | None, valid: Tensor | None) -> Batch:
-        classes = torch.from_numpy(self.prepared.expressions[rows]).to(self.device, non_blocking=True)
+        target = self.targets[torch.from_numpy(rows).to(self.device, non_blocking=True)]
         given = standardise(images, self.card.model.normalisation)
         if maps is None or valid is None:
             maps = images.new_zeros(len(rows), *images.shape[2:])
             valid = torch.zeros(len(rows), dtype=torch.bool, device=self.device)
-        return Batch(given, F.one_hot(classes, len(Expression)).float(), maps, valid)
+        return Batch(given, target, maps, valid)
 
 
 def step_seed(card: Card, epoch: int, step: int) -> int:

@@ -91,6 +91,11 @@ class Prepared:
         return landmarks
 
     @cached_property
+    def votes(self) -> NDArray[np.float32] | None:
+        """Votes (n, 7) of annotators, in the order of `Expression`, NaN where unknown; None if the dataset has none."""
+        return self._stored.columns("votes")["votes"] if "votes" in self._stored.shards[0].names else None
+
+    @cached_property
     def attributes(self) -> dict[str, NDArray[np.object_]]:
         """The columns `attribute_<name>` (n,) that the dataset knows about its faces: words, "" where unknown."""
         names = [name for name in self._stored.shards[0].names if name.startswith(ATTRIBUTE)]
@@ -135,6 +140,20 @@ def part_rows(prepared: Prepared, card: Card, part: str) -> Rows:
     if not len(rows):
         raise UserError(f"{card.data.folder}: no readable face is left for {part} (protocol {card.protocol})")
     return rows
+
+
+def targets(prepared: Prepared, card: Card) -> NDArray[np.float32]:
+    """Return what is learned of each row (n, 7), probabilities: 1 for its class, or the shares of the votes.
+
+    A face without votes keeps its class. Raises UserError if the card asks for votes and the dataset has none.
+    """
+    labels = np.eye(len(Expression), dtype=np.float32)[prepared.expressions]
+    if card.data.target == "label":
+        return labels
+    if prepared.votes is None:
+        raise UserError(f"datasets.{card.dataset}.target: the faces in {card.data.folder} have no votes; write label")
+    total = prepared.votes.sum(1, keepdims=True)
+    return np.where(total > 0, prepared.votes / np.where(total > 0, total, 1), labels)
 
 
 def uses_own_validation(prepared: Prepared, card: Card) -> bool:

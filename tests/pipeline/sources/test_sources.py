@@ -11,7 +11,7 @@ from pipeline.sources import affectnet, rafdb
 from tests.support.datasets import refusal
 
 
-@pytest.mark.parametrize("name", ["rafdb", "affectnet", "folder", "fer2013"])
+@pytest.mark.parametrize("name", ["rafdb", "affectnet", "folder", "fer2013", "ferplus"])
 def test_a_source_keeps_its_contract(name, tmp_path):
     assert name in plugins.names("pipeline.sources")
     source = plugins.load("pipeline.sources", name)
