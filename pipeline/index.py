@@ -141,7 +141,7 @@ def describe_differences(counts: Sequence[Count]) -> str | None:
     )
 
 
-def describe_gaps(counts: Sequence[Count]) -> list[str]:
+def describe_classes(counts: Sequence[Count]) -> list[str]:
     """Return a one-line warning for each class that is tested but not in the training split, or if there is one class.
 
     A class without any image does not matter: the networks have seven outputs in any case.
@@ -173,7 +173,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     counts = build_index(arguments.source, arguments.root, arguments.shards, arguments.out, arguments.dataset)
     print(counts_table(counts))
-    for warning in filter(None, [describe_differences(counts), *describe_gaps(counts)]):
+    for warning in filter(None, [describe_differences(counts), *describe_classes(counts)]):
         print(warning)
 
 

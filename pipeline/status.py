@@ -3,13 +3,14 @@
     python -m pipeline.status results/data/rafdb --out results/data/rafdb/status --source rafdb
 
 Failures are not spread evenly over the classes, so a total would hide them. `status.csv` holds the table of faces and
-landmarks; `status.md` adds the lost AU maps, the official counts, the steps of the detector and the unreadable files.
-`faces.csv` beside them has a row per image.
+landmarks; `status.md` adds warnings, the lost AU maps, the official counts, the steps of the detector and the
+unreadable files. `faces.csv` beside them has a row per image.
 """
 
 import argparse
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from au_guidance.expressions import Expression
 from pipeline import plugins
 from pipeline.errors import UserError, run
 from pipeline.geometry import complete
-from pipeline.index import SPLITS, compare_counts, describe_differences
+from pipeline.index import SPLITS, compare_counts, describe_classes, describe_differences
 from pipeline.storage.files import write_text
 from pipeline.storage.shards import ShardFolder, read_all
 
@@ -87,6 +88,23 @@ def describe_gap(percent: Mapping[str, float]) -> str | None:
     )
 
 
+def split_warnings(rows: pandas.DataFrame) -> list[str]:
+    """Return a one-line warning for each class that only the test split has, and if splits share pictures.
+
+    Two pictures are the same if their aligned faces are, to the last bit.
+    """
+    images = Counter((split, Expression(value)) for split, value in zip(rows["split"], rows["expression"], strict=True))
+    shared = rows[rows["picture"] != ""].groupby("picture", sort=False).filter(lambda same: same["split"].nunique() > 1)
+    lines = describe_classes(compare_counts(images, {}))
+    if len(shared):
+        same = shared[shared["picture"] == shared["picture"].iloc[0]].drop_duplicates("split")
+        lines.append(
+            f"warning: {shared['picture'].nunique()} pictures are in more than one split ({len(shared)} faces), such "
+            f"as {same['id'].iloc[0]} and {same['id'].iloc[1]}; a network is then tested on faces that it has seen"
+        )
+    return lines
+
+
 def beside_official(rows: pandas.DataFrame, source: str) -> tuple[pandas.DataFrame, str | None]:
     """Compare the counts of the rows (split, expression) with those of the source's official release.
 
@@ -134,6 +152,7 @@ def _rows(folder: Path) -> pandas.DataFrame:
     shards = ShardFolder(folder / "faces")
     scored = ["score"] if "score" in shards.shards[0].names else []  # shards of earlier versions have none
     faces = {"score": np.nan} | shards.columns("id", "split", "expression", "status", "step", *scored)
+    faces["picture"] = np.array([sha256(file.data).hexdigest() if len(file) else "" for file in shards.stored_files()])
     landmarks = read_all(folder / "landmarks", "id", "status", "points", "quality")
     if not np.array_equal(faces["id"], landmarks["id"]):
         raise UserError(f"{folder}: faces/ and landmarks/ hold different images; run the workflow again")
@@ -144,6 +163,7 @@ def _rows(folder: Path) -> pandas.DataFrame:
 def _sections(rows: pandas.DataFrame, table: pandas.DataFrame, source: str | None) -> Iterator[str]:
     """Write the parts of `status.md`, each ending with a line end."""
     yield "# What became of the images\n"
+    yield from (f"{warning}\n" for warning in split_warnings(rows))
     yield f"## Faces and landmarks\n\n{markdown(table)}"
     yield f"## AU maps that are lost\n\n{markdown(lost_maps(rows))}"
     found = {label: 100 * part["found"].mean() for label, part in _classes(rows) if len(part) and label != ALL}

@@ -19,12 +19,15 @@ def prepare(folder: Path, faces: list[str], landmarks: list[str], **columns: lis
     """Write the shards of a dataset: row i has class i modulo 7; even rows are test, odd rows train."""
     count = len(faces)
     whole = np.isin(landmarks, ("ok", "redetected"))
+    pictures = columns.get("pictures", [b"%d" % row for row in range(count)])
     common = {"id": columns.get("id", [f"face_{row}" for row in range(count)])}
     shown = {
         "split": [("test", "train")[row % 2] for row in range(count)],
         "expression": np.arange(count, dtype=np.int8) % 7,
         "status": faces,
         "step": columns.get("step", ["plain"] * count),
+        "jpeg": np.concatenate([np.frombuffer(picture, np.uint8) for picture in pictures]),
+        "offset": np.cumsum([0, *map(len, pictures)]),
     }
     found = {
         "status": landmarks,
@@ -148,6 +151,29 @@ def test_unreadable_files_are_named(tmp_path: Path, unreadable: int, named: int,
     text = (tmp_path / "status.md").read_text().split(f"# Unreadable files: {unreadable}\n")[1]
     expected = [f"- `face_{row}`" for row in range(named)] + ([f"- and {more} more"] if more else [])
     assert text.split("\n") == (["", *expected, ""] if expected else [""])
+
+
+def test_the_same_picture_in_two_splits_is_warned_of(tmp_path: Path) -> None:
+    """Rows 0 (test) and 3 (train) share a picture; 2 and 4 (both test) do too; unreadable ones have none."""
+    pictures = [b"a", b"b", b"c", b"a", b"c", b"", b"", b"d", b"e", b"f", b"g", b"h", b"i", b"j"]
+    states = ["unreadable" if not picture else "ok" for picture in pictures]
+    prepare(tmp_path, states, states, pictures=pictures)
+    status.write_status(tmp_path, tmp_path / "status")
+    text = (tmp_path / "status.md").read_text()
+    assert text.splitlines()[2:4] == [
+        "warning: 1 pictures are in more than one split (2 faces), such as face_0 and face_3; a network is then "
+        "tested on faces that it has seen",
+        "",
+    ]
+
+
+def test_a_class_that_training_lacks_is_warned_of(tmp_path: Path) -> None:
+    prepare(tmp_path, ["ok"] * 13, ["ok"] * 13)  # classes 1, 3, 5, 0, 2 and 4 are trained, 6 is only tested
+    status.write_status(tmp_path, tmp_path / "status")
+    text = (tmp_path / "status.md").read_text()
+    assert [line for line in text.splitlines() if "warning" in line] == [
+        "warning: sadness is in the test split but not in the training split; no network can learn it"
+    ]
 
 
 def test_shards_of_different_images_are_refused(tmp_path: Path) -> None:
