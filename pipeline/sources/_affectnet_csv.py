@@ -1,5 +1,6 @@
 """AffectNet, manually annotated release: whole pictures, with face box and 68 points in two CSV files."""
 
+import codecs
 import csv
 import logging
 from collections import Counter
@@ -87,9 +88,13 @@ def _sample(root: Path, images: Path, split: str, row: Row, where: str) -> Sampl
 
 
 def _rows(path: Path) -> Iterator[tuple[str, Row]]:
-    """Yield (where, row) of a list; without a header (some validation.csv) the columns are the official ones."""
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        reader = csv.reader(file)
+    """Yield (where, row) of a list; without a header (some validation.csv) the columns are the official ones.
+
+    The separator may be a comma, a semicolon or a tab, the encoding UTF-8 or UTF-16: spreadsheets save them all.
+    """
+    encoding, separator = _format(path)
+    with path.open(encoding=encoding, errors="replace", newline="") as file:
+        reader = csv.reader(file, delimiter=separator)
         columns: list[str] = list(COLUMNS)
         for values in _values(reader, path):
             where = f"{path}, line {reader.line_num}"
@@ -100,9 +105,24 @@ def _rows(path: Path) -> Iterator[tuple[str, Row]]:
                     raise UserError(f"{where}: the column {absent[0]} is missing; use the list of the release")
             elif values:
                 if len(values) != len(columns):
-                    raise UserError(f"{where}: expected {len(columns)} columns, found {len(values)}")
+                    between = "" if separator == "," else f" between {separator!r}; save the list with commas"
+                    raise UserError(f"{where}: expected {len(columns)} columns, found {len(values)}{between}")
                 row = dict(zip(columns, values, strict=True))
                 yield where, row | {COLUMNS[0]: _inside(row[COLUMNS[0]].strip().replace("\\", "/"), where)}
+
+
+def _format(path: Path) -> tuple[str, str]:
+    """Return the encoding of a list, which its first bytes tell, and the separator after its first value, a path."""
+    with path.open("rb") as file:
+        line = file.readline()
+    if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding = "utf-16"
+    elif b"\0" in line:
+        raise UserError(f"{path} is no text in UTF-8 (UTF-16 or 32 without a mark at its start?); save it as UTF-8")
+    else:
+        encoding = "utf-8-sig"
+    separators = [character for character in line.decode(encoding, "ignore") if character in ",;\t"]
+    return encoding, next(iter(separators), ",")
 
 
 def _values(reader: Any, path: Path) -> Iterator[list[str]]:

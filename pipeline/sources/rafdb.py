@@ -1,6 +1,7 @@
 """RAF-DB, the `basic` set in its official layout: seven expressions, a face box, five points, gender, race and age."""
 
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from au_guidance.expressions import Expression
 from pipeline.errors import UserError
-from pipeline.sources._folders import named, pictures
+from pipeline.sources._folders import named, pictures, subfolders
 from pipeline.types import Sample
 
 LAYOUT = """\
@@ -17,7 +18,8 @@ RAF-DB, basic set; free for research, request it at http://www.whdeng.cn/raf/mod
   basic/EmoLabel/list_patition_label.txt                           "train_00001.jpg 5": a name and a label 1..7
   basic/Image/original/train_00001.jpg                             or Image/aligned/train_00001_aligned.jpg
   basic/Annotation/boundingbox/train_00001_boundingbox.txt         x0 y0 x1 y1
-  basic/Annotation/manual/train_00001_manu_attri.txt               five points, gender, race, age"""
+  basic/Annotation/manual/train_00001_manu_attri.txt               five points, gender, race, age
+A copy with only the crops serves, without box and points: train/1/train_00001_aligned.jpg, ..., test/7/..."""
 
 _NAMES = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
 EXPRESSIONS = {label: Expression.parse(name) for label, name in enumerate(_NAMES, start=1)}
@@ -44,12 +46,16 @@ log = logging.getLogger(__name__)
 def read(root: Path) -> Iterator[Sample]:
     """Yield the images in the order of the label list.
 
-    `root` holds `basic/`, or is that folder. Without `Image/original` the official 100-px crops are used; the box and
+    `root` holds `basic/`, or is that folder. A copy with the official crops in folders by label, `train/1` to `test/7`,
+    is read too, see `_copy`. Without `Image/original` the official 100-px crops are used; the box and
     the points, which belong to the originals, are then left out. A missing annotation folder, and single missing or
     damaged files in it, are logged by name. Raises UserError on another layout, a label outside 1..7, a damaged line of
     the list, a name that occurs twice, and a label without image.
     """
     base = _base(root)
+    if base is None:
+        yield from _copy(root)
+        return
     labels = _labels(base / LABEL_LIST)
     images, aligned = _images(base, labels)
     boxes = _annotations(base, "boundingbox", "boxes") if not aligned else None
@@ -76,15 +82,43 @@ def read(root: Path) -> Iterator[Sample]:
             log.warning("%d images without %s, kept without: %s", len(names), what, named(names))
 
 
-def _base(root: Path) -> Path:
-    for base in (root, root / "basic"):
-        if (base / LABEL_LIST).is_file():
-            return base
+def _copy(root: Path) -> Iterator[Sample]:
+    """Yield the images of the common copy (Kaggle), whose folders have RAF-DB's own numbers, without box and points.
+
+    Raises UserError if there are none, if a folder is no label and if an image is not named as in the official release:
+    other datasets in numbered folders have other labels.
+    """
+    base = next((base for base in (root, *subfolders(root)) if (base / "train" / "1").is_dir()), None)
+    if base is None:
+        raise _unknown(root)
+    log.warning("%s is a copy in folders by label: official 100-px crops, without box, points and attributes", base)
+    for split in ("train", "test"):
+        for folder in subfolders(base / split) if (base / split).is_dir() else []:
+            if not folder.name.isdecimal() or int(folder.name) not in EXPRESSIONS:
+                raise UserError(f"{folder}: the folders of this copy are RAF-DB's labels 1..7")
+            for stem, file in pictures(folder).items():
+                name = stem.removesuffix("_aligned")
+                if not re.fullmatch(rf"{split}_\d+", name):
+                    raise UserError(
+                        f"{folder / file} is not named as RAF-DB names its images, {split}_00001_aligned.jpg: its "
+                        "label may be another dataset's; rename the folders to expressions and write `source: folder`"
+                    )
+                path = (folder / file).relative_to(root).as_posix()
+                yield Sample(name, path, EXPRESSIONS[int(folder.name)], split, attributes={"image": "aligned"})
+
+
+def _base(root: Path) -> Path | None:
+    return next((base for base in (root, root / "basic") if (base / LABEL_LIST).is_file()), None)
+
+
+def _unknown(root: Path) -> UserError:
     if (root / "compound" / LABEL_LIST).is_file():
-        raise UserError(
+        return UserError(
             f"{root} holds only the compound set of RAF-DB, which has other classes; the basic set is needed"
         )
-    raise UserError(f"{root} is not RAF-DB: there is no {LABEL_LIST} in it or in its folder basic/")
+    return UserError(
+        f"{root} is not RAF-DB: there is no {LABEL_LIST} in it or in its folder basic/, nor folders train/1 to test/7"
+    )
 
 
 def _labels(path: Path) -> dict[str, Expression]:

@@ -130,6 +130,21 @@ def test_a_grid_costs_what_its_trainings_take(tmp_path):
     assert "checkpoints of 4 trainings, best and last: 0.8 GB" in lines
 
 
+@pytest.mark.parametrize(
+    ("split", "train", "validate"),
+    [("auto", 28_709, 3_589), ("own", 28_709, 3_589), ("seeded", 28_709 - 2_871, 2_871)],
+)
+def test_a_validation_split_costs_what_it_takes(tmp_path, split, train, validate):
+    text = CONFIG.replace("drawn: {source: synthetic, generate: {identities_train: 1000, identities_test: 300}",
+                          "drawn: {source: fer2013, root: faces").replace("seeds: [0, 1]", "seeds: [0]")  # fmt: skip
+    config = parse(yaml.safe_load(f"validation: {{split: {split}}}\n{text}"))
+    batches = [f"resnet50 at 224 px, batch 32, {which} AU" for which in ("with", "without")]
+    hours = 2 * (10 * (train + validate / 3) + 2 * 3_589 / 3) / 100 / 3600
+    lines = estimate(config, rates(tmp_path / "rates.csv", *batches))
+    assert lines[0] == f"drawn: resnet50 at 224 px: {hours:,.1f} h"
+    assert f"drawn: {35_887 * 21_300 / 1e9:,.1f} GB of faces, landmarks and heatmaps" in lines
+
+
 def test_the_nearest_batch_size_counts(tmp_path):
     path = rates(tmp_path / "rates.csv", "resnet50 at 224 px, batch 8, with AU", value=1.0)
     table = pd.read_csv(path)

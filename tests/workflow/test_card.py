@@ -4,6 +4,7 @@ import pytest
 
 from pipeline.errors import UserError
 from train.card.checks import parse_card, read_card, write_card
+from workflow.config import parse
 from workflow.grid import card, grid
 from workflow.run_names import Run
 
@@ -12,6 +13,20 @@ def test_a_card_survives_the_file(paper, tmp_path):
     made = card(paper, grid(paper)[1])
     write_card(made, tmp_path / "run.yaml")
     assert read_card(tmp_path / "run.yaml") == made == parse_card(made.line(), "card")
+
+
+def test_validation_and_target_of_the_config_reach_the_card(values):
+    run = Run("heldout", "rafdb", "cam", "plain", 0)
+    before = card(parse(values), run)
+    values["validation"]["split"] = "own"
+    values["datasets"]["rafdb"]["target"] = "votes"
+    data = card(parse(values), run).data
+    assert (data.validation_split, data.target) == ("own", "votes")
+    assert (before.data.validation_split, before.data.target) == ("auto", "label")
+    assert {"validation_split", "target"}.isdisjoint(before.model_dump(mode="json")["data"])
+    values["datasets"]["rafdb"]["target"] = "vote"
+    with pytest.raises(UserError, match=r"datasets\.rafdb\.target: Input should be 'label' or 'votes'"):
+        parse(values)
 
 
 def test_the_order_of_options_does_not_change_a_card(paper):

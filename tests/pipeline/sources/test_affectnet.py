@@ -205,6 +205,30 @@ def test_affectnet_refuses_a_damaged_row(manual, row, message):
     assert f"training.csv, {message}" in refusal(affectnet, manual)
 
 
+@pytest.mark.parametrize(
+    ("separator", "encoding"), [(";", "utf-8"), ("\t", "utf-8-sig"), ("\t", "utf-16"), (",", "utf-16"), (";", "utf-16")]
+)
+def test_lists_that_a_spreadsheet_saved_are_read(manual, separator, encoding):
+    before = by_id(affectnet, manual)
+    for name in ("training.csv", "validation.csv"):
+        lines = (manual / name).read_text().splitlines()
+        rows = [[f'"{value}"' if ";" in value else value for value in line.split(",")] for line in lines]
+        (manual / name).write_text("\r\n".join(map(separator.join, rows)), encoding=encoding, newline="")
+    after = by_id(affectnet, manual)
+    assert list(after) == list(before)
+    for name, sample in after.items():
+        assert (sample.expression, sample.split) == (before[name].expression, before[name].split)
+        np.testing.assert_array_equal(sample.landmarks, before[name].landmarks)
+
+
+def test_lists_with_ambiguous_separators_or_another_encoding_are_named(manual):
+    text = (manual / "training.csv").read_text()
+    (manual / "training.csv").write_text(text.replace(",", ";"))
+    assert "line 2: expected 9 columns, found 144 between ';'; save the list with commas" in refusal(affectnet, manual)
+    (manual / "training.csv").write_text(text, encoding="utf-16-le")
+    assert "training.csv is no text in UTF-8 (UTF-16 or 32 without a mark" in refusal(affectnet, manual)
+
+
 def test_affectnet_refuses_lists_of_another_kind(manual):
     text = (manual / "training.csv").read_text()
     write(manual / "training.csv", text.replace("face_width", "width", 1))

@@ -216,3 +216,27 @@ def test_real_faces(real_faces, caplog):
     assert min(eyes_apart) > 0  # image-left one first
     assert all((real_faces / sample.path).is_file() for sample in samples.values())
     assert not caplog.messages
+
+
+@pytest.mark.parametrize("place", ["", "DATASET"])
+def test_the_copy_in_folders_by_label_is_read(tmp_path, caplog, place):
+    for split, digits in (("train", 5), ("test", 4)):
+        for label in range(1, 8):
+            picture(tmp_path / place / split / str(label) / f"{split}_{label:0{digits}d}_aligned.jpg")
+        write(tmp_path / place / f"{split}_labels.csv", "image,label\n")
+    samples = by_id(rafdb, tmp_path)
+    assert {name: (sample.split, sample.expression.label) for name, sample in samples.items()} == {
+        f"{split}_{label:0{digits}d}": (split, RAFDB[label].label)
+        for split, digits in (("train", 5), ("test", 4))
+        for label in range(1, 8)
+    }
+    assert all((tmp_path / sample.path).is_file() for sample in samples.values())
+    assert samples["test_0002"].attributes == {"image": "aligned"}
+    assert "official 100-px crops, without box, points and attributes" in caplog.text
+
+
+def test_numbered_folders_of_another_dataset_are_refused(tmp_path):
+    picture(tmp_path / "DATASET" / "train" / "1" / "image0000006.jpg")
+    assert "1/image0000006.jpg is not named as RAF-DB names its images" in refusal(rafdb, tmp_path)
+    (tmp_path / "DATASET" / "train" / "0").mkdir()
+    assert "train/0: the folders of this copy are RAF-DB's labels 1..7" in refusal(rafdb, tmp_path)
