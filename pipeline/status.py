@@ -94,13 +94,14 @@ def split_warnings(rows: pandas.DataFrame) -> list[str]:
     Two pictures are the same if their aligned faces are, to the last bit.
     """
     images = Counter((split, Expression(value)) for split, value in zip(rows["split"], rows["expression"], strict=True))
-    shared = rows[rows["picture"] != ""].groupby("picture", sort=False).filter(lambda same: same["split"].nunique() > 1)
+    pictures = rows[rows["picture"] != ""]
+    shared = pictures[pictures.groupby("picture")["split"].transform("nunique") > 1]
     lines = describe_classes(compare_counts(images, {}))
     if len(shared):
         same = shared[shared["picture"] == shared["picture"].iloc[0]].drop_duplicates("split")
         lines.append(
             f"warning: {shared['picture'].nunique()} pictures are in more than one split ({len(shared)} faces), such "
-            f"as {same['id'].iloc[0]} and {same['id'].iloc[1]}; a network is then tested on faces that it has seen"
+            f"as {same['id'].iloc[0]} and {same['id'].iloc[1]}; scores on them are not those on new faces"
         )
     return lines
 

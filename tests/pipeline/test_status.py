@@ -161,8 +161,8 @@ def test_the_same_picture_in_two_splits_is_warned_of(tmp_path: Path) -> None:
     status.write_status(tmp_path, tmp_path / "status")
     text = (tmp_path / "status.md").read_text()
     assert text.splitlines()[2:4] == [
-        "warning: 1 pictures are in more than one split (2 faces), such as face_0 and face_3; a network is then "
-        "tested on faces that it has seen",
+        "warning: 1 pictures are in more than one split (2 faces), such as face_0 and face_3; scores on them "
+        "are not those on new faces",
         "",
     ]
 
