@@ -73,7 +73,7 @@ def test_gradients_and_statistics_are_those_of_the_whole_batch(tmp_path):
 @pytest.mark.parametrize(
     ("rate", "changes"),
     [
-        (2e-3, {"training__augmentation": "published", "training__averaging": 0.9, "training__clip_norm": 1.0}),
+        (1e-3, {"training__augmentation": "published", "training__averaging": 0.9, "training__clip_norm": 1.0}),
         (2e-3, {"method": "tscam", "model__backbone": "deit_micro", "guidance__layers": (1,)}),
         (1e-6, {"method": "cutmix", "guidance__layers": (5, 4)}),
     ],
