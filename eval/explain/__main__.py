@@ -20,7 +20,7 @@ from eval.explain.explanation import Explanation, RGBImage
 from eval.explain.inputs import Input, list_inputs
 from eval.explain.video import explain_video
 from pipeline.errors import UserError, run
-from pipeline.storage import images
+from pipeline.storage import formats, images
 from train.hardware import claim
 
 EXAMPLE = """example:
@@ -109,7 +109,7 @@ def _parse() -> argparse.Namespace:
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    kinds = f"an image ({images.ENDINGS}), a folder, a quoted pattern or a video"
+    kinds = f"an image ({formats.ENDINGS}), a folder, a quoted pattern or a video"
     parser.add_argument("paths", nargs="+", metavar="PATH", help=kinds)
     parser.add_argument(
         "--checkpoint", type=Path, required=True, metavar="FILE", help="checkpoint.safetensors of a run"

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.errors import UserError
-from pipeline.storage import images
+from pipeline.storage import formats
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
-SUFFIXES = (*images.SUFFIXES, *VIDEO_SUFFIXES)
+SUFFIXES = (*formats.SUFFIXES, *VIDEO_SUFFIXES)
 
 
 class Input(NamedTuple):

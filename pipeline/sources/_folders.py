@@ -5,7 +5,7 @@ from pathlib import Path
 
 from au_guidance.expressions import Expression
 from pipeline.errors import UserError
-from pipeline.storage.images import SUFFIXES
+from pipeline.storage.formats import SUFFIXES
 
 # Besides an expression's own name; names are compared in lower case.
 ALIASES = {

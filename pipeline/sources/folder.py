@@ -7,7 +7,7 @@ from pathlib import Path
 from au_guidance.expressions import Expression
 from pipeline.errors import UserError
 from pipeline.sources._folders import ALIASES, CONTEMPT, expression_of, is_picture, named, subfolders
-from pipeline.storage.images import ENDINGS
+from pipeline.storage.formats import ENDINGS
 from pipeline.types import Sample
 
 LAYOUT = f"""\

@@ -11,23 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from pipeline.storage.formats import FORMATS
+
 Picture = NDArray[np.uint8]
 
 MAX_PIXELS = 100_000_000  # more is refused before it is decoded: 300 MB of pixels, and no photo of a face needs it
 MAX_BYTES = 512 << 20  # of a file; more is refused before it is read
-# Pillow's name of a format, and how the names of its files end. A file is read by its content, whatever its name.
-FORMATS = {
-    "JPEG": ("jpg", "jpeg", "jpe", "jfif"),
-    "PNG": ("png",),
-    "BMP": ("bmp",),
-    "TIFF": ("tif", "tiff"),
-    "WEBP": ("webp",),
-    "GIF": ("gif",),
-    "AVIF": ("avif",),
-    "HEIF": ("heic", "heif"),  # only with the package pillow-heif
-}
-SUFFIXES = tuple(f".{ending}" for endings in FORMATS.values() for ending in endings)
-ENDINGS = ", ".join(suffix[1:] for suffix in SUFFIXES)  # for messages
 WHITE = (255, 255, 255, 255)  # the background of transparent pixels
 NARROW = 1 << 14  # 16-bit values that span less are stretched: sensors of 10, 12 and 14 bits, thermal cameras
 Image.MAX_IMAGE_PIXELS = None  # `read` checks its own limit before it decodes a pixel

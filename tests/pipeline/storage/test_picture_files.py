@@ -12,7 +12,8 @@ import pytest
 from PIL import Image, features
 
 from pipeline.storage import images
-from pipeline.storage.images import ENDINGS, FORMATS, SUFFIXES, Unreadable, read, read_bytes
+from pipeline.storage.formats import ENDINGS, FORMATS, SUFFIXES
+from pipeline.storage.images import Unreadable, read, read_bytes
 from tests.support.paths import ROOT
 
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
