@@ -1,54 +1,58 @@
 """Second stage: find the face of each image, turn it upright and cut it out.
 
-    python -m pipeline.align index.csv --root datasets/RAF-DB --shard 0 --out faces/0.h5 --detector dlib
+    python -m pipeline.align index.csv --root datasets/RAF-DB --shard 0 --out faces/0.h5 --detector blaze
 
 A similarity maps five points to a template. If no face is found, the dataset's box is cut out; without a box, the whole
 image. The column `status` says which: ok, several (faces; this one fits best), box_fallback, whole_image, unreadable.
 `matrix` always maps the image to the crop: its inverse maps results on a crop, such as an attention map, back to the
 original image.
 
-`--mode corrected` keeps pixel centres when it scales the template, so that crops of all sizes show the same window,
-shrinks without skipping pixels, and keeps the aspect ratio of boxes and images, on black. `--mode published` repeats
-the published code (which used size 224 and quality 75): the template times size / 112, plain bilinear sampling, boxes
-in whole pixels, and images stretched to the square with Lanczos.
+`--mode face` shows the whole face with the chin, `--mode corrected` the published window, which ends above it. Both
+keep pixel centres when they scale the template, so that crops of all sizes show the same window, shrink without
+skipping pixels, and keep the aspect ratio of boxes and images, on black. `--mode published` repeats the published code
+(which used size 224 and quality 75): the template times size / 112, plain bilinear sampling, boxes in whole pixels, and
+images stretched to the square with Lanczos.
+
+Beside each crop the shard holds its view, a wider cut of the same image, in which extractors place the landmarks.
 """
 
 import argparse
 import csv
+import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as Pillow
 from tqdm import tqdm
 
 from pipeline import plugins
+from pipeline.crop import Crop, crop_face
 from pipeline.errors import UserError, run
-from pipeline.geometry import Image, Points, face_box, similarity, template, transform, transform_box, warp
+from pipeline.geometry import MODES, Image, Points, transform
 from pipeline.index import FIRST, SHAPES, VOTES, read_samples, shard_count
 from pipeline.storage import images, shards
-from pipeline.types import Detection, Detector, Sample
+from pipeline.types import Detection, Sample
 
-MODES = ("corrected", "published")
 SMALLEST = 64  # side of a crop, pixels
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, eq=False)
-class Crop:
-    """One aligned face: its picture (size, size, 3), None if unreadable, and its origin."""
+class PackedCrop(NamedTuple):
+    """A crop without its pictures, and the bytes of the files that hold them."""
 
-    status: str
-    image: Image | None = None
-    matrix: Points | None = None
-    box: Points | None = None  # in crop pixels
-    step: str = ""
+    crop: Crop
+    image: NDArray[np.uint8]
+    view: NDArray[np.uint8]
+
+
+Detect = Callable[[Image, Sample], Detection | None]
 
 
 def align_shard(
@@ -63,47 +67,35 @@ def align_shard(
     mode: str,
     max_megapixels: float = images.MAX_PIXELS / 1e6,
     source: str | None = None,
+    options: Mapping[str, str] | None = None,
 ) -> Counter[str]:
     """Write the faces of one shard of an index; return how many have each status.
 
     `quality` is that of JPEG; None stores the pixels unchanged, which takes thirteen times the space. Pictures of more
-    than `max_megapixels` count as unreadable. `source` is needed if its images are no files of their own. Raises
-    UserError on a value out of range, a damaged index and a missing folder.
+    than `max_megapixels` count as unreadable. `source` is needed if its images are no files of their own. `options` are
+    the detector's. Raises UserError on a value out of range, a wrong option, a damaged index and a missing folder.
     """
     count = shard_count(index)
     _check(root, shard, count, size=size, quality=quality, mode=mode)
     cv2.setNumThreads(1)  # shards run in parallel instead
     plugin = plugins.load("pipeline.detectors", detector)
+    plugins.check_options(f"the detector {detector!r}", plugin.detect, options or {})
+    detect = partial(plugin.detect, **(options or {}))
     rows = read_samples(index, shard)
     read = image_reader(root, source, int(max_megapixels * 1e6))
     crops = [
-        _pack(_read_and_align(read, sample, plugin, size=size, mode=mode), quality)
+        _pack(_read_and_align(read, sample, detect, size=size, mode=mode), quality)
         for sample in tqdm(rows, desc=f"shard {shard}", unit="face", disable=None)
     ]
     columns = _columns(rows, crops, _header(index))
-    shards.write(out, columns, of=count, size=size, detector=detector, mode=mode)
-    return Counter(crop.status for crop, _ in crops)
+    said = json.dumps(dict(options or {}), sort_keys=True)
+    shards.write(out, columns, of=count, size=size, detector=detector, detector_options=said, mode=mode)
+    return Counter(face.crop.status for face in crops)
 
 
-def align(image: Image, sample: Sample, detector: Detector, *, size: int, mode: str) -> Crop:
+def align(image: Image, sample: Sample, detect: Detect, *, size: int, mode: str) -> Crop:
     """Find the face of a dataset's image (h, w, 3) and cut it out, see `crop_face`."""
-    return crop_face(image, detector.detect(image, sample), sample.box, size=size, mode=mode)
-
-
-def crop_face(
-    image: Image, detection: Detection | None, box: Points | None = None, *, size: int, mode: str = "corrected"
-) -> Crop:
-    """Turn the detected face of an image (h, w, 3) upright and cut it out to (size, size, 3); `mode` is one of MODES.
-
-    Without a detection the crop shows the `box` x0, y0, x1, y1, without a box inside the image the whole image.
-    """
-    if detection is not None:
-        return _on_template(image, detection, size, mode)
-    box = None if box is None else _usable(box, image)
-    crop, matrix = (_stretched if mode == "published" else _squared)(image, box, size)
-    if box is None:
-        return Crop("whole_image", crop, matrix)
-    return Crop("box_fallback", crop, matrix, transform_box(matrix, box))
+    return crop_face(image, detect(image, sample), sample.box, size=size, mode=mode)
 
 
 def _check(root: Path, shard: int, count: int, *, size: int, quality: int | None, mode: str) -> None:
@@ -117,41 +109,6 @@ def _check(root: Path, shard: int, count: int, *, size: int, quality: int | None
         raise UserError(f"--quality: {quality} is no JPEG quality; choose 1 to 100, or raw")
     if mode not in MODES:
         raise UserError(f"--mode: there is no mode {mode!r}; choose one of: {', '.join(MODES)}")
-
-
-def _on_template(image: Image, detection: Detection, size: int, mode: str) -> Crop:
-    published = mode == "published"
-    matrix = similarity(detection.points5, template(size, published=published))
-    crop = warp(image, matrix, size, antialias=not published)
-    return Crop(detection.status, crop, matrix, transform_box(matrix, detection.box), detection.step)
-
-
-def _squared(image: Image, box: Points | None, size: int) -> tuple[Image, Points]:
-    """Cut out a square with the box where an aligned face has it, or the whole image; no rotation, no stretching."""
-    height, width = image.shape[:2]
-    source = np.array([0, 0, width, height]) - 0.5 if box is None else box
-    target = np.array([0, 0, size, size]) - 0.5 if box is None else face_box(size)
-    scale = np.ptp(target[0::2]) / max(np.ptp(source[0::2]), np.ptp(source[1::2]))
-    shift = target.reshape(2, 2).mean(0) - scale * source.reshape(2, 2).mean(0)
-    matrix = np.column_stack([np.eye(2) * scale, shift])
-    return warp(image, matrix, size), matrix
-
-
-def _stretched(image: Image, box: Points | None, size: int) -> tuple[Image, Points]:
-    """Cut out the box in whole pixels, or the whole image, and stretch it to the square (published code)."""
-    height, width = image.shape[:2]
-    left, top, right, bottom = (0, 0, width, height) if box is None else np.maximum(box, 0).astype(int).tolist()
-    part = Pillow.fromarray(image).crop((left, top, right, bottom))
-    crop = np.asarray(part.resize((size, size), Pillow.Resampling.LANCZOS))
-    scale = np.array([size / (right - left), size / (bottom - top)])
-    return crop, np.column_stack([np.diag(scale), scale * (0.5 - np.array([left, top])) - 0.5])
-
-
-def _usable(box: Points, image: Image) -> Points | None:
-    """Return the box if at least one whole pixel of the image lies in it."""
-    height, width = image.shape[:2]
-    visible = np.clip(np.nan_to_num(box, nan=0.0), 0, [width, height, width, height]).astype(int)
-    return box if np.isfinite(box).all() and visible[2] > visible[0] and visible[3] > visible[1] else None
 
 
 def image_reader(root: Path, source: str | None, max_pixels: int) -> Callable[[str], Image]:
@@ -168,20 +125,20 @@ def image_reader(root: Path, source: str | None, max_pixels: int) -> Callable[[s
     return read
 
 
-def _read_and_align(read: Callable[[str], Image], sample: Sample, detector: Detector, *, size: int, mode: str) -> Crop:
+def _read_and_align(read: Callable[[str], Image], sample: Sample, detect: Detect, *, size: int, mode: str) -> Crop:
     try:
         image = read(sample.path)
     except images.Unreadable as error:
         log.warning("unreadable: %s: %s", sample.path, error)
         return Crop("unreadable")
-    return align(image, sample, detector, size=size, mode=mode)
+    return align(image, sample, detect, size=size, mode=mode)
 
 
-def _pack(crop: Crop, quality: int | None) -> tuple[Crop, NDArray[np.uint8]]:
-    """Encode the pixels of a crop as the bytes of a file: a shard of AffectNet would not fit into memory."""
-    if crop.image is None:
-        return crop, np.zeros(0, np.uint8)
-    return replace(crop, image=None), images.encode(crop.image, quality)
+def _pack(crop: Crop, quality: int | None) -> PackedCrop:
+    """Encode the pixels of a crop and its view as files: a shard of AffectNet would not fit into memory."""
+    nothing = np.zeros(0, np.uint8)
+    files = [nothing if picture is None else images.encode(picture, quality) for picture in (crop.image, crop.view)]
+    return PackedCrop(replace(crop, image=None, view=None), *files)
 
 
 def _header(index: Path) -> list[str]:
@@ -190,14 +147,11 @@ def _header(index: Path) -> list[str]:
         return next(csv.reader(file))
 
 
-def _columns(
-    rows: Sequence[Sample], crops: Sequence[tuple[Crop, NDArray[np.uint8]]], header: Sequence[str]
-) -> dict[str, NDArray[Any]]:
-    count = len(rows)
-    packed = [data for _, data in crops]
-    matrices = [np.full((2, 3), np.nan) if crop.matrix is None else crop.matrix for crop, _ in crops]
-    boxes = [np.full(4, np.nan) if crop.box is None else crop.box for crop, _ in crops]
-    own = [_source_landmarks(sample, crop) for sample, (crop, _) in zip(rows, crops, strict=True)]
+def _columns(rows: Sequence[Sample], packed: Sequence[PackedCrop], header: Sequence[str]) -> dict[str, NDArray[Any]]:
+    count, crops = len(rows), [face.crop for face in packed]
+    matrices = [np.full((2, 3), np.nan) if crop.matrix is None else crop.matrix for crop in crops]
+    boxes = [np.full(4, np.nan) if crop.box is None else crop.box for crop in crops]
+    own = [_source_landmarks(sample, crop) for sample, crop in zip(rows, crops, strict=True)]
     names = [name for name in header if name not in (*FIRST, *SHAPES)]
     votes = {VOTES: np.array([_votes(sample) for sample in rows], np.float32).reshape(count, *SHAPES[VOTES])}
     return {
@@ -207,13 +161,22 @@ def _columns(
         "identity": np.array([sample.identity or "" for sample in rows], object),
         **{f"attribute_{name}": np.array([row.attributes.get(name, "") for row in rows], object) for name in names},
         **(votes if VOTES in header else {}),
-        "status": np.array([crop.status for crop, _ in crops], object),
-        "step": np.array([crop.step for crop, _ in crops], object),
-        "jpeg": np.concatenate([np.zeros(0, np.uint8), *packed]),
-        "offset": np.cumsum([0, *map(len, packed)], dtype=np.int64),
+        "status": np.array([crop.status for crop in crops], object),
+        "step": np.array([crop.step for crop in crops], object),
+        "score": np.array([crop.score for crop in crops], np.float32),
+        **_files("", [face.image for face in packed]),
+        **_files("view_", [face.view for face in packed]),
         "box": np.array(boxes, np.float32).reshape(count, 4),
         "matrix": np.array(matrices, np.float64).reshape(count, 2, 3),
         "source_landmarks": np.array(own, np.float32).reshape(count, 68, 2),
+    }
+
+
+def _files(prefix: str, files: Sequence[NDArray[np.uint8]]) -> dict[str, NDArray[Any]]:
+    """Join the bytes of files to one column, and note in another where each begins."""
+    return {
+        f"{prefix}jpeg": np.concatenate([np.zeros(0, np.uint8), *files]),
+        f"{prefix}offset": np.cumsum([0, *map(len, files)], dtype=np.int64),
     }
 
 
@@ -249,9 +212,12 @@ def main() -> None:
     largest = "larger pictures count as unreadable (default: %(default)g)"
     parser.add_argument("--max-megapixels", type=float, default=images.MAX_PIXELS / 1e6, help=largest)
     parser.add_argument(
-        "--mode", choices=MODES, default="corrected", help="rules of the crop, see the module (default: %(default)s)"
+        "--mode", choices=MODES, default=MODES[0], help="rules of the crop, see the module (default: %(default)s)"
     )
+    options = "option of the detector, repeatable (default: none)"
+    parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help=options)
     arguments = vars(parser.parse_args())
+    arguments["options"] = plugins.parse_options(arguments.pop("option"))
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     counts = align_shard(arguments.pop("index"), arguments.pop("root"), arguments.pop("shard"), **arguments)
     print(", ".join(f"{count} {status}" for status, count in counts.most_common()) or "no images in this shard")

@@ -4,12 +4,16 @@ A coordinate is x, y in pixels and an integer is a pixel's centre, so a point p 
 (p + 0.5) * t / s - 0.5 in the same image at side t.
 """
 
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Points = NDArray[np.float64]
 Image = NDArray[np.uint8]
+Item = TypeVar("Item")
 
 # Image-left eye, the other eye, nose, mouth corners in a 112-px crop (published code).
 TEMPLATE_112 = np.array(
@@ -24,6 +28,15 @@ TEMPLATE_112 = np.array(
 
 # Where a face detector's box (brows to chin) lies around the template: median of 1,228 faces found by dlib.
 FACE_BOX_112 = np.array([16.5, 30.5, 96.5, 110.5])
+
+# The published crop ends above the chin: of 418 real faces it holds 94 % of the 68 points, and 2 % of the chins. The
+# mode "face" shrinks its content and moves it up, so that the crop holds 99.98 % of the points.
+MODES = ("face", "corrected", "published")
+FACE_SCALE, FACE_SHIFT = 0.8, np.array([11.1, 4.4])
+
+# What landmark networks see, around the same template: the face with the margin that they were trained with.
+VIEW_112 = np.array([[-27.5, -22.0], [140.5, 146.0]])
+LARGEST_VIEW = 320  # pixels
 
 # The landmark of the iBUG 68 that takes the place of each when a face is mirrored.
 MIRROR_68 = np.array(
@@ -44,17 +57,40 @@ def rescale(points: ArrayLike, from_size: ArrayLike, to_size: ArrayLike) -> Poin
     return np.asarray((np.asarray(points) + 0.5) * (np.asarray(to_size) / np.asarray(from_size)) - 0.5, np.float64)
 
 
-def template(size: int, *, published: bool = False) -> Points:
+def template(size: int, mode: str = "face") -> Points:
     """Return the five template points (5, 2) in a crop of `size`: crops of every size show the same window.
 
-    The published code multiplies by size / 112 instead, which is half a pixel less at 224.
+    `mode` is one of MODES. The published code multiplies by size / 112, which is half a pixel less at 224.
     """
-    return TEMPLATE_112 * (size / 112) if published else rescale(TEMPLATE_112, 112, size)
+    return _in_crop(TEMPLATE_112, size, mode)
 
 
-def face_box(size: int) -> Points:
+def box_around(points5: ArrayLike) -> Points:
+    """Return about where the box x0, y0, x1, y1 of a face with these five points (5, 2) lies."""
+    return transform_box(similarity(TEMPLATE_112, points5), FACE_BOX_112)
+
+
+def face_box(size: int, mode: str = "face") -> Points:
     """Return where the box x0, y0, x1, y1 of an aligned face lies approximately in a crop of `size`."""
-    return rescale(FACE_BOX_112.reshape(2, 2), 112, size).reshape(4)
+    return _in_crop(FACE_BOX_112.reshape(2, 2), size, mode).reshape(4)
+
+
+def view_side(size: int, mode: str = "face") -> int:
+    """Return the side of the view that belongs to a crop of `size`, in pixels: as sharp as the crop up to a limit."""
+    return min(round(float(np.ptp(_in_crop(VIEW_112, size, mode)[:, 0]))), LARGEST_VIEW)
+
+
+def view_matrix(size: int, mode: str = "face") -> Points:
+    """Return the matrix (2, 3) from a crop of `size` to its view, which shows more of the image around the face."""
+    side = view_side(size, mode)
+    return similarity(_in_crop(VIEW_112, size, mode), np.array([[-0.5, -0.5], [side - 0.5, side - 0.5]]))
+
+
+def _in_crop(points: Points, size: int, mode: str) -> Points:
+    """Move points of the 112-px template to a crop."""
+    if mode == "published":
+        return points * (size / 112)
+    return rescale(FACE_SCALE * points + FACE_SHIFT if mode == "face" else points, 112, size)
 
 
 def five_points(landmarks: ArrayLike) -> Points:
@@ -88,6 +124,12 @@ def transform(matrix: ArrayLike, points: ArrayLike) -> Points:
     return np.asarray(np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2], np.float64)
 
 
+def compose(second: ArrayLike, first: ArrayLike) -> Points:
+    """Return the matrix (2, 3) that applies `first`, then `second`."""
+    second, first = np.asarray(second, np.float64), np.asarray(first, np.float64)
+    return np.column_stack([second[:, :2] @ first[:, :2], transform(second, first[:, 2])])
+
+
 def invert(matrix: ArrayLike) -> Points:
     """Return the matrix (2, 3) that undoes another."""
     matrix = np.asarray(matrix, np.float64)
@@ -111,14 +153,33 @@ def transform_box(matrix: ArrayLike, box: ArrayLike) -> Points:
 
 def overlap(first: Points, second: Points) -> float:
     """Intersection over union of two boxes; both edges belong to a box, as the published code counts."""
-    sides = np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2]) + 1
-    common = float(np.prod(np.maximum(sides, 0)))
-    areas = [float(np.prod(np.maximum(box[2:] - box[:2] + 1, 0))) for box in (first, second)]
-    return common / (sum(areas) - common) if common else 0.0
+    return float(overlaps(first, second[None])[0])
 
 
-def warp(image: Image, matrix: ArrayLike, size: int, *, antialias: bool = True) -> Image:
-    """Draw the image through `matrix` (image to crop) on a black square of `size`, bilinear.
+def overlaps(box: Points, others: Points) -> Points:
+    """Intersection over union of a box with each of the others (n, 4)."""
+    sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2]) + 1
+    common = np.prod(np.maximum(sides, 0), 1)
+    areas = np.prod(np.maximum(np.vstack([others, box])[:, 2:] - np.vstack([others, box])[:, :2] + 1, 0), 1)
+    union = areas[:-1] + areas[-1] - common
+    return np.where(common > 0, common / np.where(union > 0, union, 1), 0.0)
+
+
+def distinct(items: Iterable[Item], box: Callable[[Item], Points], limit: float = 0.3) -> list[Item]:
+    """Keep the items whose box x0, y0, x1, y1 overlaps that of no item before it by `limit` (IoU) or more."""
+    kept: list[Item] = []
+    for item in items:
+        if all(overlap(box(item), box(other)) < limit for other in kept):
+            kept.append(item)
+    return kept
+
+
+def warp(
+    image: Image, matrix: ArrayLike, size: int, *, antialias: bool = True, border: int = cv2.BORDER_CONSTANT
+) -> Image:
+    """Draw the image through `matrix` (image to crop) on a square of `size`, bilinear.
+
+    Outside the image it is black, or as OpenCV's `border` says.
 
     Where the crop is much smaller than what it shows, bilinear sampling would skip pixels: the crop is drawn k times
     larger and averaged, where k is the reduction, rounded.
@@ -127,7 +188,7 @@ def warp(image: Image, matrix: ArrayLike, size: int, *, antialias: bool = True) 
     times = int(np.clip(round(1 / scale_of(matrix)), 1, 16)) if antialias else 1
     enlarged = matrix * times
     enlarged[:, 2] += (times - 1) / 2  # a pixel's centre, half-pixel rule
-    drawn = cv2.warpAffine(image, enlarged, (size * times, size * times), flags=cv2.INTER_LINEAR)
+    drawn = cv2.warpAffine(image, enlarged, (size * times, size * times), flags=cv2.INTER_LINEAR, borderMode=border)
     if times > 1:
         drawn = cv2.resize(drawn, (size, size), interpolation=cv2.INTER_AREA)
     return np.asarray(drawn, np.uint8)

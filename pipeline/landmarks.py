@@ -1,12 +1,12 @@
 """Third stage: place 68 landmarks on aligned faces.
 
-    python -m pipeline.landmarks faces/0.h5 --out landmarks/0.h5 --extractor dlib
+    python -m pipeline.landmarks faces/0.h5 --out landmarks/0.h5 --extractor mesh
 
+Extractors see the view of each crop, which holds the chin and the margin that their networks were trained with.
 Landmarks are stored with a status and, where the extractor knows it, a quality; NaN means none.
 """
 
 import argparse
-import inspect
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import plugins
-from pipeline.align import Crop
-from pipeline.errors import UserError, run
-from pipeline.geometry import Points, complete
+from pipeline.crop import Crop
+from pipeline.errors import run
+from pipeline.geometry import Points, complete, template, view_matrix
 from pipeline.storage import images, shards
 from pipeline.types import AlignedFaces, Landmarks
 
@@ -32,7 +32,7 @@ def extract_landmarks(faces: Path, out: Path, extractor: str, options: Mapping[s
     shard = shards.Shard(faces)
     aligned = _aligned_faces(shard)
     plugin = plugins.load("pipeline.extractors", extractor)
-    _check_options(extractor, inspect.signature(plugin.extract), options or {})
+    plugins.check_options(f"the extractor {extractor!r}", plugin.extract, options or {})
     landmarks: Landmarks = plugin.extract(aligned, **(options or {}))
     known = complete(landmarks.points)
     points = np.where(known[:, None, None], landmarks.points, np.nan).astype(np.float32)
@@ -47,49 +47,46 @@ def extract_landmarks(faces: Path, out: Path, extractor: str, options: Mapping[s
     return Counter(status)
 
 
-def place_landmarks(crop: Crop, extractor: str = "dlib", **options: str) -> Points | None:
-    """Place landmarks (68, 2) on one readable aligned face, in pixels of the crop; None if the extractor finds none."""
+def place_landmarks(crop: Crop, mode: str, extractor: str = "mesh", **options: str) -> tuple[Points | None, float]:
+    """Place landmarks (68, 2) on a readable aligned face, in pixels of the crop; None if the extractor finds none.
+
+    `mode` is how the face was aligned. The number is the landmarks' quality, NaN if the extractor knows none.
+    """
     assert crop.image is not None
-    image = crop.image
+    assert crop.view is not None
+    image, view = crop.image, crop.view
     face = AlignedFaces(
         ids=[""],
         status=[crop.status],
         boxes=np.full((1, 4), np.nan, np.float32),
         source_landmarks=np.full((1, 68, 2), np.nan, np.float32),
         size=len(image),
+        template=template(len(image), mode),
+        view_matrix=view_matrix(len(image), mode),
         image=lambda row: image,
+        view=lambda row: view,
     )
     landmarks: Landmarks = plugins.load("pipeline.extractors", extractor).extract(face, **options)
-    return landmarks.points[0].astype(np.float64) if complete(landmarks.points[0]) else None
-
-
-def parse_options(texts: Sequence[str]) -> dict[str, str]:
-    """Read `key=value` arguments; raise UserError on one without a key or value."""
-    parts = [text.partition("=") for text in texts]
-    wrong = [text for text, (key, _, value) in zip(texts, parts, strict=True) if not key or not value]
-    if wrong:
-        raise UserError(f"--option {wrong[0]}: write it as key=value")
-    return {key: value for key, _, value in parts}
+    points = landmarks.points[0].astype(np.float64)
+    return points if complete(points) else None, float(landmarks.quality[0])
 
 
 def _aligned_faces(shard: shards.Shard) -> AlignedFaces:
     columns, files = shard.columns("id", "status", "box", "source_landmarks"), shard.stored_files()
+    size, mode = int(shard.attributes["size"]), str(shard.attributes["mode"])
+    has_views = "view_jpeg" in shard.names  # shards of earlier versions have none: the crop is the view
+    views = shard.stored_files("view_") if has_views else files
     return AlignedFaces(
         ids=list(columns["id"]),
         status=list(columns["status"]),
         boxes=columns["box"],
         source_landmarks=columns["source_landmarks"],
-        size=int(shard.attributes["size"]),
+        size=size,
+        template=template(size, mode),
+        view_matrix=view_matrix(size, mode) if has_views else np.eye(2, 3),
         image=lambda row: images.decode(files[row]),
+        view=lambda row: images.decode(views[row]),
     )
-
-
-def _check_options(extractor: str, signature: inspect.Signature, options: Mapping[str, str]) -> None:
-    known = [name for name in signature.parameters if name != "faces"]
-    for name in options:
-        if name not in known:
-            has = f"it has: {', '.join(known)}" if known else "it has none"
-            raise UserError(f"the extractor {extractor!r} has no option {name!r}; {has}")
 
 
 def _with_outside(points: NDArray[np.float32], status: Sequence[str], size: int) -> list[str]:
@@ -112,7 +109,9 @@ def main() -> None:
     parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help=options)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    counts = extract_landmarks(arguments.faces, arguments.out, arguments.extractor, parse_options(arguments.option))
+    counts = extract_landmarks(
+        arguments.faces, arguments.out, arguments.extractor, plugins.parse_options(arguments.option)
+    )
     print(", ".join(f"{count} {status}" for status, count in counts.most_common()) or "no faces in this shard")
 
 

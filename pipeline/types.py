@@ -1,5 +1,6 @@
 """The types that the stages of the preparation pass to each other, and the protocols of their plug-ins."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,12 +71,13 @@ class Detection:
     points5: NDArray[np.float64]
     status: str  # "ok", or "several" if others were found too
     step: str  # which step of the detector's chain found it: "plain", "upsampled", ...
+    score: float = math.nan  # the detector's own measure of certainty, NaN if it has none
 
 
 class Detector(Protocol):
-    """Face box and five points: a module in `pipeline/detectors`."""
+    """Face box and five points: a module in `pipeline/detectors`; its options are keyword arguments with defaults."""
 
-    def detect(self, image: NDArray[np.uint8], sample: Sample) -> Detection | None:
+    def detect(self, image: NDArray[np.uint8], sample: Sample, **options: str) -> Detection | None:
         """Return the face of an RGB image (h, w, 3) that fits the sample, or None."""
         ...
 
@@ -84,9 +86,10 @@ class Detector(Protocol):
 class AlignedFaces:
     """The n aligned faces of a shard, the input of an extractor; coordinates are pixels of the crop.
 
-    `status` says how each was aligned (see `pipeline.align`): "ok" and "several" lie on the template. `boxes` (n, 4)
-    and the dataset's own `source_landmarks` (n, 68, 2) are NaN where unknown. `image(i)` decodes face i, RGB
-    (size, size, 3); an "unreadable" one has no image.
+    `status` says how each was aligned (see `pipeline.align`): "ok" and "several" have their five points near the
+    `template` (5, 2). `boxes` (n, 4) and the dataset's own `source_landmarks` (n, 68, 2) are NaN where
+    unknown. `image(i)` decodes face i, RGB (size, size, 3), and `view(i)` a wider cut of its image, to which
+    `view_matrix` (2, 3) maps the crop; both raise for an "unreadable" one.
     """
 
     ids: Sequence[str]
@@ -94,7 +97,14 @@ class AlignedFaces:
     boxes: NDArray[np.float32]
     source_landmarks: NDArray[np.float32]
     size: int
+    template: NDArray[np.float64]
+    view_matrix: NDArray[np.float64]
     image: Callable[[int], NDArray[np.uint8]]
+    view: Callable[[int], NDArray[np.uint8]]
+
+    def on_template(self, row: int) -> bool:
+        """Return whether a face was turned to the template."""
+        return self.status[row] in ("ok", "several")
 
 
 @dataclass(frozen=True, eq=False)

@@ -68,7 +68,8 @@ def _check_names(config: Config) -> None:
         check("pipeline.sources", dataset.source, f"datasets.{name}.source")
         check("pipeline.detectors", dataset.detector, f"datasets.{name}.detector")
         check("pipeline.extractors", dataset.extractor, f"datasets.{name}.extractor")
-        _check_extractor_options(dataset, f"datasets.{name}.extractor_options")
+        _check_options("detector", "detect", dataset, f"datasets.{name}.detector_options")
+        _check_options("extractor", "extract", dataset, f"datasets.{name}.extractor_options")
         for method in dataset.methods:
             check("train.methods", method, f"datasets.{name}.methods")
     check("au_guidance.codebooks", config.heatmap.codebook, "heatmap.codebook")
@@ -88,18 +89,23 @@ def _check_names(config: Config) -> None:
                 raise UserError(f"experiments.{name}.datasets: there is no dataset {dataset_name!r}{hint}")
 
 
-def _check_extractor_options(dataset: Dataset, key: str) -> None:
-    """Compare options with the arguments of `extract`, without importing it; one with the default "" is required."""
-    tree = ast.parse((ROOT / "pipeline" / "extractors" / f"{dataset.extractor}.py").read_text(encoding="utf-8"))
-    extract = next(part for part in tree.body if isinstance(part, ast.FunctionDef) and part.name == "extract")
-    known = [argument.arg for argument in extract.args.args[1:]]
-    for name in dataset.extractor_options:
-        if name not in known:
-            hint = suggestion(name, known) if known else "; it takes none"
-            raise UserError(f"{key}: the extractor {dataset.extractor} has no option {name!r}{hint}")
-    for name, default in zip(known[::-1], extract.args.defaults[::-1], strict=False):
-        if isinstance(default, ast.Constant) and default.value == "" and name not in dataset.extractor_options:
-            raise UserError(f"{key}: the extractor {dataset.extractor} needs the option {name!r}")
+def _check_options(kind: str, function: str, dataset: Dataset, key: str) -> None:
+    """Compare options with the arguments of a plug-in's function, without importing it.
+
+    The options are the arguments with a default; one whose default is None is required.
+    """
+    name, options = getattr(dataset, kind), getattr(dataset, f"{kind}_options")
+    tree = ast.parse((ROOT / "pipeline" / f"{kind}s" / f"{name}.py").read_text(encoding="utf-8"))
+    called = next(part for part in tree.body if isinstance(part, ast.FunctionDef) and part.name == function)
+    defaults = called.args.defaults
+    known = [argument.arg for argument in called.args.args[len(called.args.args) - len(defaults) :]]
+    for option in options:
+        if option not in known:
+            hint = suggestion(option, known) if known else "; it takes none"
+            raise UserError(f"{key}: the {kind} {name} has no option {option!r}{hint}")
+    for option, default in zip(known, defaults, strict=True):
+        if isinstance(default, ast.Constant) and default.value is None and option not in options:
+            raise UserError(f"{key}: the {kind} {name} needs the option {option!r}")
 
 
 def _parser() -> argparse.ArgumentParser:

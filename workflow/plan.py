@@ -129,7 +129,11 @@ class Plan:
         options = dict(settings.extractor_options)
         if settings.extractor == "face_alignment":
             options.setdefault("weights", str(self.config.weights))
-        return " ".join(f"--option {shlex.quote(f'{key}={value}')}" for key, value in options.items())
+        return _plugin_options(options)
+
+    def detector_options(self, wildcards: Any) -> str:
+        """Write the arguments for the detector."""
+        return _plugin_options(self.dataset(wildcards).detector_options)
 
     def extractor_gpus(self, wildcards: Any) -> int:
         """Return how many GPUs a landmark job claims: one if its extractor is a network for which a GPU is meant."""
@@ -241,6 +245,10 @@ def _is_published(wildcards: Any) -> bool:
 def _needs_fetched_weights(dataset: Dataset) -> bool:
     """Whether the extractor takes its weights from the folder that `snakemake weights` fills, not from the user's."""
     return dataset.extractor == "face_alignment" and "weights" not in dataset.extractor_options
+
+
+def _plugin_options(options: Mapping[str, Any]) -> str:
+    return " ".join(f"--option {shlex.quote(f'{key}={value}')}" for key, value in options.items())
 
 
 def _arguments(options: Mapping[str, Any]) -> str:

@@ -40,7 +40,7 @@ def _as_published(dataset: Dataset, files: Published) -> Dataset:
     """Cut RAF-DB by the five points of the user's detector, AffectNet not at all (spec, sections 1.3 and 1.4)."""
     return dataset.model_copy(
         update={
-            "detector": "none" if dataset.source == "affectnet" else dataset.detector,
+            **({"detector": "none", "detector_options": {}} if dataset.source == "affectnet" else {}),
             "extractor": "published",
             "extractor_options": {"file": ",".join(map(str, _landmarks(files.folds, dataset.source)))},
             "crop": 224,

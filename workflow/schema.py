@@ -46,12 +46,15 @@ class Dataset(Settings):
     source: str = Field(description="reader of its layout, a file in pipeline/sources")
     root: Path | None = Field(None, description="its folder")
     generate: Generate | None = Field(None, description="generate the dataset instead (source synthetic)")
-    detector: str = Field("dlib", description="face box and five points, a file in pipeline/detectors")
-    extractor: str = Field("face_alignment", description="68 landmarks, a file in pipeline/extractors")
+    detector: str = Field("blaze", description="face box and five points, a file in pipeline/detectors")
+    detector_options: dict[str, str | int | float | bool] = Field(default_factory=dict, description="its options")
+    extractor: str = Field("mesh", description="68 landmarks, a file in pipeline/extractors")
     extractor_options: dict[str, str | int | float | bool] = Field(default_factory=dict, description="its options")
     crop: int = Field(256, ge=64, description="side of an aligned face, pixels")
-    alignment: Literal["corrected", "published"] = Field(
-        "corrected", description="how the crop is computed, see pipeline.align"
+    alignment: Literal["face", "corrected", "published"] = Field(
+        "face",
+        description="what the crop shows; face: the whole face; corrected: the published window, without the chin; "
+        "published: that one as the published code computes it",
     )
     quality: Annotated[int, Field(ge=1, le=100)] | Literal["raw"] = Field(
         95, description="JPEG quality of stored faces; raw: uncompressed pixels, thirteen times as large"

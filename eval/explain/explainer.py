@@ -1,13 +1,16 @@
 """Explain the faces of any image with a trained network: which expression it predicts, and where it looks.
 
-Detection, alignment and preprocessing are those of the checkpoint, so none of them can be set wrong. dlib finds the
-faces; for a network that was trained without a detector, the whole image is the face.
+Detector, alignment and preprocessing are those of the checkpoint, so none of them can be set wrong. A network whose
+faces were cut by points of its dataset, or by a detector that is not here, gets `blaze`. For one that was trained
+without a detector, the whole image is the face.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,7 +24,7 @@ from eval.explain.reading import Map
 from eval.figures.faces import on_canvas
 from eval.metrics.cosines import attention_canvas, cam_canvas, min_max
 from pipeline import plugins
-from pipeline.align import Crop, crop_face
+from pipeline.crop import Crop, crop_face
 from pipeline.errors import UserError
 from pipeline.landmarks import place_landmarks
 from pipeline.storage.landmarks import to_canvas
@@ -32,14 +35,16 @@ from train.data.transforms import resize_face, standardise, to_unit_range
 from train.methods.base import Output
 
 BATCH_SIZE = 16
+FALLBACK = "blaze"  # for checkpoints whose detector needs the dataset, or is not a plug-in (authors' checkpoints)
 
 
 class LocatedFace(NamedTuple):
-    """A face in an image: its box x0, y0, x1, y1 there, its crop, and landmarks (68, 2) on the canvas or None."""
+    """A face in an image: its box x0, y0, x1, y1 there, its crop, landmarks (68, 2) on the canvas or None, quality."""
 
     box: Points
     crop: Crop
     points: Points | None
+    quality: float
 
 
 class Explainer:
@@ -50,11 +55,12 @@ class Explainer:
         self.card, self.device = self.loaded.card, torch.device(device)
         self.method = self.loaded.method.to(self.device).to(memory_format=torch.channels_last)
         self.alignment = self.loaded.meta["preprocessing"]["alignment"]
+        self.detect_all = _detector(self.alignment)
         self.temperature = float(self.loaded.scores.get("temperature", 1.0))
         self.layer = max(self.card.guidance.layers)
 
     def explain(self, image: RGBImage, *, every_class: bool = False) -> list[Explanation]:
-        """Explain the faces of an image, RGB (h, w, 3) uint8, the most certain detection first; none without a face.
+        """Explain the faces of an image, RGB (h, w, 3) uint8, from left to right; none without a face.
 
         `every_class` also gives the class maps of the other expressions. Raises ValueError for any other array.
         """
@@ -77,16 +83,14 @@ class Explainer:
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise ValueError(f"an image is RGB (h, w, 3) of uint8, not {image.shape} of {image.dtype}")
         size, mode = int(self.alignment["size"]), str(self.alignment["mode"])
-        detections: Sequence[Detection | None] = [None]
-        if self.alignment["detector"] != "none":
-            detections = plugins.load("pipeline.detectors", "dlib").detect_all(image)
+        detections = self.detect_all(image)
         whole_image = np.array([0.0, 0.0, image.shape[1], image.shape[0]]) - 0.5
         faces = []
         for detection in detections:
             crop = crop_face(image, detection, size=size, mode=mode)
-            points = place_landmarks(crop, "dlib")
+            points, quality = place_landmarks(crop, mode)
             box = whole_image if detection is None else detection.box
-            faces.append(LocatedFace(box, crop, None if points is None else to_canvas(points, size)))
+            faces.append(LocatedFace(box, crop, None if points is None else to_canvas(points, size), quality))
         return faces
 
     def _explain(self, faces: Sequence[LocatedFace], every_class: bool) -> Iterator[Explanation]:
@@ -99,7 +103,7 @@ class Explainer:
         cams = self._cams(output, logits.argsort(1, descending=True)[:, : len(LABELS) if every_class else 2])
         attentions = self._attention(output)
         scale = CANVAS / int(self.alignment["size"])
-        for row, (box, crop, points) in enumerate(faces):
+        for row, (box, crop, points, quality) in enumerate(faces):
             assert crop.image is not None
             assert crop.matrix is not None
             yield Explanation(
@@ -107,6 +111,9 @@ class Explainer:
                 matrix=crop.matrix * scale + (0, 0, 0.5 * scale - 0.5),  # to the canvas instead of the crop
                 face=on_canvas(crop.image),
                 status=crop.status,
+                step=crop.step,
+                score=crop.score,
+                quality=quality,
                 probabilities=dict(zip(LABELS, probabilities[row], strict=True)),
                 calibrated="temperature" in self.loaded.scores,
                 cams=cams[row],
@@ -140,3 +147,16 @@ class Explainer:
             layer: attention_canvas(attention(features.detach()).float(), CANVAS, mode).cpu().numpy()
             for layer, features in sorted(output.features.items())
         }
+
+
+def _detector(alignment: Mapping[str, Any]) -> Callable[[RGBImage], Sequence[Detection | None]]:
+    """Return the function that finds all faces as those of a checkpoint's training were found; None is the image."""
+    name = str(alignment["detector"])
+    if name == "none":
+        return lambda image: [None]
+    plugin = plugins.load("pipeline.detectors", name) if name in plugins.names("pipeline.detectors") else None
+    if not hasattr(plugin, "detect_all"):
+        fallback: Callable[[RGBImage], Sequence[Detection]] = plugins.load("pipeline.detectors", FALLBACK).detect_all
+        return fallback
+    assert plugin is not None
+    return partial(plugin.detect_all, **json.loads(alignment.get("detector_options", "{}")))

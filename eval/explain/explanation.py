@@ -12,6 +12,11 @@ from au_guidance.heatmap import shapes
 from eval.explain.reading import Map, Reading, au_table, read_map
 from train.card.schema import Heatmap
 
+# Steps of the detectors that take what their full threshold does not.
+LOWERED = {
+    "low_threshold": "at a lowered threshold of the detector",
+    "whole_image": "by taking the whole image for a face",
+}
 LOW_PROBABILITY = 0.5  # below which the network is called unsure
 
 Points = NDArray[np.float64]
@@ -23,17 +28,21 @@ class Explanation:
     """One face of an image: the network's answer and its maps, and what these say in action units.
 
     `box` is x0, y0, x1, y1 in pixels of the image; `matrix` (2, 3) maps these pixels to those of `face`, the aligned
-    face, RGB (224, 224, 3); `status` is that of `pipeline.align`. `probabilities` holds one for each expression,
-    calibrated or not as `calibrated` says. `cams` {label: (224, 224) in [0, 1]} holds the class maps of the predicted
-    expression and the runner-up, or of all expressions; it is empty for a method without class maps. `attention` is
-    {layer: (224, 224) >= 0}, `layer` the deepest guided one. `points` (68, 2) are landmarks in pixels of `face`, None
-    if none were found; `heatmap` names codebook and geometry.
+    face, RGB (224, 224, 3); `status` is that of `pipeline.align`. `step` and `score` say which step of the detector
+    found the face and how certain it was, `quality` is that of the landmarks (NaN if unknown). `probabilities` holds
+    one for each expression, calibrated or not as `calibrated` says. `cams` {label: (224, 224) in [0, 1]} holds the
+    class maps of the predicted expression and the runner-up, or of all expressions; it is empty for a method without
+    class maps. `attention` is {layer: (224, 224) >= 0}, `layer` the deepest guided one. `points` (68, 2) are landmarks
+    in pixels of `face`, None if none were found; `heatmap` names codebook and geometry.
     """
 
     box: Points
     matrix: Points
     face: RGBImage
     status: str
+    step: str
+    score: float
+    quality: float
     probabilities: dict[str, float]
     calibrated: bool
     cams: dict[str, Map]
@@ -85,8 +94,10 @@ class Explanation:
     def warnings(self) -> list[str]:
         """Why the answer or its map may not be trusted."""
         unsure = f"the network is unsure: {', '.join(map(self._with_probability, self.ranked[:2]))}"
+        lowered = f"the face was found only {LOWERED[self.step]}; it may be none" if self.step in LOWERED else ""
         unread = "no landmarks were found, so the map cannot be read in action units"
         return [
+            *([lowered] if lowered else []),
             *([unsure] if self.probabilities[self.label] < LOW_PROBABILITY else []),
             *([unread] if self.points is None else []),
             *(warning for reading in self.shown_readings[:1] for warning in reading.warnings),

@@ -1,6 +1,7 @@
 """The files of an explained image: a panel to look at, JSON for programs, and the maps as arrays."""
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import wrap
@@ -60,6 +61,9 @@ def _face(number: int, face: Explanation) -> dict[str, Any]:
         "number": number,
         "box": [round(float(value), 1) for value in face.box],
         "status": face.status,
+        "step": face.step,
+        "score": _number(face.score),
+        "quality": _number(face.quality),
         "label": face.label,
         "probabilities": {label: round(value, 4) for label, value in face.probabilities.items()},
         "calibrated": face.calibrated,
@@ -69,6 +73,10 @@ def _face(number: int, face: Explanation) -> dict[str, Any]:
         "action_units": face.action_units,
         "layer": face.layer,
     }
+
+
+def _number(value: float) -> float | None:
+    return round(value, 3) if math.isfinite(value) else None
 
 
 def draw_panel(faces: Sequence[Explanation]) -> RGBImage:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.geometry import FACE_BOX_112, TEMPLATE_112, Image, complete, five_points, similarity, transform_box
+from pipeline.geometry import Image, box_around, complete, five_points
 from pipeline.types import Detection, Sample
 
 
@@ -17,5 +17,4 @@ def detect(image: Image, sample: Sample) -> Detection | None:
         points = five_points(sample.landmarks)
     if points is None or not complete(points) or not np.ptp(points, axis=0).any():  # some files hold zeros for "none"
         return None
-    box = transform_box(similarity(TEMPLATE_112, points), FACE_BOX_112) if sample.box is None else sample.box
-    return Detection(box, points, "ok", "dataset")
+    return Detection(box_around(points) if sample.box is None else sample.box, points, "ok", "dataset")

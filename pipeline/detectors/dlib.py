@@ -15,7 +15,18 @@ import dlib
 import numpy as np
 
 from pipeline.errors import UserError
-from pipeline.geometry import Image, Points, five_points, invert, overlap, rescale, transform, transform_box, warp
+from pipeline.geometry import (
+    Image,
+    Points,
+    distinct,
+    five_points,
+    invert,
+    overlap,
+    rescale,
+    transform,
+    transform_box,
+    warp,
+)
 from pipeline.types import Detection, Sample
 
 WEIGHTS = "shape_predictor_68_face_landmarks.dat"
@@ -53,35 +64,30 @@ class Candidate:
     score: float
 
 
-def detect(image: Image, sample: Sample) -> Detection | None:
-    """Return the face that overlaps the dataset's box most, without a box the one with the highest score, or None."""
+def detect(image: Image, sample: Sample, weights: str = "") -> Detection | None:
+    """Return the face that overlaps the dataset's box most, without a box the one with the highest score, or None.
+
+    `weights` is the path of another 68-point predictor of dlib.
+    """
     known = sample.box
     for step in STEPS:
         candidates = run_step(image, step, known)
         fitting = [face for face in candidates if _fits(face, known, image, step)]
         if fitting:
             best = max(fitting, key=lambda face: face.score if known is None else overlap(face.box, known))
-            return _detection(image, best, step.name, several=len(candidates) > 1)
+            return _detection(image, best, step.name, weights, several=len(candidates) > 1)
     return None
 
 
-def detect_all(image: Image) -> list[Detection]:
-    """Return all faces that the first successful step finds, by falling score; an empty list if there are none."""
-    for step in STEPS[1:]:  # the small picture would miss small faces beside a large one
-        faces = [face for face in run_step(image, step) if _fits(face, None, image, step)]
-        if faces:
-            faces.sort(key=lambda face: -face.score)
-            return [_detection(image, face, step.name, several=len(faces) > 1) for face in faces]
-    return []
-
-
-def redetect(crop: Image) -> Points | None:
-    """Search a crop without a detected face once more, at full threshold; return the box with the highest score."""
-    for step in STEPS[1:3]:
-        candidates = run_step(crop, step)
-        if candidates:
-            return max(candidates, key=lambda face: face.score).box
-    return None
+def detect_all(image: Image, weights: str = "") -> list[Detection]:
+    """Return the faces that all steps at full threshold find, from left to right; else those of the last step."""
+    groups = [[(step, face) for step in STEPS if step.threshold >= 0 for face in run_step(image, step)]]
+    groups.append([(STEPS[-1], face) for face in run_step(image, STEPS[-1]) if _fits(face, None, image, STEPS[-1])])
+    found = next(filter(None, groups), [])
+    kept = distinct(sorted(found, key=lambda pair: -pair[1].score), lambda pair: pair[1].box)
+    several = len(kept) > 1
+    faces = [_detection(image, face, step.name, weights, several=several) for step, face in kept]
+    return sorted(faces, key=lambda face: float(face.box[0]))
 
 
 def run_step(image: Image, step: Step, known: Points | None = None) -> list[Candidate]:
@@ -101,7 +107,7 @@ def run_step(image: Image, step: Step, known: Points | None = None) -> list[Cand
     return [Candidate(box, score) for box, score in zip(found, scores, strict=True)]
 
 
-def predict_landmarks(image: Image, box: Points) -> Points:
+def predict_landmarks(image: Image, box: Points, weights: str = "") -> Points:
     """Predict the landmarks (68, 2) of the face in a box; the predictor was trained on the detector's boxes.
 
     Faces are scaled to one size first, so that the predictor's whole pixels are as precise on small ones as on large.
@@ -111,13 +117,13 @@ def predict_landmarks(image: Image, box: Points) -> Points:
     centre = box.reshape(2, 2).mean(0)
     matrix = np.column_stack([np.eye(2) * scale, (window - 1) / 2 - scale * centre])
     left, top, right, bottom = np.rint(transform_box(matrix, box)).astype(int).tolist()
-    shape = _predictor()(warp(image, matrix, window), dlib.rectangle(left, top, right, bottom))
+    shape = _predictor(weights)(warp(image, matrix, window), dlib.rectangle(left, top, right, bottom))
     return transform(invert(matrix), [(part.x, part.y) for part in shape.parts()])
 
 
-def _detection(image: Image, face: Candidate, step: str, *, several: bool) -> Detection:
-    points = five_points(predict_landmarks(image, face.box))
-    return Detection(face.box, points, "several" if several else "ok", step)
+def _detection(image: Image, face: Candidate, step: str, weights: str, *, several: bool) -> Detection:
+    points = five_points(predict_landmarks(image, face.box, weights))
+    return Detection(face.box, points, "several" if several else "ok", step, face.score)
 
 
 def _fits(face: Candidate, known: Points | None, image: Image, step: Step) -> bool:
@@ -133,7 +139,11 @@ def _detector() -> "dlib.fhog_object_detector":
 
 
 @cache
-def _predictor() -> "dlib.shape_predictor":
+def _predictor(weights: str) -> "dlib.shape_predictor":
+    if weights:
+        if not Path(weights).is_file():
+            raise UserError(f"option weights: there is no file {weights}; name a 68-point predictor of dlib")
+        return dlib.shape_predictor(weights)
     # The package is not imported: its code needs pkg_resources, which new versions of Python no longer have.
     package = find_spec("face_recognition_models")
     if package is None or not package.submodule_search_locations:

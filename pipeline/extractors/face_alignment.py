@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import UserError
-from pipeline.extractors.dlib import find_boxes
-from pipeline.geometry import MIRROR_68, Points, invert, rescale, transform, warp
+from pipeline.extractors._boxes import locate
+from pipeline.geometry import MIRROR_68, Points, compose, invert, rescale, transform, warp
 from pipeline.storage.files import digest
 from pipeline.types import AlignedFaces, Landmarks
 
@@ -38,7 +38,7 @@ def extract(
     `weights` is the folder with the network's file; the cache of torch hub is searched too. A `batch` has 32 faces
     on a GPU and 2 on a CPU, because more would not fit its caches. `flip=true` averages the maps of each face with
     those of its mirror image, as the package does by default; it takes twice the time. A face that alignment did not
-    find is searched once more in its crop ("redetected"), then the dataset's box is used ("from_box").
+    find is searched once more in its view ("redetected"), then the dataset's box is used ("from_box").
     """
     if batch != "auto" and (not batch.isdecimal() or int(batch) < 1):
         raise UserError(f"option batch: {batch!r} is no number of faces above 0, and not auto")
@@ -46,20 +46,20 @@ def extract(
         raise UserError(f"option flip: {flip!r} is neither true nor false")
     network, chosen = _network(find_weights(weights), device)
     size = BATCH[chosen.type != "cpu"] if batch == "auto" else int(batch)
-    boxes, status = find_boxes(faces, from_source=True)
-    points = np.full((len(status), 68, 2), np.nan, np.float32)
-    quality = np.full(len(status), np.nan, np.float32)
-    rows = [row for row, box in enumerate(boxes) if box is not None]
+    located = [locate(faces, row) for row in range(len(faces.ids))]
+    points = np.full((len(located), 68, 2), np.nan, np.float32)
+    quality = np.full(len(located), np.nan, np.float32)
+    windows = {row: window(face.box) for row, face in enumerate(located) if face.box is not None}
+    rows, back = list(windows), invert(faces.view_matrix)
     for start in range(0, len(rows), size):
         part = rows[start : start + size]
-        matrices = [window(box) for row in part if (box := boxes[row]) is not None]
-        inputs = [warp(faces.image(row), matrix, INPUT) for row, matrix in zip(part, matrices, strict=True)]
+        inputs = [warp(faces.view(row), windows[row], INPUT) for row in part]
         maps = _maps(network, inputs, chosen, flip=flip.lower() == "true")
         peaks, heights = read_out(maps)
-        for row, matrix, cells in zip(part, matrices, peaks, strict=True):
-            points[row] = transform(invert(matrix), rescale(cells, GRID, INPUT))
+        for row, cells in zip(part, peaks, strict=True):
+            points[row] = transform(compose(back, invert(windows[row])), rescale(cells, GRID, INPUT))
         quality[part] = np.clip(heights, 0, 1).mean(1)
-    return Landmarks(points, status, quality)
+    return Landmarks(points, [face.status for face in located], quality)
 
 
 def find_weights(folder: str) -> Path:
@@ -76,7 +76,7 @@ def find_weights(folder: str) -> Path:
 
 
 def window(box: Points) -> Points:
-    """Return the matrix (2, 3) from the crop to the network's input: a square around the box, twice as wide."""
+    """Return the matrix (2, 3) from the view to the network's input: a square around the box, twice as wide."""
     width, height = box[2] - box[0], box[3] - box[1]
     centre = np.array([box[0] + box[2], box[1] + box[3]]) / 2 - (0, ABOVE * height)
     scale = INPUT / ((width + height) * WINDOW)

@@ -18,7 +18,7 @@ CANVAS = 224  # side of the authors' crops, pixels
 FAR = 1e6  # pixels; larger coordinates are errors
 
 
-def extract(faces: AlignedFaces, file: str = "") -> Landmarks:
+def extract(faces: AlignedFaces, file: str | None = None) -> Landmarks:
     """Read the landmarks of these faces from `file`, one path or several separated by commas (train, test).
 
     "no_face" where the authors found none, "not_listed" where their file lacks the image. Raises UserError on

@@ -85,13 +85,13 @@ class Shard:
         with h5py.File(self.path, "r") as file:
             return {name: _loaded(self.path, file[name]) for name in names or self.names}
 
-    def stored_files(self) -> list[NDArray[np.uint8]]:
-        """List the files that the columns `jpeg` and `offset` hold, mapped from the disk: no copy.
+    def stored_files(self, prefix: str = "") -> list[NDArray[np.uint8]]:
+        """List the files that the columns `jpeg` and `offset`, or those with a prefix, hold, mapped from the disk.
 
         HDF5 stores a contiguous dataset as it is, so its bytes can be read by any number of threads without HDF5.
         """
         with h5py.File(self.path, "r") as file:
-            start, offset = file["jpeg"].id.get_offset(), file["offset"][()]
+            start, offset = file[f"{prefix}jpeg"].id.get_offset(), file[f"{prefix}offset"][()]
         if start is None:  # an empty dataset has no place
             return [np.zeros(0, np.uint8) for _ in offset[1:]]
         content = np.memmap(self.path, np.uint8, "r", offset=start, shape=(int(offset[-1]),))
@@ -161,10 +161,13 @@ def read_all(folder: Path, *names: str) -> Columns:
 
 def concatenate(parts: Sequence[Columns]) -> Columns:
     """Join the rows of several shards; `offset` columns count bytes and continue from part to part."""
-    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0] if name != "offset"}
-    if "offset" in parts[0]:
-        steps = np.concatenate([np.diff(part["offset"]) for part in parts])
-        joined["offset"] = np.concatenate([[0], np.cumsum(steps)])
+    joined = {}
+    for name in parts[0]:
+        values = [part[name] for part in parts]
+        if name.endswith("offset"):
+            joined[name] = np.concatenate([[0], np.cumsum(np.concatenate([np.diff(offset) for offset in values]))])
+        else:
+            joined[name] = np.concatenate(values)
     return joined
 
 

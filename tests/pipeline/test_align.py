@@ -42,13 +42,13 @@ def dot_near(image: np.ndarray, place: np.ndarray, radius: int = 14) -> np.ndarr
 
 def test_five_points_land_on_the_template() -> None:
     crop = align.align(
-        picture(POINTS5), sample(points5=POINTS5, box=BOX), dataset_detector, size=SIZE, mode="corrected"
+        picture(POINTS5), sample(points5=POINTS5, box=BOX), dataset_detector.detect, size=SIZE, mode="corrected"
     )
     assert crop.status == "ok"
     assert crop.step == "dataset"
     placed = transform(crop.matrix, POINTS5)
     assert np.allclose(crop.matrix, similarity(POINTS5, rescale(TEMPLATE_112, 112, SIZE)))
-    assert np.abs(placed - template(SIZE)).max() < 12  # these five do not have the template's exact shape
+    assert np.abs(placed - template(SIZE, "corrected")).max() < 12  # these five do not have the template's exact shape
     for place in placed:
         assert np.allclose(dot_near(crop.image, place), place, atol=0.1)
 
@@ -65,7 +65,7 @@ def test_one_image_is_cut_by_a_detection_of_whatever_origin() -> None:
 
 def test_published_mode_multiplies_the_template() -> None:
     points = transform(np.array([[1.2, -0.3, 40], [0.3, 1.2, 20]]), TEMPLATE_112)
-    crop = align.align(picture(points), sample(points5=points), dataset_detector, size=224, mode="published")
+    crop = align.align(picture(points), sample(points5=points), dataset_detector.detect, size=224, mode="published")
     expected = [(76.589, 103.393), (147.064, 103.003), (112.050, 143.473), (83.099, 184.731), (141.460, 184.408)]
     assert np.allclose(transform(crop.matrix, points), expected, atol=1e-3)
     for place in expected:
@@ -79,7 +79,7 @@ def test_published_mode_multiplies_the_template() -> None:
 def test_matrix_tells_where_pixels_went_without_points(mode: str, box: np.ndarray | None) -> None:
     dots = np.array([[105.0, 90.0], [165.0, 100.0], [130.0, 150.0]])
     image = picture(dots)
-    crop = align.align(image, sample(box=box), dataset_detector, size=SIZE, mode=mode)
+    crop = align.align(image, sample(box=box), dataset_detector.detect, size=SIZE, mode=mode)
     assert crop.status == ("whole_image" if box is None else "box_fallback")
     places = transform(crop.matrix, dots)
     seen = [place for place in places if (place > 20).all() and (place < SIZE - 20).all()]
@@ -89,8 +89,8 @@ def test_matrix_tells_where_pixels_went_without_points(mode: str, box: np.ndarra
 
 
 def test_corrected_box_lies_where_an_aligned_face_has_it() -> None:
-    crop = align.align(picture(POINTS5), sample(box=BOX), dataset_detector, size=SIZE, mode="corrected")
-    centre, side = face_box(SIZE).reshape(2, 2).mean(0), np.ptp(face_box(SIZE)[0::2])
+    crop = align.align(picture(POINTS5), sample(box=BOX), dataset_detector.detect, size=SIZE, mode="corrected")
+    centre, side = face_box(SIZE, "corrected").reshape(2, 2).mean(0), np.ptp(face_box(SIZE, "corrected")[0::2])
     assert np.allclose(crop.box.reshape(2, 2).mean(0), centre)
     assert np.allclose(np.ptp(crop.box[1::2]), side)  # the longer side
     assert np.allclose(np.ptp(crop.box[0::2]), side * 150 / 160)
@@ -99,7 +99,7 @@ def test_corrected_box_lies_where_an_aligned_face_has_it() -> None:
 def test_published_box_is_cut_in_whole_pixels_and_stretched() -> None:
     image = picture(POINTS5)
     box = np.array([100.9, -3.0, 200.2, 150.99])
-    crop = align.align(image, sample(box=box), dataset_detector, size=224, mode="published")
+    crop = align.align(image, sample(box=box), dataset_detector.detect, size=224, mode="published")
     # From pixel 100 to 200 and 0 to 150: the left edge of pixel 100 is the left edge of the crop.
     assert np.allclose(crop.matrix, [[2.24, 0, 2.24 * -99.5 - 0.5], [0, 224 / 150, 224 / 150 * 0.5 - 0.5]])
     assert crop.image.shape == (224, 224, 3)
@@ -107,20 +107,20 @@ def test_published_box_is_cut_in_whole_pixels_and_stretched() -> None:
 
 def test_whole_image_keeps_its_aspect_on_black() -> None:
     image = np.full((100, 200, 3), 200, np.uint8)
-    crop = align.align(image, sample(), dataset_detector, size=128, mode="corrected")
+    crop = align.align(image, sample(), dataset_detector.detect, size=128, mode="corrected")
     lit = crop.image[..., 0] > 100
     assert lit.any(0).sum() == 128
     assert lit.any(1).sum() == 64
     assert lit.any(1).argmax() == 32
     assert crop.box is None
-    stretched = align.align(image, sample(), dataset_detector, size=128, mode="published")
+    stretched = align.align(image, sample(), dataset_detector.detect, size=128, mode="published")
     assert (stretched.image == 200).all()
 
 
 @pytest.mark.parametrize("box", [[500, 10, 600, 90], [10, 10, 10, 50], [np.nan, 0, 5, 5], [50, 50, 10, 10]])
 def test_useless_box_means_whole_image(box: list[float]) -> None:
     for mode in align.MODES:
-        crop = align.align(picture(POINTS5), sample(box=np.array(box)), dataset_detector, size=64, mode=mode)
+        crop = align.align(picture(POINTS5), sample(box=np.array(box)), dataset_detector.detect, size=64, mode=mode)
         assert crop.status == "whole_image"
 
 
@@ -184,7 +184,7 @@ def test_shard_holds_every_image_of_the_index(tmp_path: Path, caplog: pytest.Log
 def test_no_detector_uses_images_as_they_are(tmp_path: Path) -> None:
     face = np.random.default_rng(2).integers(0, 256, (224, 224, 3), dtype=np.uint8)
     none = plugins.load("pipeline.detectors", "none")
-    crop = align.align(face, sample(points5=POINTS5), none, size=224, mode="published")
+    crop = align.align(face, sample(points5=POINTS5), none.detect, size=224, mode="published")
     assert (crop.image == face).all()
     assert np.allclose(crop.matrix, np.eye(2, 3))
     assert crop.status == "whole_image"

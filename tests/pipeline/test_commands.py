@@ -14,9 +14,9 @@ from tests.support.paths import ROOT
         ("index", ("write index.csv", "--shards SHARDS")),
         (
             "align",
-            ("write the face shard", "(default: 256)", "(default: 95)", "(default: 100)", "(default: corrected)"),
+            ("write the face shard", "(default: 256)", "(default: 95)", "(default: 100)", "(default: face)"),
         ),
-        ("landmarks", ("write the landmark shard", "one of: dataset, dlib, face_alignment, published")),
+        ("landmarks", ("write the landmark shard", "one of: dataset, dlib, face_alignment, mesh, published")),
         ("heatmaps", ("write the heatmap shard", "(default: published)")),
         ("status", ("write how often each status occurs", "--source SOURCE")),
         ("synthetic", ("write images/*.jpg and truth.csv", "(default: 224)", "(default: 0)", "(default: 1)")),

@@ -8,16 +8,23 @@ from hypothesis import strategies as st
 
 from pipeline.geometry import (
     MIRROR_68,
+    MODES,
     TEMPLATE_112,
+    VIEW_112,
+    compose,
+    distinct,
     five_points,
     invert,
     overlap,
+    overlaps,
     rescale,
     scale_of,
     similarity,
     template,
     transform,
     transform_box,
+    view_matrix,
+    view_side,
     warp,
 )
 from tests.support.faces import mean_face
@@ -81,10 +88,38 @@ def test_similarity_needs_distinct_points(points: np.ndarray) -> None:
 
 
 def test_template_numbers() -> None:
-    assert np.allclose(template(112), TEMPLATE_112)
-    assert np.allclose(template(224)[0], (77.089199, 103.892601), atol=1e-6)
-    assert np.allclose((TEMPLATE_112 * 2).round(3)[2], (112.050, 143.473))  # the published template
-    assert np.allclose(rescale(template(224), 224, 256), template(256))
+    assert np.allclose(template(112, "corrected"), TEMPLATE_112)
+    assert np.allclose(template(112, "face"), 0.8 * TEMPLATE_112 + (11.1, 4.4))
+    assert np.allclose(template(224, "corrected")[0], (77.089199, 103.892601), atol=1e-6)
+    assert np.allclose(template(224, "published").round(3)[2], (112.050, 143.473))
+    for mode in ("face", "corrected"):
+        assert np.allclose(rescale(template(224, mode), 224, 256), template(256, mode))
+
+
+def test_views_of_all_modes_show_the_same_part_of_the_face() -> None:
+    """The view is 1.5 times as wide as the published window, whatever the crop shows."""
+    for mode in MODES:
+        for size in (64, 112, 256):
+            side = view_side(size, mode)
+            placed = transform(view_matrix(size, mode), template(size, mode))
+            shift = 0.5 * 224 / 112 if mode == "published" else 0  # its template lies half a pixel up and left
+            expected = rescale(TEMPLATE_112 - VIEW_112[0] - 0.5, 168, side)
+            assert np.abs(placed - expected).max() < shift + 1e-6
+    assert [view_side(112, mode) for mode in MODES] == [134, 168, 168]
+    assert view_side(512, "corrected") == 320
+
+
+def test_compose_applies_the_first_matrix_first() -> None:
+    first, second = turned(0.3, 1.4, (5, -7)), turned(-1.1, 0.6, (0, 3))
+    points = mean_face()
+    assert np.allclose(transform(compose(second, first), points), transform(second, transform(first, points)))
+
+
+def test_distinct_keeps_the_first_of_overlapping_boxes() -> None:
+    boxes = [np.array([0.0, 0, 9, 9]), np.array([0.0, 4, 9, 13]), np.array([0.0, 6, 9, 15])]
+    # of 10 x 10 pixels: the first two share 60 of 140, the first and the last 40 of 160
+    assert distinct([0, 1, 2], lambda row: boxes[row]) == [0, 2]
+    assert np.allclose(overlaps(boxes[0], np.array(boxes)), (1, 60 / 140, 40 / 160))
 
 
 def test_rescale_keeps_the_edges() -> None:

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from au_guidance.expressions import Expression
-from pipeline import align, landmarks
+from pipeline import align, landmarks, plugins
+from pipeline.crop import crop_face
 from pipeline.errors import UserError
 from pipeline.extractors import face_alignment as fan
 from pipeline.geometry import MIRROR_68, five_points, rescale, template
 from pipeline.index import build_index
 from pipeline.storage import images, shards
+from pipeline.types import Detection
 from tests.support.faces import face_picture, mean_face
 
 SIZE = 224
@@ -21,7 +23,7 @@ SIZE = 224
 def write_faces(
     path: Path, statuses: Sequence[str], ids: Sequence[str] = (), size: int = SIZE, **known: np.ndarray
 ) -> Path:
-    """Write a face shard without alignment; unreadable rows have no bytes."""
+    """Write a face shard without alignment, and without views unless there is one; unreadable rows have no bytes."""
     count = len(statuses)
     picture = images.encode(face_picture(Expression.ANGER, np.random.default_rng(0)))
     files = [picture[:0] if status == "unreadable" else picture for status in statuses]
@@ -35,7 +37,10 @@ def write_faces(
         "box": known.get("box", np.full((count, 4), np.nan, np.float32)),
         "source_landmarks": known.get("source_landmarks", np.full((count, 68, 2), np.nan, np.float32)),
     }
-    shards.write(path, columns, size=size, detector="none", mode="corrected")
+    if "view" in known:
+        view = images.encode(known["view"], None)
+        columns |= {"view_jpeg": np.tile(view, count), "view_offset": len(view) * np.arange(count + 1)}
+    shards.write(path, columns, size=size, detector="none", mode="face")
     return path
 
 
@@ -48,10 +53,11 @@ def extract(faces: Path, extractor: str, **options: str) -> dict[str, np.ndarray
 def test_landmarks_of_one_crop_are_those_of_its_shard(tmp_path: Path) -> None:
     pytest.importorskip("dlib")
     picture = images.decode(images.encode(face_picture(Expression.ANGER, np.random.default_rng(0))))
-    points = landmarks.place_landmarks(align.Crop("ok", picture), "dlib")
-    stored = extract(write_faces(tmp_path / "0.h5", ["ok"], size=len(picture)), "dlib")
-    np.testing.assert_array_equal(points, stored["points"][0])
-    assert landmarks.place_landmarks(align.Crop("ok", picture), "dataset") is None
+    crop = crop_face(picture, Detection(np.zeros(4), template(224), "ok", "plain"), size=224)
+    points, _ = landmarks.place_landmarks(crop, "face", "dlib")
+    stored = extract(write_faces(tmp_path / "0.h5", ["ok"], view=crop.view), "dlib")
+    np.testing.assert_allclose(points, stored["points"][0], atol=1e-4)
+    assert landmarks.place_landmarks(crop, "face", "dataset")[0] is None
 
 
 def test_dataset_landmarks_are_carried_along(tmp_path: Path) -> None:
@@ -126,8 +132,8 @@ def test_options_are_checked(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.txt cannot be read"):
         extract(faces, "published", file="nowhere.txt")
     with pytest.raises(UserError, match="--option file: write it as key=value"):
-        landmarks.parse_options(["file"])
-    assert landmarks.parse_options(["a=1", "b=x=y"]) == {"a": "1", "b": "x=y"}
+        plugins.parse_options(["file"])
+    assert plugins.parse_options(["a=1", "b=x=y"]) == {"a": "1", "b": "x=y"}
 
 
 # --- dlib on real faces
@@ -151,7 +157,7 @@ def test_dlib_landmarks_agree_with_the_alignment(prepared: Path) -> None:
     assert aligned.mean() >= 0.92
     assert (stored["status"][aligned] == "ok").all()
     # Two predictions, on the image and on the upright crop, of which the first put the face onto the template.
-    away = [np.abs(five_points(points) - template(SIZE)).mean() for points in stored["points"][aligned]]
+    away = [np.abs(five_points(points) - template(SIZE, "corrected")).mean() for points in stored["points"][aligned]]
     assert np.median(away) < 0.03 * SIZE
     inside = (stored["points"][aligned][:, 17:] > 0) & (stored["points"][aligned][:, 17:] < SIZE)
     assert inside.mean() > 0.99

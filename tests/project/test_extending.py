@@ -98,7 +98,7 @@ for wrong, message in (("../a.png,fear,train,x", "leads out"), ("a.png,bored,tra
 
 # the detector, on dark pictures
 status = align.align_shard(folder / "index.csv", folder, 0, folder / "0.h5", detector="evened", size=224, quality=95,
-                           mode="corrected")
+                           mode="face")
 assert status["ok"] + status["several"] == len(drawn), status
 assert all(step.startswith("evened_") for step in shards.read(folder / "0.h5", "step")["step"])
 

@@ -13,7 +13,7 @@ PACKAGES = ["au_guidance", "pipeline", "train", "eval", "workflow"]
 # A room is a folder or a file of a package; it imports only rooms that stand before it.
 ROOMS = {
     "pipeline": "errors types geometry storage plugins sources detectors extractors synthetic "
-    "index align landmarks heatmaps status",
+    "index crop align landmarks heatmaps status",
     "train": "weights hardware backbones card methods data checkpoints engine __main__",
     "eval": "records metrics predict score faithfulness tables compare figures export published explain api report "
     "summary",

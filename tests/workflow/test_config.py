@@ -126,7 +126,7 @@ def test_every_key_is_described():
     lines = list(keys())
     assert len(lines) > 50
     assert all(not line.endswith(": None") for line in lines)
-    assert any(line.startswith("datasets.<name>.extractor [face_alignment]: 68 landmarks") for line in lines)
+    assert any(line.startswith("datasets.<name>.extractor [mesh]: 68 landmarks") for line in lines)
 
 
 def test_the_config_refuses_an_empty_file(tmp_path):

@@ -54,6 +54,7 @@ rule faces_shard:
     params:
         root=plan.root,
         detector=plan.setting("detector"),
+        options=plan.detector_options,
         size=plan.setting("crop"),
         quality=plan.setting("quality"),
         mode=plan.setting("alignment"),
@@ -68,7 +69,7 @@ rule faces_shard:
         "Align the faces of {wildcards.dataset}, shard {wildcards.shard}"
     shell:
         "exec python -m pipeline.align {input.index:q} --root {params.root:q} --shard {wildcards.shard} --out {output:q}"
-        " --detector {params.detector} --size {params.size} --quality {params.quality} --mode {params.mode}"
+        " --detector {params.detector} {params.options} --size {params.size} --quality {params.quality} --mode {params.mode}"
         " --max-megapixels {params.limit} --source {params.source}"
         " > {log:q} 2>&1"
 

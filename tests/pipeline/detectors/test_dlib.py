@@ -68,7 +68,11 @@ def test_dlib_finds_most_of_a_fixed_sample(faces: Path) -> None:
     names = sorted(path.stem for path in faces.iterdir())[::36]
     crops = [
         align.align(
-            images.read(faces / f"{n}.jpg"), sample(box=known_box(faces, n)), detector, size=256, mode="corrected"
+            images.read(faces / f"{n}.jpg"),
+            sample(box=known_box(faces, n)),
+            detector.detect,
+            size=256,
+            mode="corrected",
         )
         for n in names
     ]
@@ -77,4 +81,4 @@ def test_dlib_finds_most_of_a_fixed_sample(faces: Path) -> None:
     assert len(found) >= 37
     assert {crop.status for crop in crops} <= {"ok", "several", "box_fallback"}
     boxes = np.array([crop.box for crop in found])
-    assert np.abs(np.median(boxes, 0) - face_box(256)).max() < 0.04 * 256
+    assert np.abs(np.median(boxes, 0) - face_box(256, "corrected")).max() < 0.04 * 256

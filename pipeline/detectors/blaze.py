@@ -1,0 +1,132 @@
+"""MediaPipe's BlazeFace proposes faces, its FaceMesh checks each and gives the five points; both work offline.
+
+One pass misses small, cut-off and turned faces, and these are not spread evenly over the expressions. Therefore steps
+are tried in turn, and the step that finds the face is recorded with its score. Windows let small faces of a large
+picture appear large, a continued edge shows tight crops as BlazeFace knows faces, and turns find sideways ones. If
+BlazeFace sees no face, FaceMesh looks at the whole picture, which may be a face already (step "whole_image").
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from pipeline.detectors._mediapipe import (
+    FULL_RANGE,
+    MESH_68,
+    PRESENT,
+    SHORT_RANGE,
+    Network,
+    Proposal,
+    face_mesh,
+    propose,
+    window,
+    window_of_mesh,
+    window_of_proposal,
+)
+from pipeline.geometry import Image, Points, distinct, five_points, overlap
+from pipeline.types import Detection, Sample
+
+LABELLED = 0.1  # IoU with the dataset's box below which a face is another person
+WHOLE = 1.25, 1.5, 1.75, 1.0  # sides of the window in which a picture may be a face, in units of its longest side
+
+
+@dataclass(frozen=True)
+class Step:
+    """One way to search: continue the edge, turn the picture, divide its longest side into windows."""
+
+    name: str
+    network: Network = SHORT_RANGE
+    border: float = 0.0  # of the longest side
+    turn: int = 0  # degrees
+    parts: int = 1  # windows along the longest side, each overlapping the next by half
+    threshold: float = 0.5
+    smallest: int = 0  # side in pixels below which a picture or window would only be enlarged
+    smallest_face: float = 0.0  # side of a face, of the picture's shorter side: smaller ones are mostly false
+
+
+STEPS = (
+    Step("plain"),
+    Step("padded", border=0.4),
+    Step("far", FULL_RANGE, smallest=128),
+    Step("halves", smallest=64, parts=2, threshold=0.7),  # there are many windows, and false faces in some of them
+    Step("quarters", smallest=64, parts=4, threshold=0.7),
+    Step("eighths", smallest=64, parts=8, threshold=0.7),
+    Step("left", border=0.2, threshold=0.7, turn=90),
+    Step("right", border=0.2, threshold=0.7, turn=270),
+    Step("over", border=0.2, threshold=0.7, turn=180),
+)
+LOW_THRESHOLD = Step("low_threshold", border=0.2, threshold=0.2, smallest_face=0.25)
+
+
+def detect(image: Image, sample: Sample) -> Detection | None:
+    """Return the face that overlaps the dataset's box most, without a box the one with the highest score, or None."""
+    return find(image, sample.box)
+
+
+def find(image: Image, known: Points | None = None) -> Detection | None:
+    """Return the face of an image that overlaps a `known` box most, see `detect`."""
+    for step in (*STEPS, LOW_THRESHOLD):
+        faces = [face for face in _faces(image, step) if known is None or overlap(face.box, known) >= LABELLED]
+        if faces:
+            best = max(faces, key=lambda face: face.score if known is None else overlap(face.box, known))
+            return replace(best, status="several" if len(faces) > 1 else "ok")
+    return _whole_image(image) if known is None else None
+
+
+def detect_all(image: Image) -> list[Detection]:
+    """Return the faces that all steps at full threshold find, from left to right; else what the later steps find."""
+    found = [face for step in STEPS for face in _faces(image, step)]
+    if not found:
+        found = list(_faces(image, LOW_THRESHOLD)) or [face for face in [_whole_image(image)] if face]
+    faces = distinct(sorted(found, key=lambda face: -face.score), lambda face: face.box)
+    status = "several" if len(faces) > 1 else "ok"
+    return [replace(face, status=status) for face in sorted(faces, key=lambda face: float(face.box[0]))]
+
+
+def _faces(image: Image, step: Step) -> Iterator[Detection]:
+    """Yield the faces that one step proposes and FaceMesh confirms."""
+    for proposal in _proposals(image, step):
+        points, presence = face_mesh(image, window_of_proposal(proposal))
+        if presence > PRESENT:
+            yield _detection(points, proposal.score, step.name)
+
+
+def _proposals(image: Image, step: Step) -> list[Proposal]:
+    """Search the windows of a step, the best face first; a face that two of them see counts once."""
+    height, width = image.shape[:2]
+    side = max(height, width) // step.parts
+    if side < step.smallest:
+        return []
+    limit = step.smallest_face * min(height, width)
+    search = partial(propose, network=step.network, border=step.border, turn=step.turn, threshold=step.threshold)
+    if step.parts == 1:
+        return [face for face in search(image) if np.ptp(face.box[:, 0]) >= limit]
+    found: list[Proposal] = []
+    for top in range(0, max(height - side // 2, 1), side // 2):
+        for left in range(0, max(width - side // 2, 1), side // 2):
+            part = np.ascontiguousarray(image[top : top + side, left : left + side])
+            found += [
+                Proposal(score, box + np.array([left, top]), points + np.array([left, top]))
+                for score, box, points in search(part)
+            ]
+    return distinct(sorted(found, key=lambda face: -face.score), lambda face: face.box.ravel())
+
+
+def _whole_image(image: Image) -> Detection | None:
+    """Ask FaceMesh whether the whole picture is a face, in windows of several sides, each with a second look."""
+    height, width = image.shape[:2]
+    centre = np.array([width - 1, height - 1]) / 2
+    for side in WHOLE:
+        first, _ = face_mesh(image, window(centre, side * max(height, width)))
+        points, presence = face_mesh(image, window_of_mesh(first))
+        if presence > PRESENT:
+            return _detection(points, presence, "whole_image")
+    return None
+
+
+def _detection(points: Points, score: float, step: str) -> Detection:
+    face = points[MESH_68]
+    box = np.concatenate([face[17:].min(0), face.max(0)])  # brows to chin
+    return Detection(box, five_points(face), "ok", step, score)
