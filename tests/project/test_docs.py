@@ -11,6 +11,7 @@ from eval.faithfulness.road import FRACTIONS
 from eval.metrics.baselines import BASELINES, PREFIX
 from eval.metrics.localisation import localisation
 from eval.tables.kinds import HEADINGS, KINDS
+from pipeline.detectors._mediapipe import MESH_68
 from pipeline.sources._affectnet_labels import EXPRESSIONS as AFFECTNET
 from pipeline.sources._affectnet_labels import OTHERS
 from pipeline.sources.affectnet import EXPECTED as AFFECTNET_COUNTS
@@ -29,6 +30,16 @@ def test_every_number_of_a_table_is_explained_under_its_heading():
         assert explained.get(name) == heading, name
     shown = {metric for kind in KINDS.values() for _, metric in kind.columns}
     assert shown <= explained.keys()
+
+
+def test_the_points_of_the_mesh_are_those_of_the_code():
+    listed = [row for row in rows(page("metrics")) if re.fullmatch(r"\d+–\d+", row[1])]
+    points = [(row[1], row[2].split(", ")) for row in listed]
+    assert [int(point) for _, region in points for point in region] == MESH_68.tolist()
+    start = 0
+    for numbers, region in points:
+        assert numbers == f"{start}–{start + len(region) - 1}"
+        start += len(region)
 
 
 def test_baselines_are_described_as_in_the_code():
