@@ -3,14 +3,17 @@
     python -m pipeline.landmarks faces/0.h5 --out landmarks/0.h5 --extractor mesh
 
 Extractors see the view of each crop, which holds the chin and the margin that their networks were trained with.
-Landmarks are stored with a status and, where the extractor knows it, a quality; NaN means none.
+Landmarks are stored with a status and, where the extractor knows it, a quality; NaN means none. A killed call of a slow
+extractor continues after the last finished block of faces.
 """
 
 import argparse
+import inspect
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,6 +24,8 @@ from pipeline.crop import Crop
 from pipeline.errors import run
 from pipeline.geometry import Points, complete, template, view_matrix
 from pipeline.storage import images, shards
+from pipeline.storage.blocks import compute_blocks, remove_blocks
+from pipeline.storage.files import digest
 from pipeline.types import AlignedFaces, Landmarks
 
 MOSTLY = 0.5  # share of the points that must lie in the crop
@@ -33,7 +38,7 @@ def extract_landmarks(faces: Path, out: Path, extractor: str, options: Mapping[s
     aligned = _aligned_faces(shard)
     plugin = plugins.load("pipeline.extractors", extractor)
     plugins.check_options(f"the extractor {extractor!r}", plugin.extract, options or {})
-    landmarks: Landmarks = plugin.extract(aligned, **(options or {}))
+    landmarks = _extract(plugin, aligned, options or {}, out, f"{shard.sha256} {extractor}")
     known = complete(landmarks.points)
     points = np.where(known[:, None, None], landmarks.points, np.nan).astype(np.float32)
     status = _with_outside(points, landmarks.status, aligned.size)
@@ -44,6 +49,7 @@ def extract_landmarks(faces: Path, out: Path, extractor: str, options: Mapping[s
         "quality": np.where(known, landmarks.quality, np.nan).astype(np.float32),
     }
     shards.write(out, columns, of=shard.count, extractor=extractor, size=aligned.size)
+    remove_blocks(out)
     return Counter(status)
 
 
@@ -87,6 +93,26 @@ def _aligned_faces(shard: shards.Shard) -> AlignedFaces:
         image=lambda row: images.decode(files[row]),
         view=lambda row: images.decode(views[row]),
     )
+
+
+def _extract(plugin: Any, faces: AlignedFaces, options: Mapping[str, str], out: Path, origin: str) -> Landmarks:
+    """Place the landmarks of all faces, BLOCK at a time if the extractor has such a constant.
+
+    Finished blocks stay beside `out` until it is written, so that a killed call continues. They depend on the `origin`
+    of the faces, the options and the extractor's code.
+    """
+    size = getattr(plugin, "BLOCK", None)
+    if size is None:
+        landmarks: Landmarks = plugin.extract(faces, **options)
+        return landmarks
+
+    def compute(start: int) -> shards.Columns:
+        part: Landmarks = plugin.extract(faces.part(start, start + size), **options)
+        return {"points": part.points, "status": np.array(part.status, object), "quality": part.quality}
+
+    key = f"{origin} {sorted(options.items())} {digest(Path(inspect.getfile(plugin.extract)))}"
+    columns = compute_blocks(out, key, range(0, max(len(faces.ids), 1), size), compute)
+    return Landmarks(columns["points"], columns["status"].tolist(), columns["quality"])
 
 
 def _with_outside(points: NDArray[np.float32], status: Sequence[str], size: int) -> list[str]:

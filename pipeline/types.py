@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -105,6 +105,19 @@ class AlignedFaces:
     def on_template(self, row: int) -> bool:
         """Return whether a face was turned to the template."""
         return self.status[row] in ("ok", "several")
+
+    def part(self, start: int, stop: int) -> "AlignedFaces":
+        """Return the faces of the rows from `start` to before `stop`."""
+        rows = slice(start, stop)
+        return replace(
+            self,
+            ids=self.ids[rows],
+            status=self.status[rows],
+            boxes=self.boxes[rows],
+            source_landmarks=self.source_landmarks[rows],
+            image=lambda row: self.image(start + row),
+            view=lambda row: self.view(start + row),
+        )
 
 
 @dataclass(frozen=True, eq=False)

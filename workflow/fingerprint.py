@@ -16,6 +16,7 @@ LEFT_OUT = {
     "au_guidance.tables": "finds a codebook or geometry by name and reports mistakes in it",
     "pipeline.errors": "prints errors and ends commands",
     "pipeline.plugins": "finds plug-ins by name",
+    "pipeline.storage.blocks": "keeps finished blocks of a computation",
     "pipeline.storage.files": "writes files completely or not at all, with checksums",
     "pipeline.storage.shards": "stores columns; shards of earlier versions still load",
 }

@@ -7,6 +7,7 @@ quarter cell towards the higher neighbour.
 """
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ FILE = "2DFAN4-11f355bf06.pth.tar"  # the hexadecimal digits begin the file's SH
 URL = f"https://www.adrianbulat.com/downloads/python-fan/{FILE}"
 INPUT, GRID = 256, 64  # sides of the network's input and of its maps
 WINDOW = 200 / 195  # side of the input in units of the box's width plus height
+BLOCK = 512  # faces after which a killed extraction continues
 BATCH = 2, 32  # on a CPU, and elsewhere
 ABOVE = 0.12  # the input's centre lies above the box's, in units of its height
 
@@ -98,6 +100,7 @@ def read_out(maps: NDArray[np.float32]) -> tuple[Points, NDArray[np.float32]]:
     return peaks, maps[face, point, row, column]
 
 
+@cache  # each block asks for it
 def _network(path: Path, device: str) -> tuple["torch.nn.Module", "torch.device"]:
     import torch  # noqa: PLC0415
     from face_alignment.models import FAN  # noqa: PLC0415 (slow to import)
