@@ -89,7 +89,8 @@ def _write(out: Path, method: Method, card: Card, *, batch_size: int, of: Path, 
     with claim() as device:
         outputs = _forward(method, prepared, rows, card=card, batch_size=batch_size, device=device)
         finite = (_finite(block, of) for block in outputs)
-        shards.write(out, columns, blocks=finite, card=card.model_dump_json(), checkpoint=checkpoint, commit=commit)
+        said, mode = card.model_dump_json(), str(prepared.alignment["mode"])
+        shards.write(out, columns, blocks=finite, card=said, checkpoint=checkpoint, commit=commit, mode=mode)
 
 
 def _finite(block: dict[str, NDArray[Any]], of: Path) -> dict[str, NDArray[Any]]:

@@ -24,10 +24,10 @@ from au_guidance.heatmap import CANVAS
 from au_guidance.raster import GRID
 from eval.figures import style
 from eval.metrics.cosines import attention_canvas, cam_canvas
-from eval.records.predictions import Predictions, read_predictions
+from eval.records.predictions import MODE_BEFORE, Predictions, read_predictions
 from eval.tables.layout import guidance_name, method_name
 from pipeline.errors import UserError, run
-from pipeline.geometry import template
+from pipeline.geometry import Points, template
 from pipeline.storage.files import atomic_write, beside
 
 BATCH = 64
@@ -88,6 +88,7 @@ def describe(predictions: Predictions) -> dict[str, Any]:
         "seed": card.seed,
         "protocol": card.protocol,
         "layer": predictions.layer,
+        "mode": predictions.mode,
         "faces": counts,
         "checkpoint": predictions.checkpoint,
         "commit": predictions.commit,
@@ -105,7 +106,7 @@ def write_averages(path: Path, out: Path) -> None:
         ("CAM", "cam", averages),
         (f"ATT {about['layer']}", f"attention_{about['layer']}", averages),
     ]
-    draw(out, _title(about, about["guidance"]), rows, about["faces"])
+    draw(out, _title(about, about["guidance"]), rows, about)
 
 
 def compare(plain: Path, guided: Path, out: Path) -> None:
@@ -125,21 +126,22 @@ def compare(plain: Path, guided: Path, out: Path) -> None:
     layer = second["layer"]
     for label, name in (("CAM", "cam"), (f"ATT {layer}", f"attention_{layer}")):
         rows += [(f"{label}\nwithout AU", name, without), (f"{label}\nwith AU", name, with_au)]
-    draw(out, _title(first, f"without AU and with {second['guidance']}"), rows, first["faces"])
+    draw(out, _title(first, f"without AU and with {second['guidance']}"), rows, first)
 
 
 def _title(about: Mapping[str, Any], guidance: str) -> str:
     return f"{about['dataset']}: average maps, {method_name(about['method'])}, {guidance}, seed {about['seed']}"
 
 
-def draw(out: Path, title: str, rows: Sequence[Row], faces: Mapping[str, int]) -> None:
+def draw(out: Path, title: str, rows: Sequence[Row], about: Mapping[str, Any]) -> None:
     """Draw rows (label, kind, maps) of the six expressions as `out`.png, .pdf and .csv; missing kinds are skipped.
 
     Rows of one kind share one colour scale, from the smallest to the largest value shown. White rings mark eyes, nose
-    and mouth corners of an aligned face. The CSV holds means over the cells of a 28x28 grid, one grid line per row.
+    and mouth corners of a face that was aligned as `about` says. The CSV holds means over the cells of a 28x28 grid,
+    one grid line per row.
     """
     rows = [row for row in rows if f"{row[1]}_{SIX[0].label}" in row[2]]
-    scales = {}
+    scales, rings = {}, template(CANVAS, about.get("mode", MODE_BEFORE))
     for kind in dict.fromkeys(kind for _, kind, _ in rows):
         shown = (maps[f"{kind}_{expression.label}"] for _, other, maps in rows if other == kind for expression in SIX)
         scales[kind] = matplotlib.colors.Normalize(*style.limits(shown))
@@ -148,10 +150,10 @@ def draw(out: Path, title: str, rows: Sequence[Row], faces: Mapping[str, int]) -
         grid = drawn.subplots(len(rows), len(SIX), squeeze=False)
         for line, (label, kind, maps) in zip(grid, rows, strict=True):
             for axes, expression in zip(line, SIX, strict=True):
-                _panel(axes, maps[f"{kind}_{expression.label}"], scales[kind])
+                _panel(axes, maps[f"{kind}_{expression.label}"], scales[kind], rings)
             line[0].set_ylabel(label, fontsize=6)
         for axes, expression in zip(grid[0], SIX, strict=True):
-            axes.set_title(f"{expression.label}\n({faces[expression.label]})", fontsize=6)
+            axes.set_title(f"{expression.label}\n({about['faces'][expression.label]})", fontsize=6)
         for kind, scale in scales.items():
             lines = [line for line, row in zip(grid, rows, strict=True) if row[1] == kind]
             bar = style.colour_bar(drawn, [axes for line in lines for axes in line], scale, fraction=0.03, pad=0.01)
@@ -160,7 +162,7 @@ def draw(out: Path, title: str, rows: Sequence[Row], faces: Mapping[str, int]) -
         style.save(drawn, out, pd.concat(_numbers(rows), ignore_index=True))
 
 
-def _panel(axes: Axes, values: NDArray[np.float32], scale: matplotlib.colors.Normalize) -> None:
+def _panel(axes: Axes, values: NDArray[np.float32], scale: matplotlib.colors.Normalize, rings: Points) -> None:
     axes.set(xticks=[], yticks=[])
     if np.isnan(values).all():
         axes.text(0.5, 0.5, "no faces", ha="center", va="center", transform=axes.transAxes, fontsize=6)
@@ -168,8 +170,7 @@ def _panel(axes: Axes, values: NDArray[np.float32], scale: matplotlib.colors.Nor
         return
     axes.spines[:].set_visible(False)
     axes.imshow(values, cmap=style.MAP, norm=scale, interpolation="nearest")
-    points = template(CANVAS)
-    axes.scatter(points[:, 0], points[:, 1], s=4, facecolors="none", edgecolors="white", linewidths=0.4)
+    axes.scatter(rings[:, 0], rings[:, 1], s=4, facecolors="none", edgecolors="white", linewidths=0.4)
 
 
 def _numbers(rows: Sequence[Row]) -> Iterator[pd.DataFrame]:

@@ -23,6 +23,7 @@ from train.data.prepared import ATTRIBUTE
 # Every score needs these, also of a network without a class activation map.
 REQUIRED = ("id", "expression", "valid", "logits")
 DETECTION = ("face", "step", "score", "landmark_quality")  # how a face was found; absent in files of earlier versions
+MODE_BEFORE = "corrected"  # how faces were cut where files do not say: those of earlier versions
 ORDERED = tuple(sorted(SIX))  # the six expressions in the order of their class ids; axes of six run along it
 
 
@@ -32,13 +33,15 @@ class Predictions:
 
     `expressions` (n,) are true class ids, `logits` (n, 7) in the order of `Expression`; `valid` (n,) is True for a face
     with an AU heatmap; `attention` {layer: (n, h, w)}; `cam` (n, h, w) of the true class, or None for a method without;
-    `attributes` {name: (n,)} are words, "" where unknown; `detection` {name: (n,)} has the known ones of DETECTION.
+    `attributes` {name: (n,)} are words, "" where unknown; `detection` {name: (n,)} has the known ones of DETECTION;
+    `mode` is how the faces were cut, one of `pipeline.geometry.MODES`.
     """
 
     path: Path
     card: Card
     checkpoint: str
     commit: str
+    mode: str
     ids: NDArray[np.object_]
     expressions: NDArray[np.int8]
     valid: NDArray[np.bool_]
@@ -158,6 +161,7 @@ def read_predictions(path: Path) -> Predictions:
         card=card,
         checkpoint=checkpoint,
         commit=commit,
+        mode=str(stored.get("mode", MODE_BEFORE)),
         ids=columns["id"],
         expressions=columns["expression"],
         valid=columns["valid"],

@@ -78,6 +78,7 @@ def test_predict_stores_what_the_network_says(checkpoint: SimpleNamespace, tmp_p
     assert columns["cam"].dtype == columns["attention_2"].dtype == np.float16
     has_map = [prepared.heatmap(row) is not None for row in rows]
     assert columns["valid"].tolist() == has_map
+    assert read_predictions(tmp_path / "p.h5").mode == prepared.alignment["mode"] == "similarity"
     assert 0 < sum(has_map) < len(rows)
 
 

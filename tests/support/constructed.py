@@ -28,8 +28,8 @@ def score_run(
 class Constructed:
     """The test faces of a prepared dataset, for which a test makes up what a network answers."""
 
-    def __init__(self, card: Card) -> None:
-        self.card = card
+    def __init__(self, card: Card, mode: str | None = None) -> None:
+        self.card, self.mode = card, mode
         prepared = Prepared(card.data.folder, card.heatmap)
         rows = np.flatnonzero((prepared.splits == "test") & prepared.readable)
         self.ids = prepared.ids[rows]
@@ -65,6 +65,7 @@ class Constructed:
             card=self.card.model_dump_json(),
             checkpoint="c0ffee",
             commit="abc123",
+            **({} if self.mode is None else {"mode": self.mode}),
         )
         return path
 

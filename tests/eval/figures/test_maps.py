@@ -5,11 +5,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 
 from au_guidance.expressions import SIX, Expression
 from eval.figures import maps
 from eval.records.predictions import read_predictions
 from pipeline.errors import UserError
+from pipeline.geometry import template
 from tests.support.constructed import Constructed
 from train.card.schema import Card
 
@@ -121,6 +123,21 @@ def test_stored_maps_say_what_they_are_of(made: Constructed, tmp_path: Path) -> 
         assert stored["au_map_anger"].shape == (224, 224)
     assert (about["dataset"], about["guidance"], about["layer"]) == ("small", "λ 5, layer 5", 5)
     assert about["faces"] == dict.fromkeys((expression.label for expression in SIX), 3)
+
+
+@pytest.mark.parametrize(("stored", "mode"), [("face", "face"), ("published", "published"), (None, "corrected")])
+def test_rings_lie_where_the_faces_of_the_run_were_aligned(
+    make_card: MakeCard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: str | None, mode: str
+) -> None:
+    """Files of earlier versions do not say how faces were cut: that was "corrected"."""
+    made = Constructed(make_card(), stored)
+    drawn: list[np.ndarray] = []
+    monkeypatch.setattr(Axes, "scatter", lambda axes, x, y, **_: drawn.append(np.column_stack([x, y])))
+    path = made.write(tmp_path / "p.h5", cam=made.heatmaps, attention_5=made.heatmaps)
+    maps.write_averages(path, tmp_path / "m")
+    assert len(drawn) == 18
+    assert drawn == pytest.approx(np.tile(template(224, mode), (18, 1, 1)))
+    assert maps.read_averages(tmp_path / "m.npz")[1]["mode"] == mode
 
 
 def test_comparison_refuses_maps_of_different_things(made: Constructed, make_card: MakeCard, tmp_path: Path) -> None:
