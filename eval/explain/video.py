@@ -1,7 +1,7 @@
 """Explain a video frame by frame: a CSV row per frame and face, and the video with maps and labels drawn on it.
 
 Frames are processed in batches, so memory does not grow with the length of the video. A face keeps its number while its
-box overlaps its last one.
+box overlaps its last one. Frames are searched less finely than pictures.
 """
 
 import csv
@@ -88,6 +88,7 @@ def _frames(capture: cv2.VideoCapture, first: Any) -> Iterator[RGBImage]:
 def _write_explained(explainer: Explainer, frames: Iterable[RGBImage], out: Path, fps: float, batch_size: int) -> str:
     tracker, n_frames, n_rows = FaceTracker(), 0, 0
     frames, shown = tee(frames)  # the explainer reads a batch ahead
+    explained = explainer.for_films().explain_all(frames, batch_size=batch_size)
     with (
         atomic_write(out.with_name(out.name + ".csv")) as table,
         atomic_write(out.with_name(out.name + ".mp4")) as film,
@@ -96,7 +97,7 @@ def _write_explained(explainer: Explainer, frames: Iterable[RGBImage], out: Path
         rows = csv.DictWriter(file, COLUMNS)
         rows.writeheader()
         writer: cv2.VideoWriter | None = None
-        for frame, faces in zip(shown, explainer.explain_all(frames, batch_size=batch_size), strict=True):
+        for frame, faces in zip(shown, explained, strict=True):
             writer = writer or _open_writer(film, frame, fps)
             numbered = list(zip(tracker.assign(n_frames, [face.box for face in faces]), faces, strict=True))
             rows.writerows(_row(n_frames, n_frames / fps, *pair) for pair in sorted(numbered, key=itemgetter(0)))

@@ -89,6 +89,21 @@ def test_near_and_far_faces_of_a_group_are_all_found_from_left_to_right():
     assert all((overlaps(box, boxes) < 0.3).sum() == 8 for box in boxes)
 
 
+def test_small_faces_need_small_windows():
+    picture, (truth,) = placed([(56, 700, 300)], 720, 960)
+    assert blaze.detect_all(picture, "1") == []
+    assert blaze.detect(picture, sample(), windows="1") is None
+    for found in (blaze.detect_all(picture), blaze.detect_all(picture, "8"), [blaze.detect(picture, sample())]):
+        assert [face.step in ("quarters", "eighths") for face in found] == [True]
+        assert error(found[0].points5, truth) < 0.25
+
+
+def test_a_wrong_number_of_windows_is_one_line():
+    for search in (blaze.detect_all, lambda picture, windows: blaze.detect(picture, sample(), windows)):
+        with pytest.raises(UserError, match=r"^option windows: '3' is not one of 1, 2, 4, 8$"):
+            search(np.zeros((64, 64, 3), np.uint8), "3")
+
+
 def test_the_face_that_the_dataset_means_is_taken():
     picture, truth = placed([(160, 10, 10), (160, 200, 10)], 180, 380)
     for points in truth:
