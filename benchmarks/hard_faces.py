@@ -12,7 +12,7 @@ from pipeline.storage import images
 
 SIDE = 350  # of a picture of one face, pixels
 PHOTO = 960, 1280  # height and width of a photograph
-LARGE = 160  # side of a face that is not small, pixels
+LARGE = 200  # side of a face that is not small, pixels
 FACE = 2.5  # side of a face in units of the distance of its eyes
 GREY = (128, 128, 128)
 
@@ -78,7 +78,7 @@ def _squeezed(face: Image, points: Points, rng: np.random.Generator) -> Hard:
 
 def _blurred(face: Image, points: Points, rng: np.random.Generator) -> Hard:
     image, placed = _alone(face, points)
-    return np.asarray(cv2.GaussianBlur(image, (0, 0), LARGE / 20), np.uint8), placed
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), LARGE / 40), np.uint8), placed
 
 
 def _noisy(face: Image, points: Points, rng: np.random.Generator) -> Hard:
@@ -124,9 +124,9 @@ HARD: Mapping[str, Draw] = {
     "dark": _dark,
     "backlit": _backlit,
     "squeezed to .55": _squeezed,
-    "mask": _covered(lambda points: _across(points, -0.9, 0.9, 0.45, 1.6), (190, 205, 215)),
+    "mask below the nose": _covered(lambda points: _across(points, -0.9, 0.9, 0.65, 1.7), (190, 205, 215)),
     "sunglasses": _covered(lambda points: _across(points, -0.85, 0.85, -0.25, 0.25), (15, 15, 15)),
-    "half of the face": _covered(lambda points: _across(points, 0, 1.3, -1.2, 1.7), GREY),
+    "half of the face": _covered(lambda points: _across(points, 0.1, 1.3, -1.2, 1.7), GREY),
     "blurred": _blurred,
     "noisy": _noisy,
     "compressed": _compressed,

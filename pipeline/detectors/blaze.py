@@ -33,6 +33,7 @@ from pipeline.errors import UserError
 from pipeline.geometry import Image, Points, distinct, five_points, overlap
 from pipeline.types import Detection, Sample
 
+SURE = 0.9  # the same for steps that search many windows, or turned pictures
 LABELLED = 0.1  # IoU with the dataset's box below which a face is another person
 WHOLE = 1.25, 1.5, 1.75, 1.0  # sides of the window in which a picture may be a face, in units of its longest side
 
@@ -47,6 +48,7 @@ class Step:
     turn: int = 0  # degrees
     parts: int = 1  # windows along the longest side, each overlapping the next by half
     threshold: float = 0.5
+    present: float = PRESENT
     smallest: int = 0  # side in pixels below which a picture or window would only be enlarged
     smallest_face: float = 0.0  # side of a face, of the picture's shorter side: smaller ones are mostly false
 
@@ -55,12 +57,14 @@ STEPS = (
     Step("plain"),
     Step("padded", border=0.4),
     Step("far", FULL_RANGE, smallest=128),
-    Step("halves", smallest=64, parts=2, threshold=0.7),  # there are many windows, and false faces in some of them
-    Step("quarters", smallest=64, parts=4, threshold=0.7),
-    Step("eighths", smallest=64, parts=8, threshold=0.7),
-    Step("left", border=0.2, threshold=0.7, turn=90),
-    Step("right", border=0.2, threshold=0.7, turn=270),
-    Step("over", border=0.2, threshold=0.7, turn=180),
+    Step(
+        "halves", smallest=64, parts=2, threshold=0.6, present=SURE
+    ),  # there are many windows, and what looks like a face in some
+    Step("quarters", smallest=64, parts=4, threshold=0.6, present=SURE),
+    Step("eighths", smallest=64, parts=8, threshold=0.6, present=SURE),
+    Step("left", border=0.2, present=SURE, turn=90),
+    Step("right", border=0.2, present=SURE, turn=270),
+    Step("over", border=0.2, present=SURE, turn=180),
 )
 WINDOWS = ("1", "2", "4", "8")
 LOW_THRESHOLD = Step("low_threshold", border=0.2, threshold=0.2, smallest_face=0.25)
@@ -98,10 +102,12 @@ def _steps(windows: str) -> list[Step]:
 
 
 def _faces(image: Image, step: Step) -> Iterator[Detection]:
-    """Yield the faces that one step proposes and FaceMesh confirms."""
+    """Yield the faces that one step proposes and FaceMesh confirms, at the first look or the second."""
     for proposal in _proposals(image, step):
         points, presence = face_mesh(image, window_of_proposal(proposal))
-        if presence > PRESENT:
+        if presence <= step.present:
+            points, presence = face_mesh(image, window_of_mesh(points))
+        if presence > step.present:
             yield _detection(points, proposal.score, step.name)
 
 
