@@ -1,7 +1,7 @@
 """Compare detectors on hard versions of a dataset's pictures, on photographs of one small face, and on groups.
 
 The dataset must know five points or 68 landmarks of its faces. A face counts as found if its eyes and nose lie within a
-quarter of the distance of the eyes, or of eyes and mouth. Pictures of anybody may be used; nothing but the table is written.
+quarter of the distance of the eyes, or of eyes and mouth. Nothing but the table is written.
 
     python -m benchmarks.detection --source rafdb --root datasets/RAF-DB --out results/detection.csv
 """

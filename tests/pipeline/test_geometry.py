@@ -116,10 +116,15 @@ def test_compose_applies_the_first_matrix_first() -> None:
 
 
 def test_distinct_keeps_the_first_of_overlapping_boxes() -> None:
-    boxes = [np.array([0.0, 0, 9, 9]), np.array([0.0, 4, 9, 13]), np.array([0.0, 6, 9, 15])]
-    # of 10 x 10 pixels: the first two share 60 of 140, the first and the last 40 of 160
-    assert distinct([0, 1, 2], lambda row: boxes[row]) == [0, 2]
-    assert np.allclose(overlaps(boxes[0], np.array(boxes)), (1, 60 / 140, 40 / 160))
+    boxes = [np.array(corners, float) for corners in ((0, 0, 10, 10), (0, 4, 10, 14), (0, 6, 10, 16), (7, 1, 10, 4))]
+    # the second shares 6 of 10 rows with the first, the third 4; the last lies in the first and overlaps it by 0.09 IoU
+    assert distinct([0, 1, 2, 3], lambda row: boxes[row]) == [0, 2]
+    assert distinct([3, 0], lambda row: boxes[row]) == [3]
+
+
+def test_overlaps_count_both_edges() -> None:
+    boxes = np.array([[0.0, 0, 9, 9], [0.0, 4, 9, 13], [0.0, 6, 9, 15], [20.0, 0, 29, 9]])
+    assert np.allclose(overlaps(boxes[0], boxes), (1, 60 / 140, 40 / 160, 0))
 
 
 def test_rescale_keeps_the_edges() -> None:
