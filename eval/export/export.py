@@ -7,6 +7,7 @@ folder holds model.safetensors, config.json and a model card, README.md, with th
 the one beside the checkpoint) and no others. No written file names a path of this machine.
 """
 
+import json
 from collections.abc import Mapping
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -41,13 +42,22 @@ def describe(loaded: Loaded) -> dict[str, Any]:
     """Return, in JSON's types, what a program must know to use a network; paths are reduced to their last name."""
     description = {
         "labels": loaded.labels,
-        "preprocessing": loaded.meta["preprocessing"],
+        "preprocessing": _preprocessing(loaded.meta["preprocessing"]),
+        "extractor": loaded.meta.get("extractor"),
         "card": loaded.card.model_dump(mode="json"),
         "versions": loaded.meta.get("versions", {}),
         "commit": loaded.meta.get("commit", "unknown"),
     }
     description |= {name: loaded.scores[name] for name in ("temperature", "validation") if name in loaded.scores}
     return {key: public(value) for key, value in description.items()}
+
+
+def _preprocessing(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Reduce paths in the detector's options, which are stored as JSON."""
+    alignment = dict(values["alignment"])
+    if "detector_options" in alignment:
+        alignment["detector_options"] = json.dumps(public(json.loads(alignment["detector_options"])), sort_keys=True)
+    return {**values, "alignment": alignment}
 
 
 def public(value: Any) -> Any:

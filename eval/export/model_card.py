@@ -58,9 +58,23 @@ cosine is informative only as far as it exceeds its baselines.
 LICENCES = """## Licences
 
 The code is under the MIT licence. Weights trained on RAF-DB or AffectNet, which may not be redistributed, are for
-research only. The landmark weights of dlib and FAN, which placed the AU heatmaps, exclude commercial use. None of this
-applies to the project's synthetic faces.
+research only, as are FER2013's pictures from the web; the project's synthetic faces are free of that.
+
+{sources}
 """
+RESTRICTED = "trained on iBUG 300-W, which excludes commercial use"
+TERMS = {  # of what detectors and extractors read
+    "blaze": "MediaPipe's BlazeFace and FaceMesh (weights by Google, Apache-2.0)",
+    "mesh": "MediaPipe's FaceMesh (weights by Google, Apache-2.0)",
+    "dlib": f"dlib's 68-point weights, {RESTRICTED}",
+    "face_alignment": f"the 2D-FAN weights, {RESTRICTED}",
+    "dataset": "the annotations of the dataset",
+    "published": "the files of the paper's authors",
+}
+UNRECORDED = (
+    "Which extractor placed the landmarks of the AU heatmaps is not recorded. The weights of dlib and 2D-FAN were "
+    f"{RESTRICTED}; MediaPipe's FaceMesh, by Google, is under Apache-2.0."
+)
 
 
 def card_text(card: Card, config: Mapping[str, Any], evaluation: Evaluation | None, folder: str) -> str:
@@ -87,7 +101,7 @@ def card_text(card: Card, config: Mapping[str, Any], evaluation: Evaluation | No
         f"## Calibration\n\n{_calibration(evaluation, config) if evaluation else NOT_EVALUATED}\n",
         f"## Groups\n\n{_groups(evaluation) if evaluation else NOT_EVALUATED}\n",
         LIMITS.format(trained=faces),
-        LICENCES,
+        LICENCES.format(sources=_sources(config)),
     ]
     return "\n".join(parts)
 
@@ -121,6 +135,19 @@ def _data(card: Card, config: Mapping[str, Any], evaluation: Evaluation | None, 
         f"## Data and protocol\n\n{trained} {tested} {heatmap}\n\n"
         f"Protocol {card.protocol}: {PROTOCOLS[card.protocol]}.{selected}{OPTIMISTIC.get(card.protocol, '')}\n"
     )
+
+
+def _sources(config: Mapping[str, Any]) -> str:
+    """Name what found the training faces and placed their landmarks, and its terms."""
+    detector, extractor = config["preprocessing"]["alignment"]["detector"], config["extractor"]
+    found = "No detector was used." if detector == "none" else f"Faces were found with {_terms(detector)}."
+    if extractor is None:
+        return f"{found} {UNRECORDED}"
+    return f"{found} The landmarks of the AU heatmaps were placed with {_terms(extractor)}."
+
+
+def _terms(plugin: str) -> str:
+    return TERMS.get(plugin, f"`{plugin}`, whose terms are its own")
 
 
 def _results(evaluation: Evaluation, layer: int) -> str:

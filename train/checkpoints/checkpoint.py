@@ -1,7 +1,8 @@
 """Checkpoints: a trained network in one safetensors file with all that using it needs; no code runs on loading.
 
 The file's metadata are JSON texts: card, labels (in the order of the logits), preprocessing, scores, data (digest of
-the shards), machine, versions, commit; and sha256, of the whole file with zeros in the place of this checksum.
+the shards), extractor (of the landmarks), machine, versions, commit; and sha256, of the whole file with zeros in the
+place of this checksum.
 """
 
 import json
@@ -86,7 +87,8 @@ def read_metadata(path: Path) -> dict[str, Any]:
 
 def save(path: Path, tensors: Mapping[str, Tensor], card: Card, prepared: Prepared, scores: Mapping[str, Any]) -> None:
     """Write the checkpoint of a training whole or not at all."""
-    write(path, tensors, card, scores, alignment=prepared.alignment, data=prepared.digest, machine=machine())
+    described = {"data": prepared.digest, "extractor": prepared.extractor, "machine": machine()}
+    write(path, tensors, card, scores, alignment=prepared.alignment, **described)
 
 
 def write(

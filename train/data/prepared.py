@@ -14,7 +14,7 @@ from au_guidance.heatmap import draw
 from pipeline.errors import UserError
 from pipeline.storage import images
 from pipeline.storage.landmarks import read_landmarks
-from pipeline.storage.shards import ShardFolder
+from pipeline.storage.shards import Shard, ShardFolder
 from train.card.schema import Card, Heatmap
 from train.data.controls import draw_control, landmark_map
 
@@ -68,6 +68,12 @@ class Prepared:
     def points(self) -> NDArray[np.float64]:
         """Landmarks (n, 68, 2) of all rows in pixels of the 224-px canvas, NaN where there are none."""
         return read_landmarks(self._landmarks)
+
+    @cached_property
+    def extractor(self) -> str | None:
+        """The extractor that placed the landmarks of the AU heatmaps; None if the landmarks are not there."""
+        first = self.folder / "landmarks" / "0.h5"
+        return str(Shard(first).attributes["extractor"]) if first.is_file() else None
 
     @cached_property
     def detection(self) -> dict[str, NDArray[Any]]:
