@@ -132,9 +132,7 @@ def compose(second: ArrayLike, first: ArrayLike) -> Points:
 
 def invert(matrix: ArrayLike) -> Points:
     """Return the matrix (2, 3) that undoes another."""
-    matrix = np.asarray(matrix, np.float64)
-    inverse = np.linalg.inv(matrix[:, :2])
-    return np.column_stack([inverse, -inverse @ matrix[:, 2]])
+    return np.asarray(cv2.invertAffineTransform(np.asarray(matrix, np.float64)), np.float64)
 
 
 def scale_of(matrix: ArrayLike) -> float:
@@ -159,9 +157,9 @@ def overlap(first: Points, second: Points) -> float:
 def overlaps(box: Points, others: Points) -> Points:
     """Intersection over union of a box with each of the others (n, 4)."""
     sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2]) + 1
-    common = np.prod(np.maximum(sides, 0), 1)
-    areas = np.prod(np.maximum(np.vstack([others, box])[:, 2:] - np.vstack([others, box])[:, :2] + 1, 0), 1)
-    union = areas[:-1] + areas[-1] - common
+    common = np.maximum(sides, 0).prod(1)
+    areas = np.maximum(others[:, 2:] - others[:, :2] + 1, 0).prod(1)
+    union = areas + np.maximum(box[2:] - box[:2] + 1, 0).prod() - common
     return np.where(common > 0, common / np.where(union > 0, union, 1), 0.0)
 
 

@@ -47,6 +47,9 @@ FACE_MESH = Network(
     192,
     ("conv2d_20", "conv2d_30"),
 )
+# What each grey level becomes in the input of a network; to look it up is quicker than to compute it for each pixel.
+UNSIGNED = np.arange(256, dtype=np.float32) / np.float32(255)  # FaceMesh
+SIGNED = np.arange(256, dtype=np.float32) / np.float32(127.5) - 1  # BlazeFace
 CELLS = {SHORT_RANGE: ((16, 2), (8, 6)), FULL_RANGE: ((48, 1),)}  # cells per side of a grid, faces per cell
 
 # Such a window around the alignment template: median of 250 real faces.
@@ -91,9 +94,11 @@ def propose(image: Image, network: Network, *, border: float, turn: int, thresho
     centre = np.array([width - 1, height - 1]) / 2
     matrix = np.column_stack([linear, (side - 1) / 2 - linear @ centre])
     smooth = np.asarray(cv2.GaussianBlur(image, (0, 0), 0.4 / scale), np.uint8) if scale < 0.5 else image
-    raw, logits = _forward(network, _view(smooth, matrix, side) / np.float32(127.5) - 1)
+    raw, logits = _forward(network, _view(smooth, matrix, side), SIGNED)
     scores = _sigmoid(logits.reshape(-1))
     kept = np.flatnonzero(scores > threshold)
+    if not len(kept):
+        return []
     regressed = raw.reshape(len(scores), 8, 2)[kept] / side
     centres = _anchors(network)[kept, None] + np.delete(regressed, 1, 1)  # of the box and of six points
     half = regressed[:, 1:2] / 2
@@ -108,7 +113,7 @@ def face_mesh(image: Image, matrix: Points) -> tuple[Points, float]:
 
     Returns the points in pixels of the image, and the probability that the window shows a face.
     """
-    points, presence = _forward(FACE_MESH, _view(image, matrix, FACE_MESH.side) / np.float32(255))
+    points, presence = _forward(FACE_MESH, _view(image, matrix, FACE_MESH.side), UNSIGNED)
     placed = points.reshape(N_POINTS, 3)[:, :2].astype(np.float64) - 0.5
     return transform(invert(matrix), placed), float(_sigmoid(presence.reshape(-1))[0])
 
@@ -148,9 +153,11 @@ def _view(image: Image, matrix: Points, side: int) -> Image:
     return np.asarray(drawn, np.uint8)
 
 
-def _forward(network: Network, picture: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _forward(
+    network: Network, view: Image, levels: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     net = _net(network)
-    net.setInput(np.ascontiguousarray(picture.transpose(2, 0, 1)[None], np.float32))
+    net.setInput(cv2.dnn.blobFromImage(cv2.LUT(view, levels)))
     first, second = net.forward(list(network.outputs))
     return first, second
 
