@@ -12,6 +12,7 @@ from eval.metrics.baselines import BASELINES, PREFIX
 from eval.metrics.localisation import localisation
 from eval.tables.kinds import HEADINGS, KINDS
 from pipeline.detectors._mediapipe import MESH_68
+from pipeline.detectors.blaze import LOW_THRESHOLD, STEPS
 from pipeline.sources._affectnet_labels import EXPRESSIONS as AFFECTNET
 from pipeline.sources._affectnet_labels import OTHERS
 from pipeline.sources.affectnet import EXPECTED as AFFECTNET_COUNTS
@@ -103,6 +104,13 @@ def test_every_status_is_explained():
     explained = [row[0].strip("`") for row in rows(page("faq")) if row[0].startswith("`")]
     assert explained[: len(FACES)] == list(FACES)
     assert explained[len(FACES) : len(FACES) + len(LANDMARKS)] == list(LANDMARKS)
+
+
+def test_every_step_of_the_default_detector_is_explained():
+    steps = [step.name for step in (*STEPS, LOW_THRESHOLD)] + ["whole_image"]
+    table = page("faq").partition("| step |")[2].partition("\n\n")[0]
+    explained = [re.findall(r"`(\w+)`", line.split("|")[1]) for line in table.splitlines()[2:]]
+    assert [name for names in explained for name in names] == steps
 
 
 def test_layouts_and_counts_are_those_of_the_sources():
