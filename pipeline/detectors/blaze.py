@@ -33,7 +33,7 @@ from pipeline.errors import UserError
 from pipeline.geometry import Image, Points, distinct, five_points, overlap
 from pipeline.types import Detection, Sample
 
-SURE = 0.9  # the same for steps that search many windows, or turned pictures
+SURE = 0.9  # FaceMesh's probability that steps ask for which search many windows or turn the picture
 LABELLED = 0.1  # IoU with the dataset's box below which a face is another person
 WHOLE = 1.25, 1.5, 1.75, 1.0  # sides of the window in which a picture may be a face, in units of its longest side
 
@@ -48,7 +48,7 @@ class Step:
     turn: int = 0  # degrees
     parts: int = 1  # windows along the longest side, each overlapping the next by half
     threshold: float = 0.5
-    present: float = PRESENT
+    present: float = PRESENT  # FaceMesh's probability of a face above which a proposal is confirmed
     smallest: int = 0  # side in pixels below which a picture or window would only be enlarged
     smallest_face: float = 0.0  # side of a face, of the picture's shorter side: smaller ones are mostly false
 
@@ -57,9 +57,8 @@ STEPS = (
     Step("plain"),
     Step("padded", border=0.4),
     Step("far", FULL_RANGE, smallest=128),
-    Step(
-        "halves", smallest=64, parts=2, threshold=0.6, present=SURE
-    ),  # there are many windows, and what looks like a face in some
+    # In many windows something looks a little like a face, so FaceMesh must be sure.
+    Step("halves", smallest=64, parts=2, threshold=0.6, present=SURE),
     Step("quarters", smallest=64, parts=4, threshold=0.6, present=SURE),
     Step("eighths", smallest=64, parts=8, threshold=0.6, present=SURE),
     Step("left", border=0.2, present=SURE, turn=90),
