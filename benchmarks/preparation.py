@@ -1,8 +1,10 @@
 """Preparation: images per second of one core for each stage, and what a second process adds."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from typing import Any
 
@@ -13,7 +15,7 @@ from face_alignment.utils import crop as crop_for_fan
 from face_alignment.utils import get_preds_fromhm
 from numpy.typing import NDArray
 
-from benchmarks.data import BenchmarkData, align_images
+from benchmarks.data import TIGHT, BenchmarkData, align_images, cut_tightly, run_stages
 from benchmarks.timing import Row, summarise, time_tasks
 from pipeline import heatmaps, landmarks
 from pipeline.extractors import face_alignment as fan
@@ -22,48 +24,70 @@ from pipeline.storage import images, shards
 
 STAGE = "preparation"
 CPU = torch.device("cpu")
+DETECTORS = ("blaze", "dlib", "dataset", "none")  # "dataset" has five points from the dataset's landmarks
+SUMS = (("blaze", "mesh", ""), ("dlib", "dlib", ">= 110"), ("dataset", "mesh", ""), ("dataset", "dlib", ">= 350"))
 
 
 def measure(data: BenchmarkData, repeats: int = 3) -> Iterator[Row]:
-    """Time the stages on one core, then alignment and landmarks in one and in two processes, then 2D-FAN."""
-    out = data.folder / "again"
-    count = len(shards.read(data.shard("faces"), "id")["id"])
-    tasks = {
-        "align, detector dlib": lambda: align_images(data, out / "faces.h5", "dlib"),
-        "align, five points given": lambda: align_images(data, out / "faces.h5", "dataset"),
-        "landmarks, dlib": lambda: landmarks.extract_landmarks(data.shard("faces"), out / "points.h5", "dlib"),
-        "AU shapes": lambda: heatmaps.build_heatmaps(data.shard("landmarks"), out / "shapes.h5", "published"),
-    }
-    seconds = time_tasks(tasks, repeats, CPU)
-    for name, values in seconds.items():
-        yield summarise(STAGE, name, 1e3 * values / count, "ms CPU per image")
-    rest = seconds["landmarks, dlib"] + seconds["AU shapes"]
-    with_detection = count / (seconds["align, detector dlib"] + rest)
-    without_detection = count / (seconds["align, five points given"] + rest)
-    yield summarise(STAGE, "all stages, with detection", with_detection, "images/s per core", ">= 110")
-    yield summarise(STAGE, "all stages, five points given", without_detection, "images/s per core", ">= 350")
+    """Time the stages on one core, by detector and extractor, then tight pictures, two processes and 2D-FAN."""
+    yield from _stages(data, repeats)
+    yield from _tight(cut_tightly(data), repeats)
     yield _two_processes(data, repeats)
     yield from _batched_fan(data)
 
 
-def _align_and_extract(data: BenchmarkData, number: int) -> None:
-    out = data.folder / f"process{number}"
-    align_images(data, out / "faces.h5", "dlib")
-    landmarks.extract_landmarks(out / "faces.h5", out / "points.h5", "dlib")
+def _stages(data: BenchmarkData, repeats: int) -> Iterator[Row]:
+    """Time each stage on pictures of 350 px, and add them up."""
+    out, aligned = data.folder / "again", data.shard("faces")
+    count = len(shards.read(aligned, "id")["id"])
+    tasks: dict[str, Callable[[], object]] = {
+        f"align, {name}": partial(align_images, data, out / "faces.h5", name) for name in DETECTORS
+    }
+    tasks |= {
+        f"landmarks, {name}": partial(landmarks.extract_landmarks, aligned, out / "points.h5", name)
+        for name in ("mesh", "dlib")
+    }
+    tasks["AU shapes"] = partial(heatmaps.build_heatmaps, data.shard("landmarks"), out / "shapes.h5", "published")
+    seconds = time_tasks(tasks, repeats, CPU)
+    for name, values in seconds.items():
+        yield summarise(STAGE, name, 1e3 * values / count, "ms CPU per image")
+    for detector, extractor, target in SUMS:
+        total = seconds[f"align, {detector}"] + seconds[f"landmarks, {extractor}"] + seconds["AU shapes"]
+        yield summarise(STAGE, f"all stages, {detector} + {extractor}", count / total, "images/s per core", target)
+
+
+def _tight(tight: BenchmarkData, repeats: int) -> Iterator[Row]:
+    """Time all stages on pictures that a face fills, and count the faces that get landmarks."""
+    found: dict[str, Counter[str]] = {}
+
+    def prepare(detector: str, extractor: str) -> None:
+        found[f"{detector} + {extractor}"] = run_stages(tight, tight.folder / "again", detector, extractor)
+
+    tasks = {" + ".join(pair): partial(prepare, *pair) for pair in (("blaze", "mesh"), ("dlib", "dlib"))}
+    seconds = time_tasks(tasks, repeats, CPU)
+    for name, status in found.items():
+        pictures = f"pictures of {TIGHT} px, all stages, {name}"
+        yield summarise(STAGE, pictures, 1e3 * seconds[name] / status.total(), "ms CPU per image")
+        share = 100 * (status["ok"] + status["redetected"]) / status.total()
+        yield Row(STAGE, f"{pictures}, with landmarks", share, "%")
+    ratio = seconds["dlib + dlib"] / seconds["blaze + mesh"]
+    yield summarise(STAGE, f"pictures of {TIGHT} px, blaze + mesh", ratio, "times as fast as dlib + dlib", ">= 3")
 
 
 def _two_processes(data: BenchmarkData, repeats: int) -> Row:
     """Prepare the same images in one process and in two at once, in wall time."""
+    outs = [data.folder / f"process{number}" for number in range(2)]
     ratios = []
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        list(pool.map(_align_and_extract, [data, data], [0, 1]))  # warm-up: imports and weights
+
+        def seconds_of(processes: int) -> float:
+            start = time.perf_counter()
+            list(pool.map(run_stages, [data] * processes, outs, ["blaze"] * 2, ["mesh"] * 2))
+            return time.perf_counter() - start
+
+        seconds_of(2)  # warm-up: imports and weights
         for _ in range(repeats):
-            seconds = []
-            for processes in (1, 2):
-                start = time.perf_counter()
-                list(pool.map(_align_and_extract, [data] * processes, range(processes)))
-                seconds.append(time.perf_counter() - start)
-            ratios.append(2 * seconds[0] / seconds[1])
+            ratios.append(2 * seconds_of(1) / seconds_of(2))
     return summarise(STAGE, "two processes against one", np.array(ratios), "times the throughput (wall)", ">= 1.8")
 
 

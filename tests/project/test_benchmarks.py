@@ -1,6 +1,7 @@
 """Benchmarks: the published loader does the same work, numbers are summarised correctly, and rates become costs."""
 
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,10 +12,13 @@ import yaml
 from au_guidance.expressions import Expression
 from au_guidance.heatmap import render
 from benchmarks import __main__ as command
-from benchmarks import data, loading, training
+from benchmarks import data, loading, preparation, training
 from benchmarks.published_loader import PublishedDataset, full_size_map
 from benchmarks.timing import summarise, time_tasks
+from pipeline.detectors import blaze
 from pipeline.errors import UserError
+from pipeline.geometry import five_points
+from pipeline.sources import folder, synthetic
 from pipeline.storage import images
 from tests.support.faces import mean_face
 from train.engine.progress import Progress
@@ -94,6 +98,43 @@ def test_a_stage_is_measured_and_written(tmp_path, monkeypatch, capsys):
     )
     assert ours < theirs
     assert "published loader, with maps" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    return data.prepare(tmp_path_factory.mktemp("drawn"), 2)
+
+
+@pytest.mark.slow
+def test_tight_pictures_hold_the_face_and_nothing_else(drawn):
+    tight = data.cut_tightly(drawn)
+    truth = {sample.id: sample.landmarks for sample in synthetic.read(drawn.root)}
+    samples = list(folder.read(tight.root))
+    assert len(samples) == len(truth) == 14
+    for sample in samples:
+        picture = images.read(tight.root / sample.path)
+        assert picture.shape == (48, 48, 3)
+        assert np.ptp(picture, axis=2).max() == 0
+        points = truth[Path(sample.path).stem]
+        low, high = points.min(0), points.max(0)
+        expected = (five_points(points) - (low + high) / 2) * 48 / (high - low).max() + 23.5
+        found = blaze.detect(picture, sample)
+        away = np.linalg.norm(found.points5 - expected, axis=1)[:3]  # eyes and nose
+        assert away.max() < 0.15 * np.linalg.norm(expected[1] - expected[0])
+
+
+@pytest.mark.slow
+def test_stages_add_up_and_detectors_are_compared_within_one_run(drawn):
+    rows = {row.name: row.value for row in preparation._stages(drawn, 1)}
+    for detector, extractor in (("blaze", "mesh"), ("dlib", "dlib"), ("dataset", "mesh"), ("dataset", "dlib")):
+        total = rows[f"align, {detector}"] + rows[f"landmarks, {extractor}"] + rows["AU shapes"]
+        assert rows[f"all stages, {detector} + {extractor}"] == pytest.approx(1000 / total)
+    assert rows["align, none"] < rows["align, blaze"]
+    tight = {row.name: row.value for row in preparation._tight(data.cut_tightly(drawn), 1)}
+    pictures = "pictures of 48 px"
+    ours, theirs = (tight[f"{pictures}, all stages, {pair}"] for pair in ("blaze + mesh", "dlib + dlib"))
+    assert tight[f"{pictures}, blaze + mesh"] == pytest.approx(theirs / ours)
+    assert tight[f"{pictures}, all stages, blaze + mesh, with landmarks"] == 100
 
 
 def rates(path, *names, value=100.0):
