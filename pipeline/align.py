@@ -41,6 +41,7 @@ from pipeline.storage import images, shards
 from pipeline.types import Detection, Sample
 
 SMALLEST = 64  # side of a crop, pixels
+VIEW_QUALITY = 85  # of JPEG at most; landmarks need no more, and half the space of 95
 log = logging.getLogger(__name__)
 
 
@@ -137,8 +138,10 @@ def _read_and_align(read: Callable[[str], Image], sample: Sample, detect: Detect
 def _pack(crop: Crop, quality: int | None) -> PackedCrop:
     """Encode the pixels of a crop and its view as files: a shard of AffectNet would not fit into memory."""
     nothing = np.zeros(0, np.uint8)
-    files = [nothing if picture is None else images.encode(picture, quality) for picture in (crop.image, crop.view)]
-    return PackedCrop(replace(crop, image=None, view=None), *files)
+    image = nothing if crop.image is None else images.encode(crop.image, quality)
+    lower = None if quality is None else min(quality, VIEW_QUALITY)
+    view = nothing if crop.view is None else images.encode(crop.view, lower)
+    return PackedCrop(replace(crop, image=None, view=None), image, view)
 
 
 def _header(index: Path) -> list[str]:
