@@ -3,7 +3,8 @@
 One pass misses small, cut-off and turned faces, and these are not spread evenly over the expressions. Therefore steps
 are tried in turn, and the step that finds the face is recorded with its score. Windows let small faces of a large
 picture appear large, a continued edge shows tight crops as BlazeFace knows faces, and turns find sideways ones. If
-BlazeFace sees no face, FaceMesh looks at the whole picture, which may be a face already (step "whole_image").
+BlazeFace sees no face, FaceMesh looks at the dataset's box (step "box"), or without one at the whole picture, which may
+be a face already (step "whole_image").
 
 Windows take most of the time of a large picture. The option `windows` says into how many parts at most its longest side
 is divided: 1, 2, 4 or 8 (default). Of drawn faces in pictures of 1280 px, 8 finds those from 30 px on in 0.8 s, 4 those
@@ -35,7 +36,7 @@ from pipeline.types import Detection, Sample
 
 SURE = 0.9  # FaceMesh's probability that steps ask for which search many windows or turn the picture
 LABELLED = 0.1  # IoU with the dataset's box below which a face is another person
-WHOLE = 1.25, 1.5, 1.75, 1.0  # sides of the window in which a picture may be a face, in units of its longest side
+WHOLE = 1.25, 1.5, 1.75, 1.0  # sides of the windows around what may be a face as a whole, in units of its own
 
 
 @dataclass(frozen=True)
@@ -81,14 +82,14 @@ def find(image: Image, known: Points | None = None, windows: str = WINDOWS[-1]) 
         if faces:
             best = max(faces, key=lambda face: face.score if known is None else overlap(face.box, known))
             return replace(best, status="several" if len(faces) > 1 else "ok")
-    return _whole_image(image) if known is None else None
+    return _taken_whole(image, known)
 
 
 def detect_all(image: Image, windows: str = WINDOWS[-1]) -> list[Detection]:
     """Return the faces that all steps at full threshold find, from left to right; else what the later steps find."""
     found = [face for step in _steps(windows) for face in _faces(image, step)]
     if not found:
-        found = list(_faces(image, LOW_THRESHOLD)) or [face for face in [_whole_image(image)] if face]
+        found = list(_faces(image, LOW_THRESHOLD)) or [face for face in [_taken_whole(image)] if face]
     faces = distinct(sorted(found, key=lambda face: -face.score), lambda face: face.box)
     status = "several" if len(faces) > 1 else "ok"
     return [replace(face, status=status) for face in sorted(faces, key=lambda face: float(face.box[0]))]
@@ -131,15 +132,17 @@ def _proposals(image: Image, step: Step) -> list[Proposal]:
     return distinct(sorted(found, key=lambda face: -face.score), lambda face: face.box.ravel())
 
 
-def _whole_image(image: Image) -> Detection | None:
-    """Ask FaceMesh whether the whole picture is a face, in windows of several sides, each with a second look."""
+def _taken_whole(image: Image, known: Points | None = None) -> Detection | None:
+    """Ask FaceMesh whether the whole picture, or the `known` box, is a face, in windows of several sides."""
     height, width = image.shape[:2]
-    centre = np.array([width - 1, height - 1]) / 2
+    box = np.array([-0.5, -0.5, width - 0.5, height - 0.5]) if known is None else known
+    longest = float(np.ptp(box.reshape(2, 2), axis=0).max())
     for side in WHOLE:
-        first, _ = face_mesh(image, window(centre, side * max(height, width)))
+        first, _ = face_mesh(image, window(box.reshape(2, 2).mean(0), side * longest))
         points, presence = face_mesh(image, window_of_mesh(first))
-        if presence > PRESENT:
-            return _detection(points, presence, "whole_image")
+        face = _detection(points, presence, "whole_image" if known is None else "box")
+        if presence > PRESENT and overlap(face.box, box) >= LABELLED:
+            return face
     return None
 
 

@@ -112,6 +112,20 @@ def test_the_face_that_the_dataset_means_is_taken():
     assert blaze.detect(picture, sample(box=np.array([170.0, 0.0, 200.0, 12.0]))) is None
 
 
+def test_the_dataset_s_box_is_asked_last(monkeypatch):
+    """Where BlazeFace proposes nothing, FaceMesh looks at the box; it must find the face there."""
+    picture, truth = placed([(160, 10, 10), (160, 200, 10)], 180, 380)
+    monkeypatch.setattr(blaze, "propose", lambda *arguments, **options: [])
+    for points in truth:
+        box = np.concatenate([points.min(0) - 20, points.max(0) + 20])
+        found = blaze.detect(picture, sample(box=box))
+        assert found.step == "box"
+        assert error(found.points5, points) < 0.15
+    assert (
+        blaze.detect(np.full((200, 300, 3), GREY, np.uint8), sample(box=np.array([50.0, 40.0, 150.0, 140.0]))) is None
+    )
+
+
 def test_pictures_without_a_face_have_none():
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)
