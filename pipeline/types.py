@@ -63,6 +63,14 @@ class Source(Protocol):
         ...
 
 
+# Steps of detectors that take for a face what their full threshold does not, and how.
+DOUBTFUL_STEPS = {
+    "low_threshold": "at a lowered threshold of the detector",
+    "box": "by FaceMesh in the dataset's box",
+    "whole_image": "by FaceMesh in the whole image",
+}
+
+
 @dataclass(frozen=True, eq=False)
 class Detection:
     """A detected face: box x0, y0, x1, y1 and five points (5, 2), in pixels of the image, and how it was found."""

@@ -10,13 +10,9 @@ from numpy.typing import NDArray
 from au_guidance.expressions import Expression
 from au_guidance.heatmap import shapes
 from eval.explain.reading import Map, Reading, au_table, read_map
+from pipeline.types import DOUBTFUL_STEPS
 from train.card.schema import Heatmap
 
-# Steps of the detectors that take what their full threshold does not.
-LOWERED = {
-    "low_threshold": "at a lowered threshold of the detector",
-    "whole_image": "by taking the whole image for a face",
-}
 LOW_PROBABILITY = 0.5  # below which the network is called unsure
 
 Points = NDArray[np.float64]
@@ -94,10 +90,10 @@ class Explanation:
     def warnings(self) -> list[str]:
         """Why the answer or its map may not be trusted."""
         unsure = f"the network is unsure: {', '.join(map(self._with_probability, self.ranked[:2]))}"
-        lowered = f"the face was found only {LOWERED[self.step]}; it may be none" if self.step in LOWERED else ""
+        how = DOUBTFUL_STEPS.get(self.step)
         unread = "no landmarks were found, so the map cannot be read in action units"
         return [
-            *([lowered] if lowered else []),
+            *([f"the face was found only {how}; it may be none"] if how else []),
             *([unsure] if self.probabilities[self.label] < LOW_PROBABILITY else []),
             *([unread] if self.points is None else []),
             *(warning for reading in self.shown_readings[:1] for warning in reading.warnings),

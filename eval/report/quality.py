@@ -13,9 +13,9 @@ from pipeline import plugins
 from pipeline.errors import UserError
 from pipeline.index import compare_counts, describe_differences
 from pipeline.status import describe_gap
+from pipeline.types import DOUBTFUL_STEPS
 
 ALL = "all"
-LOW_THRESHOLD = "low_threshold"  # step of a detector
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,11 @@ def _doubtful(path: Path) -> list[str]:
         return []
     faces = pd.read_csv(path, dtype=str, keep_default_na=False)
     test = faces[faces["split"] == "test"]
-    low, whole = int((test["step"] == LOW_THRESHOLD).sum()), int((test["status"] == "whole_image").sum())
+    doubtful, whole = int(test["step"].isin(DOUBTFUL_STEPS).sum()), int((test["status"] == "whole_image").sum())
     return [
-        f"Of {len(test)} test images, {low} have a face that was found only at a lowered threshold, and {whole} are "
-        "used as a whole, because no face was found or none was searched."
+        f"Of {len(test)} test images, {doubtful} have a face that the detector found only at a lowered threshold or "
+        f"FaceMesh alone saw (steps {', '.join(DOUBTFUL_STEPS)}), and {whole} are used as a whole, because no face was "
+        "found or none was searched."
     ]
 
 
