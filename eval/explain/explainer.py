@@ -37,7 +37,7 @@ from train.data.transforms import resize_face, standardise, to_unit_range
 from train.methods.base import Output
 
 BATCH_SIZE = 16
-FILM = {"windows": "2"}  # detector options for films: most of the time of a frame would go into small faces
+FILM = {"windows": "4"}  # detector options for films: most of the time of a frame would go into tiny faces
 FALLBACK = "blaze"  # for checkpoints whose detector needs the dataset, or is not a plug-in (authors' checkpoints)
 
 

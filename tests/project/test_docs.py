@@ -107,7 +107,7 @@ def test_every_status_is_explained():
 
 
 def test_every_step_of_the_default_detector_is_explained():
-    steps = [step.name for step in (*STEPS, LOW_THRESHOLD)] + ["box", "whole_image"]
+    steps = ["tight", *(step.name for step in (*STEPS, LOW_THRESHOLD)), "box", "whole_image"]
     table = page("faq").partition("| step |")[2].partition("\n\n")[0]
     explained = [re.findall(r"`(\w+)`", line.split("|")[1]) for line in table.splitlines()[2:]]
     assert [name for names in explained for name in names] == steps

@@ -66,6 +66,26 @@ def test_a_turned_picture_is_found_where_it_is(name):
         assert error(faces[0].points5, np.stack(moved, 1)) < 0.15
 
 
+def test_a_small_picture_that_is_a_face_is_not_searched(monkeypatch):
+    """FER2013's pictures have 48 px: FaceMesh alone finds the face, and BlazeFace looks where FaceMesh is not sure."""
+    monkeypatch.setattr(blaze, "propose", lambda *arguments, **options: pytest.fail("BlazeFace was asked"))
+    for person in range(4):
+        picture, landmarks = drawn(person)
+        (left, top), (right, bottom) = np.rint([landmarks.min(0) - 8, landmarks.max(0) + 4]).astype(int)
+        side = max(right - left, bottom - top)
+        small = cv2.resize(picture[top : top + side, left : left + side], (48, 48), interpolation=cv2.INTER_AREA)
+        found = blaze.detect(small, sample())
+        assert found.step == "tight"
+        assert found.score > 0.9
+        truth = (five_points(landmarks) - (left, top) + 0.5) * 48 / side - 0.5
+        assert error(found.points5, truth) < 0.2
+    monkeypatch.undo()
+    small, truth = placed([(40, 75, 60)], 120, 120)
+    found = blaze.detect(small, sample())
+    assert found.step != "tight"
+    assert error(found.points5, truth[0]) < 0.2
+
+
 def test_a_tight_crop_is_found_with_its_edge_continued_or_as_a_whole():
     picture, landmarks = drawn(2)
     left, top, right, bottom = (int(v) for v in (*landmarks.min(0) + 12, *landmarks.max(0) - 8))
