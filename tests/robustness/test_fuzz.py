@@ -69,7 +69,15 @@ def small_checkpoint():
 
 def landmark_lines(path):
     faces = AlignedFaces(
-        ["train_1", "train_2"], ["ok"] * 2, np.zeros((2, 4)), np.zeros((2, 68, 2)), 224, lambda row: None
+        ids=["train_1", "train_2"],
+        status=["ok"] * 2,
+        boxes=np.zeros((2, 4)),
+        source_landmarks=np.zeros((2, 68, 2)),
+        size=224,
+        template=np.zeros((5, 2)),
+        view_matrix=np.eye(2, 3),
+        image=lambda row: None,
+        view=lambda row: None,
     )
     return published.extract(faces, file=str(path))
 
