@@ -65,7 +65,7 @@ class Explainer:
     def for_films(self) -> "Explainer":
         """Return this explainer with a quicker search; options that the checkpoint's own detector was given stay.
 
-        It misses faces below about a twelfth of a frame's longest side.
+        It misses faces below about a twentieth of a frame's longest side.
         """
         other = copy(self)
         other.detect_all = _detector(self.alignment, FILM)
