@@ -26,6 +26,8 @@ BACKBONES = {
     "resnet18": Entry("resnet", ALL),
     "resnet18_half": Entry("resnet", ALL),
     "resnet18_quarter": Entry("resnet", ALL),
+    "resnet10_half_unpooled": Entry("resnet", ALL),
+    "resnet18_quarter_unpooled": Entry("resnet", ALL),
     "resnet50": Entry("resnet", ALL),
     "resnet50_small_maps": Entry("resnet", ALL),
     "deit_small": Entry("vit", (1, 2)),

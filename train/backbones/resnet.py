@@ -1,7 +1,7 @@
 """ResNet with large maps: the stages 3 and 4 keep stride 1 without dilation, so layer 5 is 28x28 at 224 px.
 
-Blocks and tensor names are torchvision's, so that its ImageNet weights fit (He et al., 2016; stride in the 3x3
-convolution of a bottleneck). The published code changes the strides in the same way.
+Blocks and tensor names are torchvision's, so that its ImageNet weights fit the pooled ones (He et al., 2016; stride in
+the 3x3 convolution of a bottleneck). The published code changes the strides in the same way.
 """
 
 from collections.abc import Callable
@@ -16,18 +16,26 @@ from train.weights.load import load_weights
 
 
 class Design(NamedTuple):
-    """One member of the family: its block, the blocks per stage, the channels of the first stage and the strides."""
+    """One member of the family: its block, the blocks per stage, the channels of the first stage and the strides.
+
+    `pooled` networks begin with torchvision's 7x7 convolution and max pooling. The others begin with a 3x3 convolution
+    of stride 2 alone, which keeps small images at twice the resolution in the first stages.
+    """
 
     block: type[BasicBlock] | type[Bottleneck]
     depths: tuple[int, int, int, int]
     width: int
     strides: tuple[int, int, int, int] = (1, 2, 1, 1)
+    pooled: bool = True
 
 
 DESIGNS = {
     "resnet18": Design(BasicBlock, (2, 2, 2, 2), 64),
     "resnet18_half": Design(BasicBlock, (2, 2, 2, 2), 32),  # a quarter of the work
     "resnet18_quarter": Design(BasicBlock, (2, 2, 2, 2), 16),  # for the demo on a CPU
+    # For images of about 64 px, at the cost of resnet18_quarter (the second) or 1.6 times that.
+    "resnet10_half_unpooled": Design(BasicBlock, (1, 1, 1, 1), 32, (1, 2, 2, 1), pooled=False),
+    "resnet18_quarter_unpooled": Design(BasicBlock, (2, 2, 2, 2), 16, (1, 2, 2, 1), pooled=False),
     "resnet50": Design(Bottleneck, (3, 4, 6, 3), 64),
     "resnet50_small_maps": Design(Bottleneck, (3, 4, 6, 3), 64, (1, 2, 2, 2)),  # as in ImageNet: layer 5 is 7x7
 }
@@ -44,10 +52,11 @@ class ResNet(Backbone):
 
     def __init__(self, design: Design) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, design.width, kernel_size=7, stride=2, padding=3, bias=False)
+        kernel = 7 if design.pooled else 3
+        self.conv1 = nn.Conv2d(3, design.width, kernel_size=kernel, stride=2, padding=kernel // 2, bias=False)
         self.bn1 = nn.BatchNorm2d(design.width)
         self.relu = nn.ReLU()
-        self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+        self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1) if design.pooled else nn.Identity()
         self.channels = {1: design.width}
         for number, (depth, stride) in enumerate(zip(design.depths, design.strides, strict=True)):
             channels = design.width * 2**number

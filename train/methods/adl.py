@@ -7,13 +7,14 @@ from torch import Tensor, nn
 
 from pipeline.errors import UserError
 from train.backbones.base import Backbone
+from train.backbones.registry import BACKBONES
 from train.backbones.resnet import ResNet, start_convolutions
 from train.card.options import Mode, Probability, Share
 from train.card.schema import Model
 from train.methods.base import Output, published
 from train.methods.cam import Cam
 
-BACKBONES = ("resnet50", "resnet50_small_maps", "resnet18", "resnet18_half", "resnet18_quarter")
+RESNETS = tuple(name for name, entry in BACKBONES.items() if entry.module == "resnet")
 
 
 class Adl(Cam):
@@ -40,7 +41,7 @@ class Adl(Cam):
         threshold: Share | None = None,
     ) -> None:
         if not isinstance(backbone, ResNet):
-            raise UserError(f"model.backbone: the method adl has gates in a ResNet: {', '.join(BACKBONES)}")
+            raise UserError(f"model.backbone: the method adl has gates in a ResNet: {', '.join(RESNETS)}")
         super().__init__(backbone, classes)
         self.published = published(mode)
         rate, part = (0.4, 0.1) if self.published else (0.75, 0.9)

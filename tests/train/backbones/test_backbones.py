@@ -35,6 +35,18 @@ def test_resnet_equals_torchvision_with_two_strides_taken_out():
         torch.testing.assert_close(features[layer], value)
 
 
+def test_unpooled_resnet_begins_with_a_3x3_convolution_and_no_pooling():
+    torch.manual_seed(0)
+    network = resnet.ResNet(resnet.DESIGNS["resnet18_quarter_unpooled"]).eval()
+    first, images = network.conv1.weight, torch.randn(2, 3, 64, 64)
+    assert first.shape == (16, 3, 3, 3)
+    with torch.no_grad():
+        features = network(images)
+        expected = torch.relu(network.bn1(torch.nn.functional.conv2d(images, first, stride=2, padding=1)))
+        torch.testing.assert_close(features[1], expected)
+        torch.testing.assert_close(features[2], network.layer1(expected))
+
+
 RESNET = [112, 56, 28, 28, 28]
 SIDES = {
     "deit_small": [14, 14],
@@ -42,6 +54,8 @@ SIDES = {
     "ir50": [28],
     "ir50_micro": [28],
     "resnet50_small_maps": [112, 56, 28, 14, 7],
+    "resnet10_half_unpooled": [112, 112, 56, 28, 28],
+    "resnet18_quarter_unpooled": [112, 112, 56, 28, 28],
 }
 
 

@@ -6,7 +6,7 @@ from torchvision.models.resnet import Bottleneck
 
 from train.backbones import resnet
 from train.card.schema import Model
-from train.methods.adl import BACKBONES, Adl
+from train.methods.adl import RESNETS, Adl
 from train.methods.cam import Cam
 
 
@@ -94,4 +94,4 @@ def test_published_adl_loses_the_weights_that_the_published_code_loses():
 
 
 def test_it_runs_on_every_resnet():
-    assert set(BACKBONES) == set(resnet.DESIGNS)
+    assert set(RESNETS) == set(resnet.DESIGNS)
