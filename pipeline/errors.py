@@ -18,6 +18,10 @@ PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 class UserError(Exception):
     """An error that the user can fix; the message is one line that names the file or key and the remedy."""
 
+    def __init__(self, message: str) -> None:
+        # What a message quotes from a file may hold line breaks.
+        super().__init__(" ".join(message.splitlines()))
+
 
 def refusal(error: BaseException | None) -> str | None:
     """Return why the system refused to read or write, if that caused an error; None for other errors."""
