@@ -1,4 +1,4 @@
-"""Atomic writes, and checksums at the end of files."""
+"""Atomic writes that never replace an input, and checksums at the end of files."""
 
 import csv
 import errno
@@ -46,6 +46,27 @@ def atomic_write(path: Path) -> Iterator[Path]:
         # A folder without permission to write refuses the removal too.
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def refuse_overwriting(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
+    """Raise UserError if one of the files to write is one of the files to read, whatever their paths are.
+
+    The files themselves are compared, so symbolic links, hard links, `..` and names that a file system takes for equal
+    (`A.png`, `a.png`) are found. A command calls this before it writes anything.
+    """
+    read = {identity for path in inputs if (identity := _identity(path)) is not None}
+    for path in outputs:
+        if _identity(path) in read:
+            raise UserError(f"{path} would replace a file that is read; choose another place for the output")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return device and number of a file, None for a file that is not there."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 (half the time of `Path.stat`)
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
 
 
 def write_text(path: Path, text: str) -> None:

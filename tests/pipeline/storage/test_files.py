@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import UserError, refusal
-from pipeline.storage.files import UMASK, append_checksum, atomic_write, verify_checksum, write_text
+from pipeline.storage.files import (
+    UMASK,
+    append_checksum,
+    atomic_write,
+    refuse_overwriting,
+    verify_checksum,
+    write_text,
+)
 
 
 def test_a_file_is_written_with_its_own_line_ends_into_a_new_folder(tmp_path):
@@ -79,3 +86,18 @@ def test_a_checksum_fails_for_any_changed_byte(tmp_path):
     for content in (b"", good[:-1], good + b"x"):
         path.write_bytes(content)
         assert verify_checksum(path) is None
+
+
+def test_an_output_is_no_input_by_any_other_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    photo, other = tmp_path / "photo.png", tmp_path / "other.png"
+    photo.write_bytes(b"photo")
+    other.write_bytes(b"photo")
+    (tmp_path / "link.png").symlink_to(photo)
+    (tmp_path / "hard.png").hardlink_to(photo)
+    (tmp_path / "here").symlink_to(tmp_path)
+    refuse_overwriting([photo], [other, tmp_path / "new.png"])
+    refuse_overwriting([tmp_path / "missing.png"], [tmp_path / "new.png"])
+    for output in ("photo.png", "here/here/photo.png", "here/photo.png", "link.png", "hard.png"):
+        with pytest.raises(UserError, match="would replace a file that is read"):
+            refuse_overwriting([other, photo], [Path("new.png"), Path(output)])
