@@ -85,9 +85,8 @@ class Explainer:
         rest = iter(images)
         while batch := list(islice(rest, batch_size)):
             located = [self.locate(image) for image in batch]
-            faces = [face for found in located for face in found]
-            starts = range(0, len(faces), batch_size)
-            explanations = chain.from_iterable(self._explain(faces[i : i + batch_size], every_class) for i in starts)
+            faces = list(chain.from_iterable(located))
+            explanations = self.explain_faces(faces, every_class=every_class, batch_size=batch_size)
             yield from (list(islice(explanations, len(found))) for found in located)
 
     def locate(self, image: RGBImage) -> list[LocatedFace]:
@@ -104,6 +103,13 @@ class Explainer:
             box = whole_image if detection is None else detection.box
             faces.append(LocatedFace(box, crop, None if points is None else to_canvas(points, size), quality))
         return faces
+
+    def explain_faces(
+        self, faces: Sequence[LocatedFace], *, every_class: bool = False, batch_size: int = BATCH_SIZE
+    ) -> Iterator[Explanation]:
+        """Explain faces that `locate` returned, at most `batch_size` in one forward pass."""
+        for start in range(0, len(faces), batch_size):
+            yield from self._explain(faces[start : start + batch_size], every_class)
 
     def _explain(self, faces: Sequence[LocatedFace], every_class: bool) -> Iterator[Explanation]:
         """Explain faces in one forward pass."""
