@@ -58,3 +58,9 @@ AU_NAMES = {
     17: "chin raiser", 20: "lip stretcher", 23: "lip tightener", 24: "lip pressor", 25: "lips part",
     26: "jaw drop", 27: "mouth stretch", 43: "eyes closed",
 }  # fmt: skip
+# The part of the face on which an AU is seen: several AUs of one part can hardly be told apart on a coarse map.
+AU_PARTS = {
+    1: "brows", 2: "brows", 4: "brows", 5: "eyes", 6: "cheeks", 7: "eyes", 9: "nose", 10: "mouth", 12: "mouth corners",
+    14: "mouth corners", 15: "mouth corners", 16: "mouth", 17: "chin", 20: "mouth corners", 23: "mouth", 24: "mouth",
+    25: "mouth", 26: "mouth", 27: "mouth", 43: "eyes",
+}  # fmt: skip

@@ -14,9 +14,17 @@ from pipeline.types import DOUBTFUL_STEPS
 from train.card.schema import Heatmap
 
 LOW_PROBABILITY = 0.5  # below which the network is called unsure
+RUNNER_UP = 0.05  # probability from which on the second expression is named
+MEANING = "This is where the network looked, not which muscles moved (1x: the map's mean on the face)."
 
 Points = NDArray[np.float64]
 RGBImage = NDArray[np.uint8]
+
+
+def percent(probability: float) -> str:
+    """Write a probability such as "85 %", and ">99 %" and "<1 %" where rounding would claim certainty."""
+    number = round(100 * probability)
+    return ">99 %" if number >= 100 else "<1 %" if number <= 0 else f"{number} %"
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,15 +89,18 @@ class Explanation:
 
     @property
     def action_units(self) -> dict[str, list[dict[str, Any]]]:
-        """By map, "cam" and "attention" of the predicted expression: a row for each AU; empty without landmarks."""
-        if self.shapes is None:
+        """By map, "cam" and "attention" of the predicted expression: a row for each region; empty without landmarks."""
+        if self.points is None or self.shapes is None:
             return {}
-        return {kind: au_table(values, self.shapes, self.heatmap) for kind, values in self._maps(self.label).items()}
+        return {
+            kind: au_table(values, self.shapes, self.points, self.heatmap)
+            for kind, values in self._maps(self.label).items()
+        }
 
     @property
     def warnings(self) -> list[str]:
         """Why the answer or its map may not be trusted."""
-        unsure = f"the network is unsure: {', '.join(map(self._with_probability, self.ranked[:2]))}"
+        unsure = f"the network is unsure: {'; '.join(map(self._with_probability, self.ranked[:2]))}"
         how = DOUBTFUL_STEPS.get(self.step)
         unread = "no landmarks were found, so the map cannot be read in action units"
         return [
@@ -101,13 +112,18 @@ class Explanation:
 
     @property
     def words(self) -> list[str]:
-        """The explanation in sentences: the predicted expression, the runner-up, then the warnings."""
-        sentences = {reading.expression: f": {reading.words}" for reading in self.shown_readings}
+        """The explanation in sentences: the answer, the runner-up from 5 % on, what a map means, then the warnings."""
+        sentences = {reading.expression: f". {reading.words}" for reading in self.shown_readings}
         first, second = (self._with_probability(label) + sentences.get(label, "") for label in self.ranked[:2])
-        return [first, f"runner-up {second}", *(f"warning: {warning}" for warning in self.warnings)]
+        return [
+            first,
+            *([f"runner-up: {second}"] if self.probabilities[self.ranked[1]] >= RUNNER_UP else []),
+            *([MEANING] if sentences else []),
+            *(f"warning: {warning}" for warning in self.warnings),
+        ]
 
     def _with_probability(self, label: str) -> str:
-        return f"{label} {self.probabilities[label]:.2f}"
+        return f"{label}, {percent(self.probabilities[label])}"
 
     def _maps(self, label: str) -> dict[str, Map]:
         """Return the maps that are read for an expression."""

@@ -110,7 +110,7 @@ def _with_regions(face: Explanation) -> RGBImage:
     picture = face.face.copy()
     if face.shapes is None:
         return picture
-    lifts = {region.au: region.lift for region in face.shown_readings[0].regions}
+    lifts = {au: region.lift for region in face.shown_readings[0].regions for au in region.aus}
     for au in codebook(face.heatmap.codebook)[Expression.parse(face.label)]:
         colour, width = (YELLOW, 2) if lifts.get(au, 0.0) >= LIFT_HIGH else (WHITE, 1)
         for x, y, rx, ry, angle in ellipses(face.shapes, au, face.heatmap.geometry):

@@ -1,7 +1,8 @@
-"""Read a map in action units: how much of it lies on each of them, in numbers and in words.
+"""Read a map in action units: how much of it lies on each part of the face, in numbers and in words.
 
-The region of an AU is the inside of its ellipses. Its lift is the share of the map's mass on the region, divided by the
-region's share of the image, which is the share that a uniform map has there. Left and right are those of the image.
+The region of an AU is the inside of its ellipses, as far as it lies on the face. The lift of a region is the mean of
+the map on it, divided by the mean of the map on the face: a map that is uniform on the face has lifts of 1, and so has
+one that is uniform on the image. Left and right are those of the image.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from au_guidance.expressions import AU_NAMES, Expression, codebook
+from au_guidance.expressions import AU_NAMES, AU_PARTS, Expression, codebook
 from au_guidance.heatmap import CANVAS, draw, geometry_table
 from eval.metrics.baselines import skill
 from eval.metrics.cosines import l2_normalise
@@ -22,8 +23,8 @@ from eval.metrics.discrimination import NOTHING, best_match, class_cosines
 from eval.records.predictions import ORDERED
 from train.card.schema import Heatmap
 
-LIFT_HIGH = 1.3  # the map is said to be high on a region from this lift on; our choice
-LIFT_LOW = 0.8  # and low on it below this lift; our choice
+LIFT_HIGH = 1.3  # the map is said to lie on a region from this lift on; our choice
+LIFT_LOW = 0.8  # and to lie less on it than elsewhere below this lift; our choice
 MIN_INSIDE = 0.5  # share of the mass on the face below which a reading warns
 N_NAMED = 3  # regions named for a face without expression, at most
 FOREHEAD_HEIGHT = 0.35  # height of the forehead above the brows, relative to the distance from chin to brows
@@ -36,13 +37,15 @@ Similarity = tuple[float | None, float | None, float | None, str | None]  # `cos
 
 @dataclass(frozen=True)
 class Region:
-    """The part of a map on one AU: its `share` of the mass, the region's share of the image (`uniform`), their ratio.
+    """A map on the region of some AUs: its `share` of the mass on the face, the region's share of the face (`uniform`).
 
-    `lift` = share / uniform. `left` and `right` are the lifts of the two sides, None for an AU without sides.
+    `part` of the face and `names` describe the `aus`. `lift` = share / uniform. `left` and `right` are the lifts of the
+    two sides, None unless all AUs have sides.
     """
 
-    au: int
-    name: str
+    part: str
+    aus: tuple[int, ...]
+    names: tuple[str, ...]
     share: float
     uniform: float
     lift: float
@@ -54,11 +57,11 @@ class Region:
 class Reading:
     """A map on a face, read for one expression.
 
-    `regions` are the AUs of the expression, highest lift first. `cosine` is that of the map and the expression's AU map
-    on the same face, `baseline` that of the mean AU map of all expressions, `skill` is (cosine - baseline) / (1 -
-    baseline); all None for Neutral, which has no AUs. `retrieved` is the expression whose AU map is most similar, None
-    for a map of zeros and for Neutral. `inside` is the share of the mass on the face. `words` put the regions into a
-    sentence, `warnings` say why the map may not be trusted.
+    `regions` are the parts of the face with AUs of the expression, highest lift first. `cosine` is that of the map and
+    the expression's AU map on the same face, `baseline` that of the mean AU map of all expressions, `skill` is (cosine
+    - baseline) / (1 - baseline); all None for Neutral, which has no AUs. `retrieved` is the expression whose AU map is
+    most similar, None for a map of zeros and for Neutral. `inside` is the share of the mass on the face. `words` put
+    the regions into sentences, `warnings` say why the map may not be trusted.
     """
 
     expression: str
@@ -82,24 +85,31 @@ def read_map(values: Map, expression: Expression, shapes: Numbers, points: Numbe
     AU `shapes` (s, 5) and landmarks `points` (68, 2) are in pixels of the map; `heatmap` names codebook and geometry.
     Raises UserError as `au_guidance.heatmap.draw` does.
     """
-    regions = _regions(values, codebook(heatmap.codebook)[expression], shapes, heatmap.geometry)
-    inside = _mass_share(values, face_mask(points))
+    face = face_mask(points)
+    inside = _mass_share(values, face)
     similarity: Similarity = (None, None, None, None)
+    aus_of = codebook(heatmap.codebook)
+    aus = _all_aus(heatmap) if expression == Expression.NEUTRAL else aus_of[expression]
+    regions = _regions(values, _by_part(aus), shapes, heatmap.geometry, face)
     if expression == Expression.NEUTRAL:
-        words = _describe_neutral(_all_regions(values, shapes, heatmap))
+        words, regions = _describe_neutral(regions), []
     else:
         similarity, words = _similarity(values, expression, shapes, heatmap), _describe(regions)
     warnings = tuple(_warnings(expression, similarity, inside))
     return Reading(expression.label, tuple(regions), *similarity, inside, words, warnings)
 
 
-def au_table(values: Map, shapes: Numbers, heatmap: Heatmap) -> list[dict[str, Any]]:
-    """Measure a map on every AU of the codebook, highest lift first; `expressions` are those that an AU belongs to."""
+def au_table(values: Map, shapes: Numbers, points: Numbers, heatmap: Heatmap) -> list[dict[str, Any]]:
+    """Measure a map on the AUs of the codebook, highest lift first; AUs whose regions coincide share a row.
+
+    `expressions` are those that any AU of a row belongs to.
+    """
     aus_of = codebook(heatmap.codebook)
+    groups = _coinciding(_all_aus(heatmap), shapes, heatmap.geometry)
     return [
         asdict(region, dict_factory=_rounded)
-        | {"expressions": [expression.label for expression, aus in aus_of.items() if region.au in aus]}
-        for region in _all_regions(values, shapes, heatmap)
+        | {"expressions": [expression.label for expression, aus in aus_of.items() if set(region.aus) & set(aus)]}
+        for region in _regions(values, groups, shapes, heatmap.geometry, face_mask(points))
     ]
 
 
@@ -118,18 +128,28 @@ def face_mask(points: Numbers) -> Mask:
     return mask.astype(bool)
 
 
-def _regions(values: Map, aus: Iterable[int], shapes: Numbers, geometry: str) -> list[Region]:
-    """Measure a map on AUs, highest lift first; an AU outside the image is left out."""
-    regions = []
-    for au in aus:
-        parts = sorted(ellipses(shapes, au, geometry), key=lambda ellipse: float(ellipse[0]))
-        masks = [_ellipse_mask(tuple(ellipse.tolist())) for ellipse in parts]
-        mask = np.logical_or.reduce(masks)
+def _regions(
+    values: Map, groups: Iterable[tuple[int, ...]], shapes: Numbers, geometry: str, face: Mask
+) -> list[Region]:
+    """Measure a map on groups of AUs, highest lift first; a group without region on the face is left out."""
+    regions, on_face = [], np.where(face, values, 0)
+    for aus in groups:
+        masks = [[_ellipse_mask(tuple(part.tolist())) & face for part in _parts(shapes, au, geometry)] for au in aus]
+        mask = np.logical_or.reduce([part for parts in masks for part in parts])
         if mask.any():
-            left, right = [_lift(values, side) for side in masks] if _side_by_side(parts) else [None, None]
-            share, uniform = _mass_share(values, mask), float(mask.mean())
-            regions.append(Region(au, AU_NAMES.get(au, f"AU{au}"), share, uniform, share / uniform, left, right))
+            left, right = None, None
+            if all(_side_by_side(_parts(shapes, au, geometry)) for au in aus):
+                left, right = (_lift(on_face, np.logical_or.reduce(side), face) for side in zip(*masks, strict=True))
+            share, uniform = _mass_share(on_face, mask), float(mask.sum() / face.sum())
+            names = tuple(AU_NAMES.get(au, f"AU{au}") for au in aus)
+            part = AU_PARTS.get(aus[0], names[0])
+            regions.append(Region(part, aus, names, share, uniform, share / uniform, left, right))
     return sorted(regions, key=lambda region: -region.lift)
+
+
+def _parts(shapes: Numbers, au: int, geometry: str) -> list[NDArray[np.float64]]:
+    """Return the ellipses of an AU from left to right."""
+    return sorted(ellipses(shapes, au, geometry), key=lambda ellipse: float(ellipse[0]))
 
 
 def _side_by_side(parts: Sequence[NDArray[np.float64]]) -> bool:
@@ -137,9 +157,26 @@ def _side_by_side(parts: Sequence[NDArray[np.float64]]) -> bool:
     return len(parts) == 2 and bool(abs(parts[1][0] - parts[0][0]) > abs(parts[1][1] - parts[0][1]))
 
 
-def _all_regions(values: Map, shapes: Numbers, heatmap: Heatmap) -> list[Region]:
-    aus = sorted({au for aus in codebook(heatmap.codebook).values() for au in aus})
-    return _regions(values, aus, shapes, heatmap.geometry)
+def _all_aus(heatmap: Heatmap) -> list[int]:
+    return sorted({au for aus in codebook(heatmap.codebook).values() for au in aus})
+
+
+def _by_part(aus: Iterable[int]) -> list[tuple[int, ...]]:
+    """Group AUs by the part of the face on which they are seen."""
+    groups: dict[str, tuple[int, ...]] = {}
+    for au in aus:
+        part = AU_PARTS.get(au, str(au))
+        groups[part] = (*groups.get(part, ()), au)
+    return list(groups.values())
+
+
+def _coinciding(aus: Iterable[int], shapes: Numbers, geometry: str) -> list[tuple[int, ...]]:
+    """Group AUs whose ellipses are the same on this face."""
+    groups: dict[bytes, tuple[int, ...]] = {}
+    for au in aus:
+        place = np.concatenate(_parts(shapes, au, geometry)).tobytes()
+        groups[place] = (*groups.get(place, ()), au)
+    return list(groups.values())
 
 
 @lru_cache(maxsize=256)
@@ -157,8 +194,8 @@ def _mass_share(values: Map, mask: Mask) -> float:
     return float(values[mask].sum(dtype=np.float64)) / total if total > 0 else 0.0
 
 
-def _lift(values: Map, mask: Mask) -> float | None:
-    return _mass_share(values, mask) / float(mask.mean()) if mask.any() else None
+def _lift(on_face: Map, mask: Mask, face: Mask) -> float | None:
+    return _mass_share(on_face, mask) / float(mask.sum() / face.sum()) if mask.any() else None
 
 
 def _similarity(values: Map, expression: Expression, shapes: Numbers, heatmap: Heatmap) -> Similarity:
@@ -175,34 +212,36 @@ def _similarity(values: Map, expression: Expression, shapes: Numbers, heatmap: H
 
 def _describe(regions: Sequence[Region]) -> str:
     if not regions:
-        return "its action units lie outside the image"
-    parts: dict[str, list[str]] = {"high on": [], "average on": [], "low on": []}
-    for region in regions:
-        side = _side(region)
-        if side is not None:
-            parts["high on"].append(f"{_au_name(region)} {side}".rstrip())
-        else:
-            parts["average on" if region.lift >= LIFT_LOW else "low on"].append(_au_name(region))
-    return "; ".join(f"{level} {', '.join(names)}" for level, names in parts.items() if names)
+        return "The regions of the expression's action units lie outside the face."
+    high = [region for region in regions if _is_high(region)]
+    if not high:
+        return f"The map does not stand out on the regions of the expression's action units: {_named(regions)}."
+    low = [region for region in regions if region not in high and region.lift < LIFT_LOW]
+    rest = [region for region in regions if region not in high and region not in low]
+    sentences = {"The map lies on": high, "About as on the rest of the face": rest, "Less on": low}
+    return " ".join(f"{lead}: {_named(part)}." for lead, part in sentences.items() if part)
 
 
 def _describe_neutral(regions: Sequence[Region]) -> str:
-    high = [_au_name(region) for region in regions if region.lift >= LIFT_HIGH]
-    lead = "this expression has no action units"
-    return f"{lead}; the map is highest on {', '.join(high[:N_NAMED])}" if high else lead
+    high = [region for region in regions if _is_high(region)][:N_NAMED]
+    lead = "Neutral has no action units."
+    return f"{lead} The map is highest on: {_named(high)}." if high else lead
 
 
-def _side(region: Region) -> str | None:
-    """Name the sides of a region on which a map is high: "" for the region as a whole, None for nowhere."""
-    lifts = {"left": region.left, "right": region.right}
-    sides = [side for side, lift in lifts.items() if lift is not None and lift >= LIFT_HIGH]
-    if sides and None not in lifts.values():
-        return " and ".join(sides)
-    return "" if region.lift >= LIFT_HIGH else None
+def _is_high(region: Region) -> bool:
+    return round(max(region.lift, region.left or 0.0, region.right or 0.0), 1) >= LIFT_HIGH  # as it is shown
 
 
-def _au_name(region: Region) -> str:
-    return f"{region.name} AU{region.au}"
+def _named(regions: Sequence[Region]) -> str:
+    return ", ".join(f"{_place(region)} {region.lift:.1f}x" for region in regions)
+
+
+def _place(region: Region) -> str:
+    """Name a region, such as "mouth (AU23/24)", and its side if the map is high on one of two."""
+    sides = {"left": region.left, "right": region.right}
+    high = [side for side, lift in sides.items() if lift is not None and lift >= LIFT_HIGH]
+    side = f", {high[0]}" if len(high) == 1 else ""
+    return f"{region.part} (AU{'/'.join(map(str, region.aus))}{side})"
 
 
 def _warnings(expression: Expression, similarity: Similarity, inside: float) -> Iterable[str]:

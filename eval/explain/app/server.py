@@ -129,8 +129,8 @@ def describe_face(face: Explanation) -> dict[str, Any]:
     expected = codebook(face.heatmap.codebook)
     tables: dict[str, Any] = {}
     regions: dict[int, Any] = {}
-    if face.shapes is not None:
-        tables = {name: au_table(values, face.shapes, face.heatmap) for name, values in maps.items()}
+    if face.shapes is not None and face.points is not None:
+        tables = {name: au_table(values, face.shapes, face.points, face.heatmap) for name, values in maps.items()}
         for au in {au for aus in expected.values() for au in aus}:
             regions[au] = [_svg_ellipse(ellipse) for ellipse in ellipses(face.shapes, au, face.heatmap.geometry)]
     colours = matplotlib.colormaps[MAP]

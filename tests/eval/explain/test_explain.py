@@ -13,6 +13,7 @@ from PIL import Image
 
 from eval.explain import __main__ as command
 from eval.explain.explainer import LABELS, Explainer
+from eval.explain.explanation import MEANING, percent
 from eval.explain.inputs import list_inputs
 from eval.explain.outputs import document
 from eval.published.importing import import_folder
@@ -80,11 +81,21 @@ def test_probabilities_readings_and_words(explainer, pictures):
         assert face.calibrated
         assert set(face.cams) == set(LABELS)
         assert [reading.expression for reading in face.readings["cam"]] == face.ranked[:2]
-        assert face.words[0].startswith(f"{face.label} {face.probabilities[face.label]:.2f}: ")
-        assert face.words[1].startswith(f"runner-up {face.ranked[1]} ")
+        assert face.words[0].startswith(f"{face.label}, {percent(face.probabilities[face.label])}. ")
+        second = face.probabilities[face.ranked[1]]
+        assert any(text.startswith(f"runner-up: {face.ranked[1]}, ") for text in face.words) == (second >= 0.05)
+        assert MEANING in face.words
         assert all(values.min() >= 0 and values.max() <= 1 for values in face.cams.values())
         unsure = face.probabilities[face.label] < 0.5
         assert unsure == any("unsure" in warning for warning in face.warnings)
+
+
+@pytest.mark.parametrize(
+    ("probability", "text"),
+    [(1.0, ">99 %"), (0.996, ">99 %"), (0.994, "99 %"), (0.85, "85 %"), (0.012, "1 %"), (0.004, "<1 %"), (0.0, "<1 %")],
+)
+def test_no_probability_is_written_as_certain(probability, text):
+    assert percent(probability) == text
 
 
 def test_all_faces_are_explained_and_none_is_reported(explainer, pictures, tmp_path):

@@ -79,13 +79,14 @@ function showMap() {
   $("map").style.opacity = $("opacity").value / 100;
   const rows = [...(face.tables[name] || [])].sort((a, b) => b.lift - a.lift);
   $("units").tBodies[0].replaceChildren(...rows.map((row) => {
-    const line = element("tr", undefined, { tabindex: 0, "data-au": row.au });
-    if (face.expected[expression].includes(row.au)) line.className = "expected";
-    line.append(element("th", `AU${row.au} ${row.name}`, { scope: "row" }), element("td", `${(100 * row.share).toFixed(1)} %`),
+    const au = row.aus[0];  // stands for the row's AUs, whose regions coincide
+    const line = element("tr", undefined, { tabindex: 0, "data-au": au });
+    if (row.aus.some((each) => face.expected[expression].includes(each))) line.className = "expected";
+    line.append(element("th", `AU${row.aus.join("/")} ${row.names.join(", ")}`, { scope: "row" }), element("td", `${(100 * row.share).toFixed(1)} %`),
       element("td", `${(100 * row.uniform).toFixed(1)} %`), element("td", row.lift.toFixed(1)));
-    line.onmouseenter = line.onfocus = () => highlight(row.au);
+    line.onmouseenter = line.onfocus = () => highlight(au);
     line.onmouseleave = line.onblur = () => highlight();
-    line.onclick = () => { pinned.has(row.au) ? pinned.delete(row.au) : pinned.add(row.au); highlight(row.au); };
+    line.onclick = () => { pinned.has(au) ? pinned.delete(au) : pinned.add(au); highlight(au); };
     line.onkeydown = (event) => { if (event.key === "Enter") line.onclick(); };
     return line;
   }));
