@@ -55,7 +55,7 @@ def sentences(source: Input, faces: Sequence[Explanation]) -> str:
     if not faces:
         return f"{source.path}: no face found"
     lines = [f"{source.path}:" if len(faces) == 1 else f"{source.path}: {len(faces)} faces"]
-    for number, face in enumerate(faces):
+    for number, face in enumerate(faces, start=1):
         first, *others = face.words
         lines += [f"  face {number}: {first}" if len(faces) > 1 else f"  {first}", *(f"  {text}" for text in others)]
     return "\n".join(lines)
@@ -69,9 +69,9 @@ def _explain_images(
     bar = tqdm(inputs, desc="explain", unit="image", disable=None if len(inputs) > 1 else True)
     ahead, readable = tee(_read_images(bar))  # the explainer reads a batch ahead
     explanations = explainer.explain_all((image for _, image in ahead), batch_size=batch_size)
-    for (source, _), faces in zip(readable, explanations, strict=True):
+    for (source, picture), faces in zip(readable, explanations, strict=True):
         if out is not None:
-            outputs.write_files(out / source.name, str(source.path), faces)
+            outputs.write_files(out / source.name, str(source.path), faces, picture)
         if as_json:
             print(json.dumps(outputs.document(str(source.path), faces)), flush=True)
         else:

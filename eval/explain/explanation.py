@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from au_guidance.expressions import Expression
-from au_guidance.heatmap import shapes
+from au_guidance.heatmap import CANVAS, shapes
 from eval.explain.reading import Map, Reading, au_table, read_map
+from pipeline.geometry import scale_of
 from pipeline.types import DOUBTFUL_STEPS
 from train.card.schema import Heatmap
 
@@ -64,6 +65,11 @@ class Explanation:
     def ranked(self) -> list[str]:
         """All expressions, the most probable first."""
         return sorted(self.probabilities, key=lambda label: -self.probabilities[label])
+
+    @property
+    def crop_size(self) -> float:
+        """The side of the square in the image that was cut for the network, in its pixels."""
+        return CANVAS / scale_of(self.matrix)
 
     @cached_property
     def shapes(self) -> Points | None:

@@ -149,9 +149,9 @@ def test_the_command_on_a_folder(trained, pictures, tmp_path):
     content = json.loads((tmp_path / "out" / "deep <b>" / "1.json").read_text())
     assert content["faces"][0]["words"][0] in done.stdout
     with np.load(tmp_path / "out" / "deep <b>" / "1.npz") as stored:
-        assert stored["face0"].shape == (224, 224, 3)
-        assert stored[f"face0_cam_{content['faces'][0]['label']}"].max() <= 1
-        assert "face0_attention_5" in stored.files
+        assert stored["face1"].shape == (224, 224, 3)
+        assert stored[f"face1_cam_{content['faces'][0]['label']}"].max() <= 1
+        assert "face1_attention_5" in stored.files
     with Image.open(tmp_path / "out" / "deep <b>" / "1.png") as panel:
         assert panel.width > 900
 
