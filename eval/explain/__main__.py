@@ -1,16 +1,17 @@
-"""Explain the faces of images and videos: the expression that a network predicts, and where it looked.
+"""Explain the faces of images and films: the expression that a network predicts, and where it looked.
 
 Reads a checkpoint of this project. Prints for each face its expression and probability, and the action units on which
-its class map and attention lie. An image gives NAME.png, NAME.json and NAME.npz in the folder --out; a video gives
-NAME.csv, a row per frame and face, and NAME.mp4. docs/explain.md describes the files.
+its class map and attention lie. photo.jpg gives photo.explained.png, .json and .npz in the folder --out; film.mp4 gives
+film.explained.csv, a row per frame and face, and film.explained.mp4. docs/explain.md describes the files.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import tee
+from collections import deque
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from tqdm import tqdm
 
@@ -18,74 +19,110 @@ from eval.explain import outputs
 from eval.explain.explainer import BATCH_SIZE, Explainer
 from eval.explain.explanation import Explanation, RGBImage
 from eval.explain.inputs import Input, list_inputs
+from eval.explain.panel import Shrunk, shrink
 from eval.explain.video import explain_video
 from pipeline.errors import UserError, run
 from pipeline.storage import formats, images
+from pipeline.storage.files import refuse_overwriting
 from train.hardware import claim
 
+MAX_MEGAPIXELS = images.MAX_PIXELS // 10**6
 EXAMPLE = """example:
   python -m eval.explain photo.jpg "more/*.png" film.mp4 --checkpoint results/.../checkpoint.safetensors"""
 
 
 def explain(
-    paths: Sequence[str], checkpoint: Path, out: Path | None, *, as_json: bool = False, batch_size: int = BATCH_SIZE
+    paths: Sequence[str],
+    checkpoint: Path,
+    out: Path | None,
+    *,
+    as_json: bool = False,
+    batch_size: int = BATCH_SIZE,
+    max_megapixels: int = MAX_MEGAPIXELS,
+    whole_image: bool = False,
 ) -> int:
-    """Explain all images and videos that the paths name; return how many images could not be read.
+    """Explain all images and films that the paths name; return how many files failed, in whole or in part.
 
-    Files go to the folder `out`, if one is given; sentences, or JSON lines, to stdout. An unreadable image is named on
-    stderr and left out. Raises UserError if a path names no file, for a broken video and for a broken checkpoint.
+    Files go to the folder `out`, if one is given; sentences, or JSON lines, to stdout. A file that cannot be read is
+    named on stderr, and the others are explained. Raises UserError if a path names no file, if a result would replace
+    a file that is read, and for a broken checkpoint.
     """
     inputs = list_inputs(paths)
-    pictures = [source for source in inputs if not source.is_video]
+    if out is not None:
+        results = (result for source in inputs for result in source.results(out))
+        refuse_overwriting([checkpoint, *(source.path for source in inputs)], results)
+    films = {source for source in inputs if source.is_film}
+    pictures = [source for source in inputs if source not in films]
     with claim() as device:
-        explainer = Explainer(checkpoint, device)
+        explainer = Explainer(checkpoint, device, whole_image=whole_image)
         if not as_json and "temperature" not in explainer.loaded.scores:
             print("this checkpoint has no temperature: its probabilities are not calibrated", file=sys.stderr)
-        n_explained = _explain_images(explainer, pictures, out, as_json=as_json, batch_size=batch_size)
-        for source in inputs:
-            if source.is_video:
-                if out is None:
-                    raise UserError(f"{source.path}: a video needs a folder for its results; give --out")
-                print(explain_video(explainer, source.path, out / source.name, batch_size=batch_size))
-    return len(pictures) - n_explained
+        reader = PictureReader(pictures, max_megapixels * 10**6)
+        for source, faces, picture in reader.explained(explainer, batch_size):
+            if out is not None:
+                outputs.write_files(out / source.name, str(source.path), faces, picture)
+            _show(source, faces, as_json=as_json)
+        to = sys.stderr if as_json else sys.stdout
+        unfinished = [
+            source for source in inputs if source in films and not _explain_film(explainer, source, out, batch_size, to)
+        ]
+        return reader.n_failed + len(unfinished)
+
+
+class PictureReader:
+    """Reads pictures one by one, so that one is in memory at a time; `n_failed` counts those that cannot be read."""
+
+    def __init__(self, inputs: Sequence[Input], max_pixels: int) -> None:
+        self.inputs, self.max_pixels, self.n_failed = inputs, max_pixels, 0
+        self._ahead: deque[tuple[Input, Shrunk]] = deque()  # those that were read and are not yet explained
+
+    def explained(self, explainer: Explainer, batch_size: int) -> Iterator[tuple[Input, list[Explanation], Shrunk]]:
+        """Yield each picture that can be read with its faces, shrunk."""
+        for faces in explainer.explain_all(self._images(), batch_size=batch_size):
+            source, picture = self._ahead.popleft()
+            yield source, faces, picture
+
+    def _images(self) -> Iterator[RGBImage]:
+        for source in tqdm(self.inputs, desc="explain", unit="image", disable=None if len(self.inputs) > 1 else True):
+            try:
+                image = images.read(source.path, self.max_pixels)
+            except images.Unreadable as error:
+                print(f"{source.path}: unreadable: {error}", file=sys.stderr)
+                self.n_failed += 1
+                continue
+            self._ahead.append((source, shrink(image)))
+            yield image
+            del image  # before the next one is decoded
+
+
+def _show(source: Input, faces: Sequence[Explanation], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(outputs.document(str(source.path), faces)), flush=True)
+    else:
+        tqdm.write(sentences(source, faces), file=sys.stdout)
+
+
+def _explain_film(explainer: Explainer, source: Input, out: Path | None, batch_size: int, to: TextIO) -> bool:
+    """Explain a film, or say on stderr why it cannot be; return whether all of it was explained."""
+    try:
+        if out is None:
+            raise UserError(f"{source.path}: a film needs a folder for its results; give --out")
+        print(explain_video(explainer, source.path, out / source.name, batch_size=batch_size), file=to)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return False
+    return True
 
 
 def sentences(source: Input, faces: Sequence[Explanation]) -> str:
     """Describe the faces of an image in sentences."""
     if not faces:
-        return f"{source.path}: no face found"
+        return f"{source.path}: no face found; if the picture is a face already, try --whole-image"
     lines = [f"{source.path}:" if len(faces) == 1 else f"{source.path}: {len(faces)} faces"]
     for number, face in enumerate(faces, start=1):
         first, *others = face.words
         lines += [f"  face {number}: {first}" if len(faces) > 1 else f"  {first}", *(f"  {text}" for text in others)]
     return "\n".join(lines)
-
-
-def _explain_images(
-    explainer: Explainer, inputs: Sequence[Input], out: Path | None, *, as_json: bool, batch_size: int
-) -> int:
-    """Explain the images that can be read; return how many."""
-    n_explained = 0
-    bar = tqdm(inputs, desc="explain", unit="image", disable=None if len(inputs) > 1 else True)
-    ahead, readable = tee(_read_images(bar))  # the explainer reads a batch ahead
-    explanations = explainer.explain_all((image for _, image in ahead), batch_size=batch_size)
-    for (source, picture), faces in zip(readable, explanations, strict=True):
-        if out is not None:
-            outputs.write_files(out / source.name, str(source.path), faces, picture)
-        if as_json:
-            print(json.dumps(outputs.document(str(source.path), faces)), flush=True)
-        else:
-            tqdm.write(sentences(source, faces), file=sys.stdout)
-        n_explained += 1
-    return n_explained
-
-
-def _read_images(inputs: Iterable[Input]) -> Iterator[tuple[Input, RGBImage]]:
-    for source in inputs:
-        try:
-            yield source, images.read(source.path)
-        except images.Unreadable as error:
-            print(f"{source.path}: unreadable: {error}", file=sys.stderr)
 
 
 def main() -> None:
@@ -94,12 +131,21 @@ def main() -> None:
     out = arguments.out or (None if arguments.json else Path("explained"))
     if arguments.batch_size < 1:
         raise UserError(f"--batch-size is {arguments.batch_size}; it must be at least 1")
-    settings = {"as_json": arguments.json, "batch_size": arguments.batch_size}
-    unreadable = explain(arguments.paths, arguments.checkpoint, out, **settings)
+    if arguments.max_megapixels < 1:
+        raise UserError(f"--max-megapixels is {arguments.max_megapixels}; it must be at least 1")
+    n_failed = explain(
+        arguments.paths,
+        arguments.checkpoint,
+        out,
+        as_json=arguments.json,
+        batch_size=arguments.batch_size,
+        max_megapixels=arguments.max_megapixels,
+        whole_image=arguments.whole_image,
+    )
     if out is not None and not arguments.json:
         print(f"panels, JSON and arrays: {out}")
-    if unreadable:
-        raise UserError(f"{unreadable} files could not be read; they are named above")
+    if n_failed:
+        raise UserError(f"{n_failed} of the files could not be explained, or not to their end; they are named above")
 
 
 def _parse() -> argparse.Namespace:
@@ -109,7 +155,7 @@ def _parse() -> argparse.Namespace:
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    kinds = f"an image ({formats.ENDINGS}), a folder, a quoted pattern or a video"
+    kinds = f"an image ({formats.ENDINGS}), a folder, a quoted pattern or a film"
     parser.add_argument("paths", nargs="+", metavar="PATH", help=kinds)
     parser.add_argument(
         "--checkpoint", type=Path, required=True, metavar="FILE", help="checkpoint.safetensors of a run"
@@ -120,6 +166,16 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument(
         "--batch-size", type=int, default=BATCH_SIZE, metavar="N", help="images at a time (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--whole-image", action="store_true", help="take each picture for one face, such as an aligned crop"
+    )
+    parser.add_argument(
+        "--max-megapixels",
+        type=int,
+        default=MAX_MEGAPIXELS,
+        metavar="N",
+        help="refuse larger pictures and frames (default: %(default)s)",
     )
     return parser.parse_args()
 

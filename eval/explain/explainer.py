@@ -51,13 +51,16 @@ class LocatedFace(NamedTuple):
 
 
 class Explainer:
-    """Explains images with a checkpoint's network; raises UserError as `train.checkpoints.checkpoint.load` does."""
+    """Explains images with a checkpoint's network; raises UserError as `train.checkpoints.checkpoint.load` does.
 
-    def __init__(self, path: str | Path, device: torch.device | str = "cpu") -> None:
+    With `whole_image` each image is taken for one face, cropped as the training's faces were, and no detector runs.
+    """
+
+    def __init__(self, path: str | Path, device: torch.device | str = "cpu", *, whole_image: bool = False) -> None:
         self.loaded = checkpoint.load(path)
         self.card, self.device = self.loaded.card, torch.device(device)
         self.method = self.loaded.method.to(self.device).to(memory_format=torch.channels_last)
-        self.alignment = self.loaded.meta["preprocessing"]["alignment"]
+        self.alignment = self.loaded.meta["preprocessing"]["alignment"] | ({"detector": "none"} if whole_image else {})
         self.detect_all = _detector(self.alignment)
         self.temperature = float(self.loaded.scores.get("temperature", 1.0))
         self.layer = max(self.card.guidance.layers)
@@ -81,10 +84,13 @@ class Explainer:
     def explain_all(
         self, images: Iterable[RGBImage], *, every_class: bool = False, batch_size: int = BATCH_SIZE
     ) -> Iterator[list[Explanation]]:
-        """Explain images one after another; the network gets at most `batch_size` faces at a time."""
-        rest = iter(images)
-        while batch := list(islice(rest, batch_size)):
-            located = [self.locate(image) for image in batch]
+        """Explain images one after another; the network gets at most `batch_size` faces at a time.
+
+        It reads up to `batch_size` images ahead and keeps only their crops, so one image is in memory at a time if
+        `images` makes them one by one.
+        """
+        ahead = map(self.locate, images)
+        while located := list(islice(ahead, batch_size)):
             faces = list(chain.from_iterable(located))
             explanations = self.explain_faces(faces, every_class=every_class, batch_size=batch_size)
             yield from (list(islice(explanations, len(found))) for found in located)

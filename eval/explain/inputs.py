@@ -1,64 +1,141 @@
-"""The images and videos that the command line names, and the name of each one's results."""
+"""The pictures and films that the command line names, and where the results of each one go."""
 
-from collections.abc import Iterable
+import os
+import sys
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from glob import glob
 from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.errors import UserError
-from pipeline.storage import formats
+from pipeline.storage import formats, images
 
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
-SUFFIXES = (*formats.SUFFIXES, *VIDEO_SUFFIXES)
+# Files of a folder are chosen by these endings; a file that is given by its name may have any other one.
+FILM_ENDINGS = (
+    "mp4 m4v mov qt avi mkv webm mpg mpeg mpe m1v m2v mpv vob wmv asf flv f4v 3gp 3g2 mts m2ts ts mxf ogv dv divx"
+)
+FILM_SUFFIXES = tuple(f".{ending}" for ending in FILM_ENDINGS.split())
+OWN = ".explained"  # in the name of every result, which tells it from a picture to explain
+RESULTS = (".json", ".png", ".npz", ".csv", ".mp4")
+N_NAMED = 6  # endings of files that are passed over, at most
 
 
 class Input(NamedTuple):
-    """A file to explain, and the name of its results below their folder, without suffix."""
+    """A file to explain; its results are `name` below their folder, with a suffix each."""
 
     path: Path
     name: str
 
+    def results(self, out: Path) -> list[Path]:
+        """Return the files that the results may be written to."""
+        return [out / (self.name + suffix) for suffix in RESULTS]
+
     @property
-    def is_video(self) -> bool:
-        """Whether its suffix is that of a video."""
-        return self.path.suffix.lower() in VIDEO_SUFFIXES
+    def is_film(self) -> bool:
+        """Whether it is a film: by its content, where that of a picture does not fit."""
+        if _starts_as_film(self.path):
+            return True
+        return self.path.suffix.lower() not in formats.SUFFIXES and not images.is_picture(self.path)
+
+
+class Folder(NamedTuple):
+    """The files of a folder that are explained, and how many are not, by reason."""
+
+    files: list[Path]
+    passed_over: Counter[str]
 
 
 def list_inputs(paths: Iterable[str]) -> list[Input]:
     """List the files that paths, folders and patterns name, in order, each with a name of its own.
 
-    Raises UserError with the path that names no file.
+    What is passed over in a folder is counted on stderr. Raises UserError with the path that names no file.
     """
     names: dict[Path, Path] = {}
     for text in paths:
         path = Path(text)
         if path.is_dir():
-            found = {file: file.relative_to(path) for file in sorted(path.rglob("*")) if _is_input(file, path)}
-            missing = f"{path} holds no images or videos; their names end in {', '.join(SUFFIXES)}"
+            folder = _list_folder(path)
+            if folder.passed_over:
+                print(f"{path}: passed over {_in_words(folder.passed_over)}", file=sys.stderr)
+            named = {file: file.relative_to(path) for file in folder.files}
+            missing = f"{path} holds no images or films; their names end in {', '.join(formats.SUFFIXES)} or .mp4, ..."
         else:
             matches = [path] if path.is_file() else map(Path, sorted(glob(text, recursive=True)))  # noqa: PTH207
-            found = {file: Path(file.name) for file in matches if file.is_file()}
-            missing = f"{text} is not an image, a folder, a video or a pattern that matches any of them"
-        if not found:
+            named = {file: Path(file.name) for file in matches if file.is_file()}
+            missing = f"{text} is not an image, a folder, a film or a pattern that matches any of them"
+        if not named:
             raise UserError(missing)
-        names |= found
-    return _with_unique_names(names)
+        for file, name in named.items():
+            names.setdefault(file, name)
+    return list(_with_unique_names(names))
 
 
-def _is_input(file: Path, folder: Path) -> bool:
-    """Return whether a file below a folder is a visible image or video; `._a.jpg`, which macOS leaves, is hidden."""
-    hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-    return not hidden and file.suffix.lower() in SUFFIXES and file.is_file()
+def _list_folder(folder: Path) -> Folder:
+    """List the pictures and films below a folder, not hidden ones (`._a.jpg` of macOS) nor results of this command."""
+    suffixes = {*formats.SUFFIXES, *FILM_SUFFIXES}
+    files: list[Path] = []
+    passed_over: Counter[str] = Counter()
+    for parent, folders, names in os.walk(folder):
+        passed_over["hidden"] += sum(name.startswith(".") for name in folders)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in names:
+            suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 (a Path for each of thousands takes a second)
+            path = os.path.join(parent, name)  # noqa: PTH118
+            if name.startswith("."):
+                passed_over["hidden"] += 1
+            elif f"{OWN}." in name:
+                passed_over["results of this command"] += 1
+            elif suffix not in suffixes:
+                passed_over[suffix or "no ending"] += 1
+            elif not os.path.isfile(path):  # noqa: PTH113
+                passed_over["no regular file"] += 1
+            else:
+                files.append(Path(path))
+    return Folder(sorted(files), +passed_over)
 
 
-def _with_unique_names(names: dict[Path, Path]) -> list[Input]:
-    """Name results after their files; the second of two files with one name keeps its suffix or gets a number."""
+def _in_words(passed_over: Counter[str]) -> str:
+    """Say how many files are passed over and why."""
+    endings = Counter({reason: count for reason, count in passed_over.items() if reason.startswith((".", "no ending"))})
+    said = [f"{count} ({reason})" for reason, count in sorted(passed_over.items()) if reason not in endings]
+    if endings:
+        named = [ending for ending, _ in endings.most_common(N_NAMED)]
+        more = ", ..." if len(endings) > N_NAMED else ""
+        said.append(f"{endings.total()} with the ending of no picture or film ({', '.join(named)}{more})")
+    return "; ".join(said)
+
+
+def _with_unique_names(names: dict[Path, Path]) -> Iterator[Input]:
+    """Name results after their files; the second of two files with one name keeps its suffix or gets a number.
+
+    Names that a file system may take for one (`A`, `a`, and letters with composed or separate accents) count as equal.
+    """
     taken: set[str] = set()
-    inputs = []
+    numbers: Counter[str] = Counter()
     for path, file in names.items():
-        choices = [file.with_suffix("").as_posix(), file.as_posix()]
-        choices += [f"{choices[0]}-{number}" for number in range(2, len(names) + 2)]
-        name = next(choice for choice in choices if choice not in taken)
-        taken.add(name)
-        inputs.append(Input(path, name))
-    return inputs
+        stem = name = file.with_suffix("").as_posix()
+        if _folded(name) in taken:
+            name = file.as_posix()
+        while _folded(name) in taken:
+            numbers[_folded(stem)] += 1
+            name = f"{stem}-{numbers[_folded(stem)] + 1}"
+        taken.add(_folded(name))
+        yield Input(path, name + OWN)
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
+
+
+def _starts_as_film(path: Path) -> bool:
+    """Return whether a file begins as MP4 or QuickTime (no HEIF or AVIF picture), Matroska or AVI."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError:
+        return False
+    if head[4:8] == b"ftyp":
+        return head[8:12] not in (b"heic", b"heix", b"mif1", b"msf1", b"avif", b"avis", b"hevc")
+    return head[:4] == b"\x1aE\xdf\xa3" or (head[:4] == b"RIFF" and head[8:12] == b"AVI ")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from eval.explain.explanation import Explanation, RGBImage
-from eval.explain.panel import draw_panel
+from eval.explain.panel import Shrunk, draw_panel
 from pipeline.storage.files import atomic_write, write_text
 
 
@@ -24,7 +24,7 @@ def write_files(
     out: Path,
     name: str,
     faces: Sequence[Explanation],
-    picture: RGBImage | None = None,
+    picture: RGBImage | Shrunk | None = None,
     *,
     stand_in: RGBImage | None = None,
 ) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from textwrap import wrap
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -25,8 +25,15 @@ YELLOW, WHITE = (255, 214, 0), (255, 255, 255)
 GREY, DARK_GREY = 150, 60
 
 
+class Shrunk(NamedTuple):
+    """A picture as a panel shows it: `scale` times as wide and high as the original, in whose pixels boxes are."""
+
+    image: RGBImage
+    scale: float
+
+
 def draw_panel(
-    faces: Sequence[Explanation], picture: RGBImage | None = None, *, stand_in: RGBImage | None = None
+    faces: Sequence[Explanation], picture: RGBImage | Shrunk | None = None, *, stand_in: RGBImage | None = None
 ) -> RGBImage:
     """Draw explained faces below each other: the face with the expected AU regions, CAM, attention, probabilities.
 
@@ -39,12 +46,18 @@ def draw_panel(
     return np.concatenate(rows)
 
 
-def draw_overview(picture: RGBImage, boxes: Sequence[Points]) -> RGBImage:
-    """Draw numbered boxes x0, y0, x1, y1 in a picture, which is shrunk to the width of a panel."""
+def shrink(picture: RGBImage) -> Shrunk:
+    """Shrink a picture to the width of a panel, so that a batch of large ones need not stay in memory."""
     height, width = picture.shape[:2]
     scale = min(1.0, (WIDTH - 2 * MARGIN) / width, OVERVIEW_HEIGHT / height)
     size = max(round(scale * width), 1), max(round(scale * height), 1)
-    image = Image.fromarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA) if scale < 1 else picture)
+    return Shrunk(np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8), scale)
+
+
+def draw_overview(picture: RGBImage | Shrunk, boxes: Sequence[Points]) -> RGBImage:
+    """Draw numbered boxes x0, y0, x1, y1 in a picture, which is shrunk to the width of a panel."""
+    shrunk, scale = picture if isinstance(picture, Shrunk) else shrink(picture)
+    image = Image.fromarray(shrunk)
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(15)
     for number, box in enumerate(boxes, start=1):
         left, top, right, bottom = (scale * (float(value) + 0.5) - 0.5 for value in box)

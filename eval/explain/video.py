@@ -69,7 +69,7 @@ def explain_video(explainer: Explainer, path: Path, out: Path, *, batch_size: in
     try:
         readable, first = capture.read() if capture.isOpened() else (False, None)
         if not readable:
-            raise UserError(f"{path} cannot be read as a video; convert it, for example to .mp4")
+            raise UserError(f"{path} cannot be read as a film; convert it, for example to .mp4")
         fps = capture.get(cv2.CAP_PROP_FPS) or DEFAULT_FPS
         count = max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
         frames = tqdm(_frames(capture, first), desc="explain", total=count or None, unit="frame", disable=None)

@@ -67,6 +67,18 @@ def read_bytes(data: bytes, max_pixels: int = MAX_PIXELS, name: str = "picture")
         raise Unreadable(f"damaged ({str(error) or type(error).__name__})") from None
 
 
+def is_picture(path: Path) -> bool:
+    """Return whether a file begins as a picture of a known format; what follows may be damaged."""
+    try:
+        with path.open("rb") as file:
+            if _is_heif(file.read(256)):
+                return True
+        with Image.open(path, formats=[known for known in FORMATS if known != "HEIF"]):
+            return True
+    except Exception:  # on damaged bytes the decoders raise errors of any class
+        return False
+
+
 def encode(image: Picture, quality: int | None = 95) -> NDArray[np.uint8]:
     """Encode RGB (h, w, 3) as the bytes of a JPEG file; quality None stores the pixels unchanged, as BMP."""
     suffix, options = (".bmp", []) if quality is None else (".jpg", [cv2.IMWRITE_JPEG_QUALITY, quality])

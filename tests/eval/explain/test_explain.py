@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import weakref
 
 import cv2
 import numpy as np
@@ -108,7 +109,7 @@ def test_all_faces_are_explained_and_none_is_reported(explainer, pictures, tmp_p
     assert explainer.explain(np.full((160, 160, 3), 120, np.uint8)) == []
     Image.new("RGB", (160, 160)).save(tmp_path / "wall.png")
     (item,) = list_inputs([str(tmp_path / "wall.png")])
-    assert command.sentences(item, []) == f"{tmp_path}/wall.png: no face found"
+    assert command.sentences(item, []).startswith(f"{tmp_path}/wall.png: no face found; ")
 
 
 def test_the_matrix_leads_from_the_picture_to_the_face(explainer, pictures):
@@ -142,17 +143,19 @@ def test_the_command_on_a_folder(trained, pictures, tmp_path):
     done = run_command(tmp_path / "in", "--checkpoint", checkpoint_of(trained), "--out", tmp_path / "out")
     assert done.returncode == 1
     assert "broken.jpg: unreadable: no image" in done.stderr
-    assert done.stderr.rstrip().splitlines()[-1] == "error: 1 files could not be read; they are named above"
+    assert done.stderr.rstrip().splitlines()[-1] == (
+        "error: 1 of the files could not be explained, or not to their end; they are named above"
+    )
     made = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*"))
-    expected = [f"deep <b>/{name}.{kind}" for name in ("0", "0.png", "1") for kind in ("json", "npz", "png")]
+    expected = [f"deep <b>/{name}.explained.{kind}" for name in ("0", "0.png", "1") for kind in ("json", "npz", "png")]
     assert made == sorted(expected)
-    content = json.loads((tmp_path / "out" / "deep <b>" / "1.json").read_text())
+    content = json.loads((tmp_path / "out" / "deep <b>" / "1.explained.json").read_text())
     assert content["faces"][0]["words"][0] in done.stdout
-    with np.load(tmp_path / "out" / "deep <b>" / "1.npz") as stored:
+    with np.load(tmp_path / "out" / "deep <b>" / "1.explained.npz") as stored:
         assert stored["face1"].shape == (224, 224, 3)
         assert stored[f"face1_cam_{content['faces'][0]['label']}"].max() <= 1
         assert "face1_attention_5" in stored.files
-    with Image.open(tmp_path / "out" / "deep <b>" / "1.png") as panel:
+    with Image.open(tmp_path / "out" / "deep <b>" / "1.explained.png") as panel:
         assert panel.width > 900
 
 
@@ -171,15 +174,63 @@ def test_the_command_as_json_on_a_pattern(trained, pictures):
         assert f"`{key}`" in described, key
 
 
-def test_wrong_calls_are_one_line(trained, tmp_path):
+def test_one_bad_file_does_not_end_the_rest(trained, pictures, tmp_path, capsys):
     (tmp_path / "film.mp4").write_bytes(b"no film")
-    with pytest.raises(UserError, match=r"film\.mp4 cannot be read as a video"):
-        command.explain([str(tmp_path / "film.mp4")], checkpoint_of(trained), tmp_path / "out")
-    assert not list((tmp_path / "out").rglob("*"))
-    with pytest.raises(UserError, match="a video needs a folder"):
-        command.explain([str(tmp_path / "film.mp4")], checkpoint_of(trained), None)
+    Image.open(next(iter(pictures.values()))).save(tmp_path / "good.dat", "PNG")
+    (tmp_path / "bad.jpg").write_bytes(b"no picture")
+    paths = [str(tmp_path / name) for name in ("film.mp4", "bad.jpg", "film.mp4", "good.dat")]
+    assert command.explain(paths, checkpoint_of(trained), tmp_path / "out") == 2
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        f"good.explained.{kind}" for kind in ("json", "npz", "png")
+    ]
+    assert "film.mp4 cannot be read as a film" in capsys.readouterr().err
+    assert command.explain(paths[1:], checkpoint_of(trained), None, as_json=True) == 2
+    told = capsys.readouterr()
+    assert [json.loads(line)["image"] for line in told.out.splitlines()] == [paths[-1]]
+    assert "a film needs a folder" in told.err
     with pytest.raises(UserError, match="is not a checkpoint"):
-        command.explain([str(tmp_path / "film.mp4")], tmp_path / "film.mp4", None)
+        command.explain(paths, tmp_path / "film.mp4", None)
+
+
+def test_no_input_is_replaced(trained, pictures, tmp_path, capsys):
+    """`--out .` replaced the pictures of the folder."""
+    photo = next(iter(pictures.values())).read_bytes()
+    (tmp_path / "photo.png").write_bytes(photo)
+    command.explain([str(tmp_path)], checkpoint_of(trained), tmp_path)
+    (tmp_path / "photo.jpg").symlink_to(tmp_path / "photo.explained.png")
+    panel = (tmp_path / "photo.explained.png").read_bytes()
+    command.explain([str(tmp_path / "photo.png")], checkpoint_of(trained), tmp_path)
+    for name in ("photo.explained.png", "photo.jpg"):
+        with pytest.raises(UserError, match=r"photo\.explained\.png would replace a file that is read"):
+            command.explain([str(tmp_path / "photo.png"), str(tmp_path / name)], checkpoint_of(trained), tmp_path)
+    assert (tmp_path / "photo.png").read_bytes() == photo
+    assert (tmp_path / "photo.explained.png").read_bytes() == panel
+
+
+def test_one_picture_is_held_at_a_time(explainer, pictures):
+    alive = []
+
+    def made():
+        for _ in range(5):
+            image = images.read(next(iter(pictures.values())))
+            assert not any(reference() is not None for reference in alive)
+            alive.append(weakref.ref(image))
+            yield image
+            del image
+
+    assert len(list(explainer.explain_all(made(), batch_size=4))) == 5
+
+
+def test_the_whole_image_may_be_the_face(trained, pictures):
+    face = images.read(next(iter(pictures.values())))
+    grey = np.full_like(face, 120)
+    explainer = Explainer(checkpoint_of(trained), whole_image=True)
+    for each in (explainer, explainer.for_films()):
+        (explained,) = each.explain(grey)
+        assert (explained.status, explained.box.tolist()) == (
+            "whole_image",
+            [-0.5, -0.5, *(side - 0.5 for side in face.shape[1::-1])],
+        )
 
 
 def test_a_video_frame_by_frame(trained, pictures, tmp_path, capsys):
@@ -191,12 +242,12 @@ def test_a_video_frame_by_frame(trained, pictures, tmp_path, capsys):
     film.release()
     command.explain([str(tmp_path / "film.mp4")], checkpoint_of(trained), tmp_path / "out", batch_size=4)
     assert "10 frames, 2 faces, 16 rows" in capsys.readouterr().out
-    table = pd.read_csv(tmp_path / "out" / "film.csv")
+    table = pd.read_csv(tmp_path / "out" / "film.explained.csv")
     assert table["frame"].value_counts().sort_index().tolist() == [2] * 6 + [1] * 4
     assert (table.groupby("face")["x0"].std().fillna(0) < 8).all()
     assert table["seconds"].max() == pytest.approx(0.9)
     np.testing.assert_allclose(table[LABELS].sum(axis=1), 1, atol=1e-3)
-    drawn = cv2.VideoCapture(str(tmp_path / "out" / "film.mp4"))
+    drawn = cv2.VideoCapture(str(tmp_path / "out" / "film.explained.mp4"))
     frames = [frame for _, frame in iter(drawn.read, (False, None))]
     assert len(frames) == 10
     assert frames[0].shape == (160, 320, 3)
