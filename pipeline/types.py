@@ -52,7 +52,8 @@ class Source(Protocol):
 
     A source whose images are no files of their own also has `read_image(root, path)`: it returns the image of a
     sample's path as RGB (h, w, 3), uint8, or None where the path is that of an image file. It raises
-    `pipeline.storage.images.Unreadable` with the reason where there is no image.
+    `pipeline.storage.images.Unreadable` with the reason where there is no image. A source of drawn faces says so by
+    `DOMAIN = "drawings"`, so that networks trained on it warn when they are shown photographs.
     """
 
     LAYOUT: str  # the layout of the folder and where to request the dataset; shown if it is missing

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from pipeline import plugins
 from pipeline.errors import UserError
 from train.card.checks import check_model, describe_error, training_card
 from train.card.schema import Card, Data, Guidance
@@ -33,6 +34,7 @@ def card(config: Config, run: Run) -> Card:
         validation_seed=config.validation.seed,
         validation_split=config.validation.split,
         target=config.datasets[run.dataset].target,
+        domain=getattr(plugins.load("pipeline.sources", config.datasets[run.dataset].source), "DOMAIN", "photographs"),
     )
     kind = run.variant.partition("-")[0]
     values = {**vars(run), "variant": kind, "data": data, "heatmap": config.heatmap, **sections}

@@ -55,8 +55,8 @@ def explain(
     pictures = [source for source in inputs if source not in films]
     with claim() as device:
         explainer = Explainer(checkpoint, device, whole_image=whole_image)
-        if not as_json and "temperature" not in explainer.loaded.scores:
-            print("this checkpoint has no temperature: its probabilities are not calibrated", file=sys.stderr)
+        for note in explainer.notes if not as_json else ():
+            print(note, file=sys.stderr)
         reader = PictureReader(pictures, max_megapixels * 10**6)
         for source, faces, picture in reader.explained(explainer, batch_size):
             if out is not None:

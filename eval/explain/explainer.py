@@ -21,7 +21,8 @@ from torch import Tensor
 
 from au_guidance.heatmap import CANVAS
 from au_guidance.loss import attention
-from eval.explain.explanation import Explanation, Points, RGBImage
+from eval.explain.conditions import Conditions, measure
+from eval.explain.explanation import DRAWINGS, Explanation, Points, RGBImage
 from eval.explain.reading import Map
 from eval.figures.faces import on_canvas
 from eval.metrics.cosines import attention_canvas, cam_canvas, min_max
@@ -42,12 +43,17 @@ FALLBACK = "blaze"  # for checkpoints whose detector needs the dataset, or is no
 
 
 class LocatedFace(NamedTuple):
-    """A face in an image: its box x0, y0, x1, y1 there, its crop, landmarks (68, 2) on the canvas or None, quality."""
+    """A face in an image: its box x0, y0, x1, y1 there, its crop, and the matrix (2, 3) from the image to the canvas.
+
+    `points` are landmarks (68, 2) on the canvas or None, `quality` is theirs, `conditions` say how the face was seen.
+    """
 
     box: Points
     crop: Crop
+    matrix: Points
     points: Points | None
     quality: float
+    conditions: Conditions
 
 
 class Explainer:
@@ -64,6 +70,16 @@ class Explainer:
         self.detect_all = _detector(self.alignment)
         self.temperature = float(self.loaded.scores.get("temperature", 1.0))
         self.layer = max(self.card.guidance.layers)
+        self.domain = self.card.data.domain
+        # A temperature that was fitted to drawings says nothing about photographs.
+        self.calibrated = "temperature" in self.loaded.scores and self.domain == "photographs"
+
+    @property
+    def notes(self) -> list[str]:
+        """What limits all answers of the network, a sentence each."""
+        drawn = self.domain == "drawings"
+        uncalibrated = "this checkpoint has no temperature: its probabilities are not calibrated"
+        return [*([DRAWINGS] if drawn else []), *([uncalibrated] if not drawn and not self.calibrated else [])]
 
     def for_films(self) -> "Explainer":
         """Return this explainer with a quicker search; options that the checkpoint's own detector was given stay.
@@ -105,9 +121,15 @@ class Explainer:
         faces = []
         for detection in detections:
             crop = crop_face(image, detection, size=size, mode=mode)
-            points, quality = place_landmarks(crop, mode)
+            assert crop.image is not None
+            assert crop.matrix is not None
+            placed, quality = place_landmarks(crop, mode)
+            points = None if placed is None else to_canvas(placed, size)
+            scale = CANVAS / size
+            matrix = crop.matrix * scale + (0, 0, 0.5 * scale - 0.5)
+            conditions = measure(crop.image, matrix, image.shape, points)
             box = whole_image if detection is None else detection.box
-            faces.append(LocatedFace(box, crop, None if points is None else to_canvas(points, size), quality))
+            faces.append(LocatedFace(box, crop, matrix, points, quality, conditions))
         return faces
 
     def explain_faces(
@@ -126,25 +148,25 @@ class Explainer:
         probabilities = (logits / self.temperature).softmax(1).tolist()
         cams = self._cams(output, logits.argsort(1, descending=True)[:, : len(LABELS) if every_class else 2])
         attentions = self._attention(output)
-        scale = CANVAS / int(self.alignment["size"])
-        for row, (box, crop, points, quality) in enumerate(faces):
+        for row, (box, crop, matrix, points, quality, conditions) in enumerate(faces):
             assert crop.image is not None
-            assert crop.matrix is not None
             yield Explanation(
                 box=box,
-                matrix=crop.matrix * scale + (0, 0, 0.5 * scale - 0.5),  # to the canvas instead of the crop
+                matrix=matrix,
                 face=on_canvas(crop.image),
                 status=crop.status,
                 step=crop.step,
                 score=crop.score,
                 quality=quality,
                 probabilities=dict(zip(LABELS, probabilities[row], strict=True)),
-                calibrated="temperature" in self.loaded.scores,
+                calibrated=self.calibrated,
                 cams=cams[row],
                 attention={layer: maps[row] for layer, maps in attentions.items()},
                 layer=self.layer,
                 points=points,
                 heatmap=self.card.heatmap,
+                domain=self.domain,
+                conditions=conditions,
             )
 
     def _forward(self, crops: Sequence[RGBImage]) -> Output:

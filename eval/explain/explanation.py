@@ -9,12 +9,15 @@ from numpy.typing import NDArray
 
 from au_guidance.expressions import Expression
 from au_guidance.heatmap import CANVAS, shapes
+from eval.explain.conditions import Conditions
 from eval.explain.reading import Map, Reading, au_table, read_map
 from pipeline.geometry import scale_of
 from pipeline.types import DOUBTFUL_STEPS
-from train.card.schema import Heatmap
+from train.card.schema import Domain, Heatmap
 
 LOW_PROBABILITY = 0.5  # below which the network is called unsure
+SMALLEST = 40  # pixels a side of the crop below which a face is called small
+DRAWINGS = "the network was trained on drawn faces; about a photograph its answer means nothing"
 RUNNER_UP = 0.05  # probability from which on the second expression is named
 MEANING = "This is where the network looked, not which muscles moved (1x: the map's mean on the face)."
 
@@ -38,7 +41,8 @@ class Explanation:
     one for each expression, calibrated or not as `calibrated` says. `cams` {label: (224, 224) in [0, 1]} holds the
     class maps of the predicted expression and the runner-up, or of all expressions; it is empty for a method without
     class maps. `attention` is {layer: (224, 224) >= 0}, `layer` the deepest guided one. `points` (68, 2) are landmarks
-    in pixels of `face`, None if none were found; `heatmap` names codebook and geometry.
+    in pixels of `face`, None if none were found; `heatmap` names codebook and geometry. `domain` is what the network
+    was trained on, `conditions` say how the face was seen, None if unknown.
     """
 
     box: Points
@@ -55,6 +59,8 @@ class Explanation:
     layer: int
     points: Points | None
     heatmap: Heatmap
+    domain: Domain = "photographs"
+    conditions: Conditions | None = None
 
     @property
     def label(self) -> str:
@@ -109,8 +115,12 @@ class Explanation:
         unsure = f"the network is unsure: {'; '.join(map(self._with_probability, self.ranked[:2]))}"
         how = DOUBTFUL_STEPS.get(self.step)
         unread = "no landmarks were found, so the map cannot be read in action units"
+        small = f"the face is small: {self.crop_size:.0f} pixels a side were cut out for the network"
         return [
+            *([DRAWINGS] if self.domain == "drawings" else []),
             *([f"the face was found only {how}; it may be none"] if how else []),
+            *([small] if self.crop_size < SMALLEST else []),
+            *(self.conditions.warnings if self.conditions else []),
             *([unsure] if self.probabilities[self.label] < LOW_PROBABILITY else []),
             *([unread] if self.points is None else []),
             *(warning for reading in self.shown_readings[:1] for warning in reading.warnings),

@@ -67,15 +67,21 @@ def _face(number: int, face: Explanation) -> dict[str, Any]:
         "score": _number(face.score),
         "quality": _number(face.quality),
         "crop_size": round(face.crop_size, 1),
+        "conditions": _rounded(vars(face.conditions)) if face.conditions else None,
         "label": face.label,
         "probabilities": {label: round(value, 4) for label, value in face.probabilities.items()},
         "calibrated": face.calibrated,
+        "domain": face.domain,
         "words": face.words,
         "warnings": face.warnings,
         "readings": {kind: [reading.as_dict() for reading in readings] for kind, readings in face.readings.items()},
         "action_units": face.action_units,
         "layer": face.layer,
     }
+
+
+def _rounded(values: dict[str, float | None]) -> dict[str, float | None]:
+    return {name: None if value is None else round(value, 3) for name, value in values.items()}
 
 
 def _number(value: float) -> float | None:

@@ -62,6 +62,10 @@ research only, as are FER2013's pictures from the web; the project's synthetic f
 
 {sources}
 """
+DRAWN = (
+    " These faces are drawn: about photographs of people its answers mean nothing, and its probabilities are "
+    "calibrated for drawn faces only."
+)
 RESTRICTED = "trained on iBUG 300-W, which excludes commercial use"
 TERMS = {  # of what detectors and extractors read
     "blaze": "MediaPipe's BlazeFace and FaceMesh (weights by Google, Apache-2.0)",
@@ -89,6 +93,8 @@ def card_text(card: Card, config: Mapping[str, Any], evaluation: Evaluation | No
     faces = f"It was trained on {trained} faces of the dataset {card.dataset}."
     if not trained:
         faces = f"It was trained on faces of the dataset {card.dataset}; how many is not recorded."
+    if card.data.domain == "drawings":
+        faces += DRAWN
     parts = [
         _front_matter(card, evaluation),
         f"# {method} ({guidance}) on {card.dataset}\n",

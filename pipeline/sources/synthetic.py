@@ -16,6 +16,7 @@ LAYOUT = (
     " --out FOLDER --identities-train 80 --identities-test 34 --size 224 --seed 0"
 )
 EXPECTED: Mapping[tuple[str, Expression], int] = {}  # any number can be drawn
+DOMAIN = "drawings"
 
 _COLUMNS = ("id", "path", "expression", "split", "identity", "skin_tone", "active_aus", "landmarks")
 

@@ -121,7 +121,7 @@ def card(folder: Path) -> None:
         "variant": "au",
         "seed": 0,
         "protocol": "heldout",
-        "data": {"folder": "data", "validation_fraction": 0.3},
+        "data": {"folder": "data", "validation_fraction": 0.3, "domain": "drawings"},
         "heatmap": {},
         "model": {"backbone": "resnet18_quarter", "init": "none", "image_size": 32},
         "training": {"epochs": 3, "batch_size": 4, "learning_rate": 0.01},

@@ -23,10 +23,18 @@ def test_validation_and_target_of_the_config_reach_the_card(values):
     data = card(parse(values), run).data
     assert (data.validation_split, data.target) == ("own", "votes")
     assert (before.data.validation_split, before.data.target) == ("auto", "label")
-    assert {"validation_split", "target"}.isdisjoint(before.model_dump(mode="json")["data"])
+    assert before.data.domain == "photographs"
+    assert {"validation_split", "target", "domain"}.isdisjoint(before.model_dump(mode="json")["data"])
     values["datasets"]["rafdb"]["target"] = "vote"
     with pytest.raises(UserError, match=r"datasets\.rafdb\.target: Input should be 'label' or 'votes'"):
         parse(values)
+
+
+def test_a_network_of_drawn_faces_knows_its_domain(values):
+    values["datasets"]["rafdb"]["source"] = "synthetic"
+    drawn = card(parse(values), Run("heldout", "rafdb", "cam", "plain", 0))
+    assert drawn.data.domain == "drawings"
+    assert drawn.model_dump(mode="json")["data"]["domain"] == "drawings"
 
 
 def test_the_order_of_options_does_not_change_a_card(paper):

@@ -14,6 +14,7 @@ Layer = Annotated[int, Field(ge=1, le=5)]
 Control = Literal["shuffled", "landmarks", "uniform", "agnostic"]  # drawn in train/data/controls.py
 ValidationSplit = Literal["auto", "own", "seeded"]
 Target = Literal["label", "votes"]
+Domain = Literal["photographs", "drawings"]
 # YAML reads a bare `off` as false.
 Precision = Annotated[Literal["off", "bf16", "fp16"], BeforeValidator(lambda value: "off" if value is False else value)]
 
@@ -42,11 +43,12 @@ class Data(Strict):
     validation_split: ValidationSplit = Field("auto", description="which faces validate (heldout), see the config")
 
     target: Target = Field("label", description="what is learned: the label, or the annotators' votes as shares")
+    domain: Domain = Field("photographs", description="what the pictures show; drawings: no answers about photographs")
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, write: Any) -> dict[str, Any]:
         """Leave out what is as it was before its key existed, so that cards keep their digest."""
-        unsaid = {"validation_split": "auto", "target": "label"}
+        unsaid = {"validation_split": "auto", "target": "label", "domain": "photographs"}
         return {key: value for key, value in write(self).items() if unsaid.get(key) != value}
 
 

@@ -24,6 +24,11 @@ class TestModelCard:
     def test_says_which_faces_selected_the_epoch(self, trained, tmp_path):
         assert "training nor test faces. Validation: the dataset's own split, 11 faces." in card_of(trained(), tmp_path)
 
+    def test_says_what_a_network_of_drawn_faces_cannot_answer(self, trained, tmp_path):
+        text = card_of(trained(data__domain="drawings"), tmp_path)
+        assert "about photographs of people its answers mean nothing" in text
+        assert "answers mean nothing" not in card_of(trained(), tmp_path)
+
     def test_holds_the_scores_numbers(self, scored, tmp_path):
         scores, text = json.loads(scored.with_name("scores.json").read_text()), card_of(scored, tmp_path)
         rows = {
