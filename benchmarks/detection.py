@@ -20,7 +20,7 @@ from pipeline import plugins
 from pipeline.errors import UserError, run
 from pipeline.geometry import Image, Points, five_points
 from pipeline.storage import images
-from pipeline.storage.files import write_text
+from pipeline.storage.files import refuse_overwriting, write_text
 from pipeline.types import Detection, Sample
 
 CLOSE = 0.25
@@ -127,6 +127,7 @@ def main() -> None:
     parser.add_argument("--faces", type=int, default=24, help="pictures of each kind (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="chooses the faces and draws the pictures (default: 0)")
     arguments = parser.parse_args()
+    refuse_overwriting([arguments.root], [arguments.out])
     cv2.setNumThreads(1)
     table = compare(arguments.source, arguments.root, arguments.detectors, arguments.faces, arguments.seed)
     hard = table[table["pictures"].isin(HARD)]

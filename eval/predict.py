@@ -25,7 +25,7 @@ from au_guidance.loss import attention
 from eval.metrics.cosines import min_max
 from pipeline.errors import UserError, run
 from pipeline.storage import shards
-from pipeline.storage.files import digest
+from pipeline.storage.files import digest, refuse_overwriting
 from train.card.checks import read_card
 from train.card.options import SUFFIXES
 from train.card.schema import Card
@@ -77,6 +77,7 @@ def with_data_folder(card: Card, data: Path | None) -> Card:
 
 
 def _write(out: Path, method: Method, card: Card, *, batch_size: int, of: Path, checkpoint: str, commit: str) -> None:
+    refuse_overwriting([of, *card.data.folder.glob("*/*.h5")], [out])
     prepared = Prepared(card.data.folder, card.heatmap)
     rows = part_rows(prepared, card, "test")
     columns = {

@@ -32,7 +32,7 @@ from eval.metrics.per_face import CAM, FaceMeasures, attention_name, measure_fac
 from eval.metrics.training_means import read_means
 from eval.records.predictions import ORDERED, Predictions, identity, read_predictions
 from pipeline.errors import run
-from pipeline.storage.files import write_text
+from pipeline.storage.files import refuse_overwriting, write_text
 from train.card.schema import Card
 
 Numbers = NDArray[np.float64]
@@ -185,14 +185,16 @@ def write_scores(predictions: Path, out: Path, *, means: Path | None = None, unt
 
     Raises ValueError instead of writing a score that is not finite.
     """
+    confusion, cosines, images = (out.with_name(f"{name}.csv") for name in ("confusion", "cosines", "images"))
+    refuse_overwriting(filter(None, [predictions, means, untrained]), [out, confusion, cosines, images])
     run = read_predictions(predictions)
     random = read_predictions(untrained) if untrained else None
     measured = measure_faces(run, read_means(means) if means else None, random)
     scores = scores_of(run, measured)
     text = json.dumps(scores, indent=2, allow_nan=False) + "\n"
-    write_text(out.with_name("confusion.csv"), confusion_table(scores).to_csv())
-    write_text(out.with_name("cosines.csv"), cosine_table(scores).to_csv())
-    write_text(out.with_name("images.csv"), image_table(run, measured).to_csv(index=False, float_format="%.7g"))
+    write_text(confusion, confusion_table(scores).to_csv())
+    write_text(cosines, cosine_table(scores).to_csv())
+    write_text(images, image_table(run, measured).to_csv(index=False, float_format="%.7g"))
     write_text(out, text)
 
 

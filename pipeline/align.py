@@ -38,6 +38,7 @@ from pipeline.errors import UserError, run
 from pipeline.geometry import MODES, Image, Points, transform
 from pipeline.index import FIRST, SHAPES, VOTES, read_samples, shard_count
 from pipeline.storage import images, shards
+from pipeline.storage.files import refuse_overwriting, verify_checksum
 from pipeline.types import Detection, Sample
 
 SMALLEST = 64  # side of a crop, pixels
@@ -78,6 +79,8 @@ def align_shard(
     """
     count = shard_count(index)
     _check(root, shard, count, size=size, quality=quality, mode=mode)
+    own = out.is_file() and verify_checksum(out) is not None  # an earlier shard, should it lie in the dataset's folder
+    refuse_overwriting([index] if own else [index, root], [out])
     cv2.setNumThreads(1)  # shards run in parallel instead
     plugin = plugins.load("pipeline.detectors", detector)
     plugins.check_options(f"the detector {detector!r}", plugin.detect, options or {})

@@ -14,11 +14,13 @@ import numpy as np
 from au_guidance.heatmap import shapes
 from pipeline.errors import run
 from pipeline.storage import shards
+from pipeline.storage.files import refuse_overwriting
 from pipeline.storage.landmarks import read_landmarks
 
 
 def build_heatmaps(landmarks: Path, out: Path, geometry: str) -> None:
     """Write the heatmap shard that belongs to a landmark shard."""
+    refuse_overwriting([landmarks], [out])
     stored = shards.Shard(landmarks)
     drawn = shapes(read_landmarks(stored), geometry).astype(np.float32)
     shards.write(out, {**stored.columns("id"), "shapes": drawn}, of=stored.count, geometry=geometry)

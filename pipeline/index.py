@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from au_guidance.expressions import Expression
 from pipeline import plugins
 from pipeline.errors import UserError, run
-from pipeline.storage.files import write_csv
+from pipeline.storage.files import refuse_overwriting, write_csv
 from pipeline.types import Count, Sample
 
 SPLITS = ("train", "validation", "test")
@@ -47,6 +47,8 @@ def build_index(source: str, root: Path, shards: int, out: Path, dataset: str | 
     plugin = plugins.load("pipeline.sources", source)
     if not root.is_dir():
         raise UserError(missing_root_message(dataset or source, source, root))
+    if not _is_index(out):
+        refuse_overwriting([root], [out])
     rows: list[dict[str, Any]] = []
     images: Counter[tuple[str, Expression]] = Counter()
     seen: dict[str, set[str]] = {"id": set(), "path": set()}
@@ -175,6 +177,15 @@ def main() -> None:
     print(counts_table(counts))
     for warning in filter(None, [describe_differences(counts), *describe_classes(counts)]):
         print(warning)
+
+
+def _is_index(path: Path) -> bool:
+    """Say whether a file begins as those of `build_index` do."""
+    try:
+        with path.open("rb") as file:
+            return file.readline().decode().startswith(",".join(FIRST))
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def _check(sample: Sample, seen: Mapping[str, set[str]]) -> None:

@@ -25,7 +25,7 @@ from pipeline.errors import run
 from pipeline.geometry import Points, complete, template, view_matrix
 from pipeline.storage import images, shards
 from pipeline.storage.blocks import compute_blocks, remove_blocks
-from pipeline.storage.files import digest
+from pipeline.storage.files import digest, refuse_overwriting
 from pipeline.types import AlignedFaces, Landmarks
 
 MOSTLY = 0.5  # share of the points that must lie in the crop
@@ -33,6 +33,7 @@ MOSTLY = 0.5  # share of the points that must lie in the crop
 
 def extract_landmarks(faces: Path, out: Path, extractor: str, options: Mapping[str, str] | None = None) -> Counter[str]:
     """Write the landmark shard that belongs to a face shard; return how many faces have each status."""
+    refuse_overwriting([faces], [out])
     cv2.setNumThreads(1)  # shards run in parallel instead
     shard = shards.Shard(faces)
     aligned = _aligned_faces(shard)

@@ -21,7 +21,7 @@ from pipeline import plugins
 from pipeline.errors import UserError, run
 from pipeline.geometry import complete
 from pipeline.index import SPLITS, compare_counts, describe_classes, describe_differences
-from pipeline.storage.files import write_text
+from pipeline.storage.files import refuse_overwriting, write_text
 from pipeline.storage.shards import ShardFolder, read_all
 
 FACES = ("ok", "several", "box_fallback", "whole_image", "unreadable")  # in this order in the table, others after them
@@ -39,13 +39,15 @@ def write_status(folder: Path, out: Path, source: str | None = None) -> pandas.D
     `source` is the plug-in that knows the official counts. Raises UserError if it does not exist, and if the
     face and landmark shards do not hold the same images in the same order.
     """
+    csv, md, per_face = out.with_name(out.name + ".csv"), out.with_name(out.name + ".md"), out.with_name("faces.csv")
+    refuse_overwriting([folder / "index.csv", *folder.glob("*/*.h5")], [csv, md, per_face])
     rows = _rows(folder)
     table = summary(rows)
     text = "\n".join(_sections(rows, table, source))
-    write_text(out.with_name(out.name + ".csv"), table.to_csv(index=False, lineterminator="\n"))
+    write_text(csv, table.to_csv(index=False, lineterminator="\n"))
     faces = face_table(rows).to_csv(index=False, lineterminator="\n", float_format="%.6g")
-    write_text(out.with_name("faces.csv"), faces)
-    write_text(out.with_name(out.name + ".md"), text)
+    write_text(per_face, faces)
+    write_text(md, text)
     return table
 
 

@@ -9,8 +9,12 @@ import sys
 from pathlib import Path
 
 from pipeline.errors import run
+from pipeline.storage.files import refuse_overwriting
 from train.card.checks import parse_card, read_card, write_card
+from train.card.schema import Card
 from train.engine.signals import Stop
+
+WRITTEN = ("checkpoint.safetensors", "last.safetensors", "history.csv")  # and run.yaml, which may be the card itself
 
 
 def main() -> None:
@@ -20,6 +24,7 @@ def main() -> None:
     inline, kept = arguments.card.lstrip().startswith("{"), arguments.out / "run.yaml"
     # A wrong card is refused before torch is imported.
     card = parse_card(arguments.card, "card") if inline else read_card(Path(arguments.card))
+    refuse_overwriting(_inputs(arguments, card), [arguments.out / name for name in WRITTEN])
     main_process = os.environ.get("RANK", "0") == "0"
     if main_process and (inline or Path(arguments.card).resolve() != kept.resolve()):
         write_card(card, kept)
@@ -35,6 +40,13 @@ def main() -> None:
     if not main_process:  # only the main process prints
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
     train(card, arguments.out, stop=stop, save_minutes=arguments.save_minutes)
+
+
+def _inputs(arguments: argparse.Namespace, card: Card) -> list[Path]:
+    """List the files that a training may read: card, weights, and the run that it takes over."""
+    weights = [card.model.init, *map(str, card.model.options.values())]
+    taken_over = [arguments.source / name for name in WRITTEN] if arguments.source else []
+    return [Path(arguments.card), *map(Path, weights), *taken_over]
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,8 +4,10 @@ import argparse
 from pathlib import Path
 
 from eval.compare.compare import write_comparison
-from eval.records.runs import add_selection, selected
+from eval.records.runs import add_selection, refuse_overwriting_runs, selected
+from eval.tables.layout import SUFFIXES
 from pipeline.errors import run
+from pipeline.storage.files import beside
 
 
 def main() -> None:
@@ -18,7 +20,9 @@ def main() -> None:
     add_selection(parser)
     parser.add_argument("--out", type=Path, required=True, help="path without suffix: .csv, .md and .tex are written")
     arguments = parser.parse_args()
-    print(write_comparison(selected(arguments), arguments.out))
+    runs = selected(arguments)
+    refuse_overwriting_runs(arguments, runs, [beside(arguments.out, suffix) for suffix in SUFFIXES])
+    print(write_comparison(runs, arguments.out))
 
 
 if __name__ == "__main__":

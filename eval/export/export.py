@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from eval.export.hub import write_hub
+from eval.export.hub import FILES, write_hub
 from eval.export.onnx import write_onnx
 from eval.export.scores import read_evaluation
 from pipeline.errors import UserError
+from pipeline.storage.files import refuse_overwriting
 from train.checkpoints import checkpoint
 from train.checkpoints.checkpoint import Loaded
 
@@ -27,6 +28,8 @@ def export(path: Path, *, onnx: Path | None = None, hub: Path | None = None, sco
     """
     if onnx is None and hub is None:
         raise UserError("nothing to write: give --onnx FILE.onnx, --hub DIR, or both")
+    written = [*([onnx] if onnx else []), *(hub / name for name in FILES if hub)]
+    refuse_overwriting([path, *([scores] if scores else [])], written)
     loaded = checkpoint.load(path)
     description = describe(loaded)
     if hub is not None:

@@ -22,7 +22,7 @@ from train.data.prepared import Prepared, part_rows
 from train.methods.base import Method, build_method
 from train.weights.load import check_tensors
 
-MODEL, CONFIG, README = "model.safetensors", "config.json", "README.md"
+FILES = MODEL, CONFIG, README = "model.safetensors", "config.json", "README.md"
 MAKER = "python -m eval.export"
 
 
@@ -113,7 +113,7 @@ def _refuse_foreign(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; name a folder to write")
     present = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-    foreign = [name for name in present if name not in (MODEL, CONFIG, README)]
+    foreign = [name for name in present if name not in FILES]
     if foreign:
         raise UserError(f"{folder} holds {foreign[0]}, which this command did not write; name a new or empty folder")
     if present:

@@ -28,7 +28,7 @@ from eval.metrics.inference import mean_interval
 from eval.predict import with_data_folder
 from eval.records.predictions import identity
 from pipeline.errors import UserError
-from pipeline.storage.files import digest, write_text
+from pipeline.storage.files import digest, refuse_overwriting, write_text
 from train.checkpoints import checkpoint
 from train.data.transforms import standardise
 from train.hardware import autocast, claim
@@ -51,7 +51,9 @@ def faithfulness(
     if images < 1 or seed < 0 or batch_size < 1:
         raise UserError("--images and --batch-size must be at least 1, and --seed at least 0")
     loaded = checkpoint.load(path)
-    faces = load(with_data_folder(loaded.card, data), images=images, seed=seed)
+    card = with_data_folder(loaded.card, data)
+    refuse_overwriting([path, *card.data.folder.glob("*/*.h5")], [out, out.with_suffix(".csv")])
+    faces = load(card, images=images, seed=seed)
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     with claim() as device:
         network = Network(loaded, device)

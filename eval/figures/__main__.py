@@ -24,8 +24,10 @@ from eval.figures.faithfulness import draw_faithfulness
 from eval.figures.matrices import draw_matrices
 from eval.figures.panels import draw_panels
 from eval.figures.reliability import draw_reliability
-from eval.records.runs import Run, add_selection, selected
+from eval.figures.style import SUFFIXES
+from eval.records.runs import Run, add_selection, refuse_overwriting_runs, selected
 from pipeline.errors import UserError, run
+from pipeline.storage.files import beside, refuse_overwriting
 
 KINDS: dict[str, Callable[[Sequence[Run], Path], None]] = {
     "lambda": draw_lambda,
@@ -48,12 +50,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="panels: seed that draws the faces (default: %(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="path without suffix: .png, .pdf and .csv are written")
     arguments = parser.parse_args()
+    outputs = [beside(arguments.out, suffix) for suffix in SUFFIXES]
     if arguments.figure == "panels":
         if len(arguments.predictions) != 2:
             raise UserError("panels need two files: the predictions without AU, then those with AU")
+        refuse_overwriting(arguments.predictions, outputs)
         draw_panels(read_pair(*arguments.predictions), arguments.out, seed=arguments.seed)
     else:
-        KINDS[arguments.figure](selected(arguments), arguments.out)
+        runs = selected(arguments)
+        refuse_overwriting_runs(arguments, runs, outputs)
+        KINDS[arguments.figure](runs, arguments.out)
 
 
 if __name__ == "__main__":

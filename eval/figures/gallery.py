@@ -22,6 +22,7 @@ from eval.figures.faces import SIDES, Face, Image, RunPair, overlay, read_pair
 from eval.figures.style import MAP
 from pipeline.errors import UserError, run
 
+LIST = "gallery.json"
 QUALITY = 85
 
 
@@ -40,9 +41,15 @@ def sample(pair: RunPair, count: int, seed: int) -> list[int]:
 
 
 def write_gallery(pair: RunPair, out: Path, *, count: int, seed: int) -> None:
-    """Write the gallery to a folder, replacing what was there; it appears complete or not at all."""
+    """Write the gallery to a folder, in the place of an earlier one; it appears complete or not at all.
+
+    Raises UserError if the folder holds anything else.
+    """
     if count < 1:
         raise UserError(f"--faces is {count}; it must be at least 1")
+    foreign = sorted(path.name for path in out.glob("*") if path.suffix != ".jpg" and path.name != LIST)
+    if foreign:
+        raise UserError(f"{out} holds {foreign[0]}, which this command did not write; name a new or empty folder")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as name:
         folder = Path(name) / out.name
@@ -50,7 +57,7 @@ def write_gallery(pair: RunPair, out: Path, *, count: int, seed: int) -> None:
         listed = [
             _written(pair, face, folder, number) for number, face in enumerate(pair.faces(sample(pair, count, seed)))
         ]
-        (folder / "gallery.json").write_text(json.dumps(listed, indent=1) + "\n", encoding="utf-8")
+        (folder / LIST).write_text(json.dumps(listed, indent=1) + "\n", encoding="utf-8")
         shutil.rmtree(out, ignore_errors=True)
         folder.replace(out)
 
@@ -87,7 +94,7 @@ def main() -> None:
     parser.add_argument("au", type=Path, help="predictions.h5 of the run with AU")
     parser.add_argument("--faces", type=int, default=8, help="faces per class (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed that draws the faces (default: %(default)s)")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write; replaced if it exists")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write; an earlier gallery in it is replaced")
     arguments = parser.parse_args()
     write_gallery(read_pair(arguments.plain, arguments.au), arguments.out, count=arguments.faces, seed=arguments.seed)
 

@@ -28,7 +28,7 @@ from eval.records.predictions import MODE_BEFORE, Predictions, read_predictions
 from eval.tables.layout import guidance_name, method_name
 from pipeline.errors import UserError, run
 from pipeline.geometry import Points, template
-from pipeline.storage.files import atomic_write, beside
+from pipeline.storage.files import atomic_write, beside, refuse_overwriting
 
 BATCH = 64
 NOTE = (
@@ -97,6 +97,7 @@ def describe(predictions: Predictions) -> dict[str, Any]:
 
 def write_averages(path: Path, out: Path) -> None:
     """Write `out`.npz, the average maps with their origin as JSON in `about`, and draw them."""
+    refuse_overwriting([path], [beside(out, suffix) for suffix in (".npz", *style.SUFFIXES)])
     predictions = read_predictions(path)
     averages, about = average_maps(predictions), describe(predictions)
     with atomic_write(beside(out, ".npz")) as temporary:
@@ -114,6 +115,7 @@ def compare(plain: Path, guided: Path, out: Path) -> None:
 
     The attention of both is that of the guided run's deepest guided layer.
     """
+    refuse_overwriting([plain, guided], [beside(out, suffix) for suffix in style.SUFFIXES])
     (without, first), (with_au, second) = read_averages(plain), read_averages(guided)
     for key in ("dataset", "method", "seed", "protocol", "faces"):
         if first[key] != second[key]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.storage.files import atomic_write, beside, write_text
 
+SUFFIXES = (".png", ".pdf", ".csv")  # of a saved figure
 COLUMN = 85.0  # mm, a column of most journals
 DPI = 300
 MAP = "viridis"  # even in lightness, so it reads without colour vision and in grey print

@@ -25,7 +25,7 @@ from au_guidance.expressions import Expression
 from au_guidance.heatmap import CANVAS, draw
 from eval.records.predictions import ORDERED
 from pipeline.errors import UserError, run
-from pipeline.storage.files import atomic_write
+from pipeline.storage.files import atomic_write, refuse_overwriting
 from pipeline.storage.landmarks import read_landmarks
 from pipeline.storage.shards import Columns, ShardFolder
 from train.card.schema import Heatmap
@@ -134,6 +134,7 @@ def _training_faces(folder: Path, heatmaps: ShardFolder, geometry: str) -> Colum
 
 def write_means(folder: Path, heatmap: Heatmap, out: Path, seed: int = 0) -> None:
     """Write the average maps of a prepared dataset's training faces."""
+    refuse_overwriting(folder.glob("*/*.h5"), [out])
     means = average_training_faces(folder, heatmap, seed=seed)
     about = np.array(json.dumps(means.pop("about")))
     with atomic_write(out) as temporary, temporary.open("wb") as file:

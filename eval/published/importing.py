@@ -21,7 +21,7 @@ from tqdm import tqdm
 from eval.published.config import DATASETS, ReleasedConfig, card_of, released_method
 from eval.published.methods import METHODS, ReleasedMethod, tensor_name
 from pipeline.errors import UserError
-from pipeline.storage.files import digest, write_text
+from pipeline.storage.files import digest, refuse_overwriting, write_text
 from train.card.schema import Card
 from train.checkpoints import checkpoint
 from train.methods.base import build_method
@@ -63,6 +63,7 @@ def import_folder(folder: Path, out: Path, data: Path = DATA, expected: Released
     Raises UserError that names the file and the key or tensor that is missing or wrong, or that differs from what is
     `expected` of the folder.
     """
+    refuse_overwriting([folder / MODEL, folder / CONFIG], [out])
     path, config = folder / MODEL, ReleasedConfig(folder / CONFIG)
     method, card = released_method(config), card_of(config, data)
     for key in ("dataset", "method", "variant") if expected else ():

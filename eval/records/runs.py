@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UserError
+from pipeline.storage.files import refuse_overwriting
 
+BESIDE = ("images.csv", "faithfulness.json", "faithfulness.csv", "history.csv")  # what is read beside scores
 REQUIRED = {
     "dataset", "method", "variant", "weight", "layers", "seed", "protocol", "settings",
     "images", "images_with_map", "accuracy", "cam_cosine", "attention_cosine",
@@ -226,6 +228,13 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--grid", type=Path, help="grid.json of the configuration, which lists the expected runs")
     parser.add_argument("--experiment", help="experiment of the grid; default: all")
     parser.add_argument("--so-far", action="store_true", help="mark runs of an old configuration as stale; do not stop")
+
+
+def refuse_overwriting_runs(arguments: argparse.Namespace, runs: Sequence[Run], outputs: Iterable[Path]) -> None:
+    """Raise UserError if an output is the grid of `add_selection` or a file of the runs, as `refuse_overwriting`."""
+    grid = [arguments.grid] if arguments.grid else []
+    read = (path for run in runs for path in (run.path, *(run.folder / name for name in BESIDE)))
+    refuse_overwriting([*grid, *read], outputs)
 
 
 def selected(arguments: argparse.Namespace) -> list[Run]:

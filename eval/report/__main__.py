@@ -11,7 +11,7 @@ from pathlib import Path
 
 from eval.report.page import build_page
 from pipeline.errors import UserError, run
-from pipeline.storage.files import write_text
+from pipeline.storage.files import refuse_overwriting, write_text
 
 
 def main() -> None:
@@ -23,6 +23,9 @@ def main() -> None:
     arguments = parser.parse_args()
     if not arguments.results.is_dir():
         raise UserError(f"{arguments.results} is not a folder; give the folder of the results")
+    # An earlier page may lie among the results.
+    among = [] if arguments.out.suffix.lower() == ".html" else [arguments.results]
+    refuse_overwriting([arguments.grid, *among], [arguments.out])
     page = build_page(arguments.grid, arguments.results)
     write_text(arguments.out, page)
     print(f"{arguments.out}: {len(page.encode()) / 1e6:.1f} MB")

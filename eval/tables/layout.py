@@ -11,6 +11,7 @@ from eval.metrics.baselines import PREFIX
 from eval.tables.kinds import HEADINGS, KINDS, Column, digits
 from pipeline.storage.files import beside, write_text
 
+SUFFIXES = (".csv", ".md", ".tex")  # of a written table
 PROTOCOLS = {
     "heldout": "the best epoch is chosen on validation faces, which are neither training nor test faces",
     "paper": "the best epoch is chosen on the test set, as the published code does",
@@ -182,9 +183,9 @@ def _number(row: dict[str, Any] | None, column: str, sign: str) -> str:
 def write(out: Path, table: pd.DataFrame, title: str, arranged: Sequence[Block], notes: Sequence[str]) -> str:
     """Write a table as `out`.csv, and its blocks as `out`.md and `out`.tex for readers; return the Markdown."""
     text = markdown(title, arranged, notes)
-    write_text(beside(out, ".csv"), table.to_csv(index=False))
-    write_text(beside(out, ".md"), text)
-    write_text(beside(out, ".tex"), latex(title, arranged, notes))
+    contents = table.to_csv(index=False), text, latex(title, arranged, notes)
+    for suffix, content in zip(SUFFIXES, contents, strict=True):
+        write_text(beside(out, suffix), content)
     return text
 
 

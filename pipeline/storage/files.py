@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Any
 
 from pipeline.errors import UserError, refusal
@@ -51,22 +52,28 @@ def atomic_write(path: Path) -> Iterator[Path]:
 def refuse_overwriting(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
     """Raise UserError if one of the files to write is one of the files to read, whatever their paths are.
 
+    A folder among the inputs stands for all files in it.
     The files themselves are compared, so symbolic links, hard links, `..` and names that a file system takes for equal
     (`A.png`, `a.png`) are found. A command calls this before it writes anything.
     """
-    read = {identity for path in inputs if (identity := _identity(path)) is not None}
-    for path in outputs:
-        if _identity(path) in read:
-            raise UserError(f"{path} would replace a file that is read; choose another place for the output")
+    existing = {identity: path for path in outputs if (identity := _identity(path)) is not None}
+    for read in inputs if existing else ():
+        identity = _identity(read)
+        replaced = existing.get(identity) if identity else None
+        if replaced is None and identity and S_ISDIR(identity[2]):
+            folder = read.resolve()
+            replaced = next((path for path in existing.values() if folder in path.resolve().parents), None)
+        if replaced is not None:
+            raise UserError(f"{replaced} would replace a file that is read; choose another place for the output")
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Return device and number of a file, None for a file that is not there."""
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    """Return device, number and mode of a file, None for a file that is not there."""
     try:
         status = os.stat(path)  # noqa: PTH116 (half the time of `Path.stat`)
     except (OSError, ValueError):
         return None
-    return status.st_dev, status.st_ino
+    return status.st_dev, status.st_ino, status.st_mode
 
 
 def write_text(path: Path, text: str) -> None:

@@ -101,3 +101,14 @@ def test_an_output_is_no_input_by_any_other_name(tmp_path, monkeypatch):
     for output in ("photo.png", "here/here/photo.png", "here/photo.png", "link.png", "hard.png"):
         with pytest.raises(UserError, match="would replace a file that is read"):
             refuse_overwriting([other, photo], [Path("new.png"), Path(output)])
+
+
+def test_a_folder_stands_for_the_files_in_it(tmp_path):
+    photo = tmp_path / "photos" / "deep" / "photo.png"
+    photo.parent.mkdir(parents=True)
+    photo.write_bytes(b"photo")
+    other = tmp_path / "other.png"
+    other.write_bytes(b"other")
+    refuse_overwriting([tmp_path / "photos"], [other, photo.with_name("new.png")])
+    with pytest.raises(UserError, match=r"photo\.png would replace"):
+        refuse_overwriting([tmp_path / "photos"], [other, photo])
