@@ -19,8 +19,17 @@ def main() -> None:
     parser.add_argument(
         "--scores", type=Path, help="scores.json for the model card (default: the one beside the checkpoint)"
     )
-    arguments = parser.parse_args()
-    export(arguments.checkpoint, onnx=arguments.onnx, hub=arguments.hub, scores=arguments.scores)
+    parser.add_argument(
+        "--seeds",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="scores.json of other seeds, for the card",
+    )
+    parser.add_argument("--command", help="what makes the folder again, for the model card")
+    arguments = vars(parser.parse_args())
+    export(arguments.pop("checkpoint"), **arguments)
 
 
 if __name__ == "__main__":

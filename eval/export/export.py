@@ -1,6 +1,6 @@
 """A checkpoint for other programs: an ONNX file, a folder in the layout of the Hugging Face hub.
 
-    python -m eval.export CHECKPOINT [--onnx FILE.onnx] [--hub DIR] [--scores scores.json]
+    python -m eval.export CHECKPOINT [--onnx FILE.onnx] [--hub DIR] [--scores scores.json] [--seeds scores.json...]
 
 The ONNX file is described in `eval.export.onnx`; its metadata `preprocessing` says how images are normalised. The
 folder holds model.safetensors, config.json and a model card, README.md, with the numbers of scores.json (by default
@@ -8,35 +8,46 @@ the one beside the checkpoint) and no others. No written file names a path of th
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from eval.export.hub import FILES, write_hub
 from eval.export.onnx import write_onnx
-from eval.export.scores import read_evaluation
+from eval.export.scores import read_evaluation, read_other_seeds
 from pipeline.errors import UserError
 from pipeline.storage.files import refuse_overwriting
 from train.checkpoints import checkpoint
 from train.checkpoints.checkpoint import Loaded
 
 
-def export(path: Path, *, onnx: Path | None = None, hub: Path | None = None, scores: Path | None = None) -> None:
-    """Write a checkpoint as an ONNX file, as a folder for the hub, or both; `scores` are for the folder's model card.
+def export(
+    path: Path,
+    *,
+    onnx: Path | None = None,
+    hub: Path | None = None,
+    scores: Path | None = None,
+    seeds: Sequence[Path] = (),
+    command: str | None = None,
+) -> None:
+    """Write a checkpoint as an ONNX file, as a folder for the hub, or both.
+
+    For the folder's model card: `scores`, those of the same training with other `seeds`, the `command` that made it.
 
     Raises UserError as `train.checkpoints.checkpoint.load`, `eval.export.onnx.write_onnx` and `write_hub` do.
     """
     if onnx is None and hub is None:
         raise UserError("nothing to write: give --onnx FILE.onnx, --hub DIR, or both")
     written = [*([onnx] if onnx else []), *(hub / name for name in FILES if hub)]
-    refuse_overwriting([path, *([scores] if scores else [])], written)
+    refuse_overwriting([path, *([scores] if scores else []), *seeds], written)
     loaded = checkpoint.load(path)
     description = describe(loaded)
     if hub is not None:
         beside = path.with_name("scores.json")
         scores = beside if scores is None and beside.exists() else scores
         evaluation = None if scores is None else read_evaluation(scores, path, max(loaded.card.guidance.layers))
-        write_hub(loaded, hub, description, evaluation)
+        others = read_other_seeds(seeds, evaluation)
+        write_hub(loaded, hub, description, evaluation, seeds=others, command=command)
     if onnx is not None:
         write_onnx(loaded, onnx, description)
 

@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,18 @@ MAKER = "python -m eval.export"
 
 
 def write_hub(
-    loaded: Loaded, folder: Path, description: Mapping[str, Any], evaluation: Evaluation | None = None
+    loaded: Loaded,
+    folder: Path,
+    description: Mapping[str, Any],
+    evaluation: Evaluation | None = None,
+    *,
+    seeds: Sequence[Mapping[str, Any]] = (),
+    command: str | None = None,
 ) -> None:
     """Write a folder in the layout of the Hugging Face hub; it appears complete or not at all.
 
-    `description` is that of `eval.export.export.describe`. A folder that this command wrote before is replaced. Raises
-    UserError if the folder holds anything else.
+    `description` is that of `eval.export.export.describe`; `seeds` and `command` are for the model card. A folder that
+    this command wrote before is replaced. Raises UserError if the folder holds anything else.
     """
     folder = folder.resolve()
     _refuse_foreign(folder)
@@ -43,7 +49,8 @@ def write_hub(
             save_file(tensors, temporary, {"format": "pt"})
         config = _config(loaded, building / MODEL, description)
         write_text(building / CONFIG, json.dumps(config, indent=2) + "\n")
-        write_text(building / README, card_text(loaded.card, config, evaluation, folder.name))
+        text = card_text(loaded.card, config, evaluation, folder.name, seeds=seeds, command=command)
+        write_text(building / README, text)
         _move_into_place(building, folder, old)
     finally:
         shutil.rmtree(building, ignore_errors=True)

@@ -5,33 +5,14 @@ from typing import Any
 
 import yaml
 
+from eval.export import card_numbers
 from eval.export.scores import Evaluation
-from eval.metrics.baselines import SKILL
 from eval.tables.layout import PROTOCOLS, guidance_name, method_name
 from train.card.schema import Card
 
 LICENCE = "research-only-weights"
 NOT_EVALUATED = "not evaluated"
-MEASURES = {  # name, meaning
-    "accuracy": ("Accuracy", "share of correct answers over all seven classes"),
-    "balanced_accuracy": ("Balanced accuracy", "mean of the classes' recalls"),
-    "macro_f1": ("Macro F1", "mean of the classes' F1"),
-    "cam_cosine": (
-        "CAM-COS",
-        "cosine of the true class's activation map with the AU heatmap, mean over the six expressions",
-    ),
-    "attention_cosine": (
-        "ATT-COS",
-        "cosine of the channel mean of layer {layer} with the AU heatmap, mean over the six expressions",
-    ),
-}
-KINDS = {"cam_cosine": "cam", "attention_cosine": "attention"}
 OPTIMISTIC = {"paper": " The numbers are optimistic."}  # of a protocol
-BASELINE = "The baseline is the score, on the same faces, of one fixed map: the mean of the classes' AU heatmaps."
-GROUPS = (
-    "Cosines are means over faces here. Groups also differ in their expressions, so a difference need not come from "
-    "the attribute."
-)
 USE = """## Use
 
 From the folder that contains this one, with the project on the Python path:
@@ -60,8 +41,16 @@ LICENCES = """## Licences
 The code is under the MIT licence. Weights trained on RAF-DB or AffectNet, which may not be redistributed, are for
 research only, as are FER2013's pictures from the web; the project's synthetic faces are free of that.
 
-{sources}
+{origin}{sources}
 """
+ORIGINS = {  # of datasets, by the names that the shipped configs give them
+    "fer2013": "FER2013 (Goodfellow et al., Challenges in Representation Learning, 2013) holds 35,887 grey pictures of "
+    "48 px that an image search found on the web and people labelled, many of them wrongly; its terms name research "
+    "only, and the rights in the pictures remain with their owners. None of them is in this folder.\n\n",
+    "rafdb": "RAF-DB (Li, Deng and Du, CVPR 2017) is given to researchers on request, for non-commercial research.\n\n",
+    "affectnet": "AffectNet (Mollahosseini et al., 2017) is given to researchers on request, for non-commercial "
+    "research.\n\n",
+}
 DRAWN = (
     " These faces are drawn: about photographs of people its answers mean nothing, and its probabilities are "
     "calibrated for drawn faces only."
@@ -81,10 +70,19 @@ UNRECORDED = (
 )
 
 
-def card_text(card: Card, config: Mapping[str, Any], evaluation: Evaluation | None, folder: str) -> str:
+def card_text(
+    card: Card,
+    config: Mapping[str, Any],
+    evaluation: Evaluation | None,
+    folder: str,
+    *,
+    seeds: Sequence[Mapping[str, Any]] = (),
+    command: str | None = None,
+) -> str:
     """Write the model card, README.md of a folder in the layout of the Hugging Face hub, in Markdown.
 
-    `config` is the content of config.json; `evaluation` is None for a network that was not evaluated.
+    `config` is the content of config.json; `evaluation` is None for a network that was not evaluated. `seeds` are the
+    scores of the same training with other seeds, `command` is what makes the folder again.
     """
     layer = max(card.guidance.layers)
     term = card.guidance
@@ -95,6 +93,16 @@ def card_text(card: Card, config: Mapping[str, Any], evaluation: Evaluation | No
         faces = f"It was trained on faces of the dataset {card.dataset}; how many is not recorded."
     if card.data.domain == "drawings":
         faces += DRAWN
+    sections = {"Results": NOT_EVALUATED, "Calibration": NOT_EVALUATED, "Groups": NOT_EVALUATED}
+    if evaluation:
+        sections = {
+            "Results": card_numbers.results(evaluation, layer),
+            "Maps": card_numbers.maps(evaluation, layer),
+            "Confusion": card_numbers.confusion(evaluation),
+            "Seeds": card_numbers.spread(evaluation, seeds, layer),
+            "Calibration": card_numbers.calibration(evaluation, config),
+            "Groups": card_numbers.groups(evaluation),
+        }
     parts = [
         _front_matter(card, evaluation),
         f"# {method} ({guidance}) on {card.dataset}\n",
@@ -103,11 +111,10 @@ def card_text(card: Card, config: Mapping[str, Any], evaluation: Evaluation | No
         f"{config['commit']}.\n",
         USE.format(folder=folder, size=card.model.image_size, normalisation=card.model.normalisation),
         _data(card, config, evaluation, faces),
-        f"## Results\n\n{_results(evaluation, layer) if evaluation else NOT_EVALUATED}\n",
-        f"## Calibration\n\n{_calibration(evaluation, config) if evaluation else NOT_EVALUATED}\n",
-        f"## Groups\n\n{_groups(evaluation) if evaluation else NOT_EVALUATED}\n",
+        *([f"## Make it again\n\n`{command}`, at the commit above.\n"] if command else []),
+        *(f"## {title}\n\n{text}\n" for title, text in sections.items()),
         LIMITS.format(trained=faces),
-        LICENCES.format(sources=_sources(config)),
+        LICENCES.format(origin=ORIGINS.get(card.dataset, ""), sources=_sources(config)),
     ]
     return "\n".join(parts)
 
@@ -154,57 +161,3 @@ def _sources(config: Mapping[str, Any]) -> str:
 
 def _terms(plugin: str) -> str:
     return TERMS.get(plugin, f"`{plugin}`, whose terms are its own")
-
-
-def _results(evaluation: Evaluation, layer: int) -> str:
-    rows = []
-    for name, (title, meaning) in MEASURES.items():
-        number = evaluation.numbers[name]
-        bounds = (number.interval.low, number.interval.high) if number.interval else ()
-        rows.append((title, _value(number.value, *bounds), _baseline(evaluation, name), meaning.format(layer=layer)))
-    bounded = any(number.interval for number in evaluation.numbers.values())
-    note = "Brackets are 95 % intervals of the bootstrap over test faces. " if bounded else ""
-    return f"{_table(('number', 'value', 'baseline', 'what it is'), rows)}\n{note}{BASELINE}"
-
-
-def _baseline(evaluation: Evaluation, name: str) -> str:
-    if name not in KINDS:
-        return ""
-    levels = evaluation.scores["maps"].get(KINDS[name], {}).get("baselines", {})
-    return _value(levels.get(SKILL))
-
-
-def _calibration(evaluation: Evaluation, config: Mapping[str, Any]) -> str:
-    ece = _value(evaluation.scores["calibration"].get("ece"))
-    temperature = config.get("temperature")
-    more = f"; dividing the logits by {temperature:.3g} calibrates them on the validation faces" if temperature else ""
-    return f"Expected calibration error {ece} over the test faces, 15 bins{more}."
-
-
-def _groups(evaluation: Evaluation) -> str:
-    if not evaluation.scores["groups"]:
-        return "The test faces have no attributes such as gender or age, so nothing is known about groups."
-    rows = []
-    for attribute, values in evaluation.scores["groups"].items():
-        for value, numbers in values.items():
-            shown = [
-                _value(*(numbers.get(name + side) for side in ("", "_low", "_high")))
-                for name in ("accuracy", "cam_cosine", "attention_cosine")
-            ]
-            rows.append((attribute, value, str(numbers["images"]), *shown))
-    return f"{_table(('attribute', 'group', 'faces', 'accuracy', 'CAM-COS', 'ATT-COS'), rows)}\n{GROUPS}"
-
-
-def _value(value: float | None, low: float | None = None, high: float | None = None) -> str:
-    bounds = "" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"
-    return "none" + bounds if value is None else f"{value:.3f}{bounds}"
-
-
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    lines = [head, tuple("---" for _ in head), *rows]
-    return "".join(f"| {' | '.join(_cell(cell) for cell in line)} |\n" for line in lines)
-
-
-def _cell(text: str) -> str:
-    """Escape a text so that it stays in its cell."""
-    return " ".join(str(text).replace("|", "\\|").split())

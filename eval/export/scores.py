@@ -1,5 +1,6 @@
 """The scores of a checkpoint for its model card, with bootstrap intervals over the test faces."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from pipeline.errors import UserError
 from pipeline.storage.files import digest
 
 NEEDED = {"checkpoint", "images", "images_with_map", "accuracy", "balanced_accuracy", "macro_f1", "cam_cosine",
-          "attention_cosine", "maps", "labels", "confusion", "calibration", "groups", "protocol"}  # fmt: skip
+          "attention_cosine", "maps", "labels", "confusion", "calibration", "groups", "protocol", "seed",
+          "settings"}  # fmt: skip
 COLUMNS = {"expression", "correct", "valid", "attention_cosine"}
 ROUNDING = 1e-5  # images.csv has seven digits
 RESAMPLES = 10_000
@@ -54,6 +56,24 @@ def read_evaluation(path: Path, checkpoint: Path, layer: int) -> Evaluation:
         if values[name] is None or abs(interval.value - values[name]) > ROUNDING:
             raise UserError(f"{faces} does not fit {path.name} ({name}); run eval.score again")
     return Evaluation(scores, {name: Number(value, intervals.get(name)) for name, value in values.items()})
+
+
+def read_other_seeds(paths: Sequence[Path], evaluation: Evaluation | None) -> list[dict[str, Any]]:
+    """Read the scores of other seeds of a training; raise UserError if one is of another training or repeats a seed."""
+    if paths and evaluation is None:
+        raise UserError("--seeds: the checkpoint has no scores.json beside it; give --scores")
+    others: list[dict[str, Any]] = []
+    for path in paths:
+        scores = _read(path)
+        for run in (*([evaluation.scores] if evaluation else []), *others):
+            if scores["settings"] != run["settings"]:
+                raise UserError(
+                    f"--seeds: {path} holds the scores of other settings; name runs that differ in the seed"
+                )
+            if scores["seed"] == run["seed"]:
+                raise UserError(f"--seeds: {path} holds the scores of seed {scores['seed']} again; name each seed once")
+        others.append(scores)
+    return others
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -55,6 +55,43 @@ class TestModelCard:
         path.write_text(json.dumps(scores))
         assert re.search(r"^\| CAM-COS \| \S+ \[\S+ \S+ \| 0.765 \|", card_of(scored, tmp_path), re.MULTILINE)
 
+    def test_maps_confusion_and_recalls_are_those_of_the_scores(self, scored, tmp_path):
+        path = scored.with_name("scores.json")
+        scores = json.loads(path.read_text())
+        numbers = scores["maps"]["attention"]
+        levels = {
+            "uniform": 0.4,
+            "class_agnostic": 0.7,
+            "predicted_class_mean": 0.71,
+            "class_mean": 0.9,
+            "ceiling": 0.95,
+        }
+        numbers["baselines"] |= levels
+        numbers["skill"] = -0.123
+        path.write_text(json.dumps(scores))
+        text = card_of(scored, tmp_path)
+        cells = [numbers["cosine"]["macro"], -0.123, numbers["retrieval_true"]["macro"], *levels.values()]
+        assert f"| attention, layer 5 | {' | '.join(f'{cell:.3f}' for cell in cells)} |" in text
+        for label, row in zip(scores["labels"], scores["confusion"], strict=True):
+            recall = f"{row[scores['labels'].index(label)] / sum(row):.3f}" if sum(row) else "none"
+            assert f"| {label} | {' | '.join(map(str, row))} | {recall} |" in text
+
+    def test_spread_is_over_the_seeds_that_are_given(self, scored, tmp_path):
+        assert "Other seeds were not trained" in card_of(scored, tmp_path)
+        scores = json.loads(scored.with_name("scores.json").read_text())
+        other = tmp_path / "other.json"
+        other.write_text(json.dumps(scores | {"seed": 7, "accuracy": scores["accuracy"] + 0.1}))
+        export(scored, hub=tmp_path / "hub", seeds=[other], command="make model")
+        text = (tmp_path / "hub" / README).read_text()
+        mean, each = scores["accuracy"] + 0.05, f"{scores['accuracy']:.3f} {scores['accuracy'] + 0.1:.3f}"
+        assert f"| Accuracy | {mean:.3f} | {0.1 / 2**0.5:.3f} | {each} |" in text
+        assert "over the seeds 0, 7; the network of this folder has seed 0" in text
+        assert "`make model`, at the commit above" in text
+        for changes, message in (({"seed": 0}, "seed 0 again"), ({"seed": 7, "settings": "x"}, "other settings")):
+            other.write_text(json.dumps(scores | changes))
+            with pytest.raises(UserError, match=message):
+                export(scored, hub=tmp_path / "hub", seeds=[other])
+
     def test_front_matter_is_yaml_of_the_hub(self, scored, tmp_path):
         matter = yaml.safe_load(card_of(scored, tmp_path).split("---\n")[1])
         assert matter["license"] == "other"
