@@ -9,6 +9,7 @@ from selenium.webdriver.support.select import Select
 
 from eval.report.page import build_page
 from tests.support import reported
+from tests.support.contrast import CONTRAST
 
 pytestmark = pytest.mark.slow
 
@@ -139,30 +140,3 @@ def test_text_stands_out_from_what_is_behind_it(opened, scheme):
     weak = opened.execute_script(CONTRAST)
     opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
     assert weak == []
-
-
-# WCAG 2.1, success criterion 1.4.3: at least 4.5 between text and the nearest ground behind it that is not see-through.
-CONTRAST = """
-const parts = (colour) => colour.match(/[\\d.]+/g).map(Number);
-const light = (colour) => {
-  const linear = (one) => (one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4);
-  const [r, g, b] = parts(colour).map((one) => linear(one / 255));
-  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-};
-const ground = (one) => {
-  for (; one; one = one.parentElement) {
-    const found = getComputedStyle(one).backgroundColor;
-    if ((parts(found)[3] ?? 1) === 1) return found;
-  }
-  return "rgb(255, 255, 255)";
-};
-const weak = new Set();
-for (const one of document.querySelectorAll("body *")) {
-  if (![...one.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim())) continue;
-  if (["SCRIPT", "STYLE", "OPTION"].includes(one.tagName) || one.closest("dialog")) continue;
-  const [a, b] = [light(getComputedStyle(one).color), light(ground(one))].sort((x, y) => y - x);
-  const contrast = (a + 0.05) / (b + 0.05);
-  if (contrast < 4.5) weak.add(`${one.tagName}.${one.className}: ${contrast.toFixed(2)}`);
-}
-return [...weak];
-"""

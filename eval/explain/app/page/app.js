@@ -1,155 +1,101 @@
-"use strict";
-const $ = (id) => document.getElementById(id);
-let faces = [], current = 0, pinned = new Set(), requests = 0;
+// Pictures come in here, one after another, and become a list of results.
+import { connectCamera } from "/page/camera.js";
+import { $, element, showStatus } from "/page/dom.js";
+import { showResult, summary } from "/page/result.js";
+import { send } from "/page/server.js";
 
-function element(name, text, attributes = {}) {
-  const node = document.createElement(name);
-  if (text !== undefined) node.textContent = text;
-  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-  return node;
+const FILM = /\.(mp4|avi|mov|mkv|webm|m4v|mpe?g)$/i;
+const NAMED = 3; // files whose errors are shown at once
+const results = [], waiting = [];
+let megabytes = Infinity, running = false, batch = 0;
+
+function add(pictures) {
+  if (!running) batch = 0;
+  batch += pictures.length;
+  waiting.push(...pictures);
+  if (!running && waiting.length) work();
 }
 
-function showStatus(text, isError = false) {
-  $("status").textContent = text;
-  $("status").className = isError ? "error" : "";
+async function work() {
+  running = true;
+  const first = results.length;
+  while (waiting.length) {
+    const picture = waiting.shift(), number = batch - waiting.length;
+    showStatus(batch === 1 ? `Explaining ${picture.name} ...` : `Explaining ${number} of ${batch}: ${picture.name} ...`);
+    const result = { ...picture, ...(await explain(picture)) };
+    results.push(result);
+    list(result);
+    if (results.length === first + 1 || !results[first].answer && result.answer) select(result);
+  }
+  running = false;
+  const done = results.slice(first), failed = done.filter((result) => result.error);
+  const errors = failed.slice(0, NAMED).map(({ name, error }) => `${name}: ${error}`).join("; ");
+  if (done.length === 1) showStatus(errors || `${done[0].name}: ${summary(done[0].answer)}.`, failed.length > 0);
+  else if (failed.length) showStatus(`${done.length} pictures, ${failed.length} of them not explained: ${errors}${failed.length > NAMED ? "; ..." : ""}`, true);
+  else showStatus(`${done.length} pictures are explained.`);
 }
 
-async function explain(blob) {
-  const request = ++requests;
-  showStatus("Analysing the image ...");
-  $("result").hidden = true;
+async function explain({ blob, name }) {
+  if (blob.type.startsWith("video/") || FILM.test(name)) return { error: `this is a film; use: python -m eval.explain ${name}` };
+  if (blob.size > megabytes * 1e6) return { error: `the file is larger than ${megabytes} MB; choose a smaller picture` };
   try {
-    const response = await fetch("/explain", { method: "POST", body: blob });
-    const answer = await response.json();
-    if (request !== requests) return;
-    if (answer.error) { showStatus(answer.error, true); return; }
-    faces = answer.faces;
-    showStatus(faces.length === 1 ? "One face found." : `${faces.length} faces found.`);
-    $("result").hidden = false;
-    selectFace(0);
+    const response = await send(`/explain?name=${encodeURIComponent(name)}`, blob);
+    return { answer: await response.json() };
   } catch (error) {
-    if (request === requests) showStatus("The server does not respond. Is it still running?", true);
+    return { error: error.message };
   }
 }
 
-function selectFace(number) {
-  current = number;
-  pinned = new Set();
-  $("faces").replaceChildren(...(faces.length < 2 ? [] : faces.map((face, place) => {
-    const button = element("button", `face ${place}: ${face.label}`, { type: "button", "aria-pressed": place === number });
-    button.onclick = () => selectFace(place);
-    return button;
-  })));
-  const face = faces[number];
-  const cams = Object.keys(face.maps).filter((name) => name.startsWith("cam "));
-  fillSelect("class", cams.map((name) => name.slice(4)), face.label);
-  fillSelect("layer", Object.keys(face.maps).filter((name) => name.startsWith("attention ")).map((name) => name.slice(10)), face.layer);
-  const camButton = document.querySelector("[name=kind][value=cam]");
-  camButton.disabled = $("class").disabled = cams.length === 0;
-  if (cams.length === 0) document.querySelector("[name=kind][value=attention]").checked = true;
-  $("picture").src = face.picture;
-  $("label").textContent = `${face.label} ${face.probabilities[face.label].toFixed(2)}`;
-  $("words").replaceChildren(...face.words.map((text) =>
-    element("li", text, text.startsWith("warning") ? { class: "warning" } : {})));
-  $("calibrated").textContent = face.calibrated ? "Probabilities, calibrated" : "Probabilities, not calibrated";
-  $("probabilities").replaceChildren(...Object.entries(face.probabilities).map(([label, value]) => {
-    const row = element("tr"), bar = element("td");
-    const meter = element("meter", undefined, { min: 0, max: 1, value });
-    bar.append(meter);
-    row.append(element("th", label, { scope: "row" }), bar, element("td", value.toFixed(2)));
-    return row;
-  }));
-  showMap();
+function list(result) {
+  const { answer, name } = result;
+  const picture = answer ? element("img", { src: answer.overview, alt: "" }) : element("span", { class: "blank", "aria-hidden": "true" }, "✕");
+  const said = element("span", { class: answer ? "answer" : "failed" }, answer ? summary(answer) : "not explained");
+  result.button = element("button", { type: "button", "aria-pressed": "false" }, picture, element("span", {}, name), said);
+  result.button.onclick = () => select(result);
+  $("list").append(element("li", {}, result.button));
+  $("list").hidden = results.length < 2;
+  $("results").hidden = false;
 }
 
-function fillSelect(id, values, selected) {
-  $(id).replaceChildren(...values.map((value) => element("option", value, { value })));
-  $(id).value = selected;
+function select(result) {
+  for (const other of results) other.button.setAttribute("aria-pressed", other === result);
+  showResult(result);
 }
 
-function selectedMap() {
-  const kind = document.querySelector("[name=kind]:checked").value;
-  return kind === "cam" ? `cam ${$("class").value}` : `attention ${$("layer").value}`;
+const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1).replace(/\.$/, "")}.`;
+
+function addFiles(files) {
+  add([...files].map((file) => ({ blob: file, name: file.name })));
 }
 
-function showMap() {
-  const face = faces[current], name = selectedMap();
-  const expression = name.startsWith("cam ") ? name.slice(4) : face.label;
-  $("map").src = face.maps[name];
-  $("map").style.opacity = $("opacity").value / 100;
-  const rows = [...(face.tables[name] || [])].sort((a, b) => b.lift - a.lift);
-  $("units").tBodies[0].replaceChildren(...rows.map((row) => {
-    const au = row.aus[0];  // stands for the row's AUs, whose regions coincide
-    const line = element("tr", undefined, { tabindex: 0, "data-au": au });
-    if (row.aus.some((each) => face.expected[expression].includes(each))) line.className = "expected";
-    line.append(element("th", `AU${row.aus.join("/")} ${row.names.join(", ")}`, { scope: "row" }), element("td", `${(100 * row.share).toFixed(1)} %`),
-      element("td", `${(100 * row.uniform).toFixed(1)} %`), element("td", row.lift.toFixed(1)));
-    line.onmouseenter = line.onfocus = () => highlight(au);
-    line.onmouseleave = line.onblur = () => highlight();
-    line.onclick = () => { pinned.has(au) ? pinned.delete(au) : pinned.add(au); highlight(au); };
-    line.onkeydown = (event) => { if (event.key === "Enter") line.onclick(); };
-    return line;
-  }));
-  if (rows.length === 0) {
-    const line = element("tr");
-    line.append(element("td", "No landmarks were found on this face.", { colspan: 4 }));
-    $("units").tBodies[0].append(line);
-  }
-  highlight();
-}
-
-function highlight(hovered) {
-  const regions = faces[current].regions, outlined = new Set(pinned);
-  if (hovered !== undefined) outlined.add(hovered);
-  $("regions").replaceChildren(...[...outlined].flatMap((au) => (regions[au] || []).map((region) => {
-    const ellipse = document.createElementNS("http://www.w3.org/2000/svg", "ellipse");
-    const values = { cx: region.x, cy: region.y, rx: region.rx, ry: region.ry, "data-au": au, transform: `rotate(${region.angle} ${region.x} ${region.y})` };
-    for (const [key, value] of Object.entries(values)) ellipse.setAttribute(key, value);
-    return ellipse;
-  })));
-  for (const line of $("units").tBodies[0].rows) line.classList.toggle("pinned", pinned.has(Number(line.dataset.au)));
-}
-
-let stream = null;
-function closeCamera() {
-  if (stream) stream.getTracks().forEach((track) => track.stop());
-  stream = null;
-  $("camera").hidden = true;
-}
-
-$("file").onchange = () => { if ($("file").files[0]) explain($("file").files[0]); $("file").value = ""; };
-$("drop").ondragover = (event) => { event.preventDefault(); $("drop").classList.add("over"); };
-$("drop").ondragleave = () => $("drop").classList.remove("over");
-$("drop").ondrop = (event) => {
+$("file").onchange = () => { addFiles($("file").files); $("file").value = ""; };
+document.ondragover = (event) => { event.preventDefault(); $("drop").classList.add("over"); };
+document.ondragleave = (event) => { if (!event.relatedTarget) $("drop").classList.remove("over"); };
+document.ondrop = (event) => {
   event.preventDefault();
   $("drop").classList.remove("over");
-  if (event.dataTransfer.files[0]) explain(event.dataTransfer.files[0]);
+  addFiles(event.dataTransfer.files);
 };
-$("webcam").onclick = async () => {
-  try {
-    stream = await navigator.mediaDevices.getUserMedia({ video: true });
-    $("video").srcObject = stream;
-    $("camera").hidden = false;
-  } catch (error) {
-    showStatus("There is no webcam, or the browser is not allowed to use it.", true);
-  }
-};
-$("shoot").onclick = () => {
-  const canvas = document.createElement("canvas");
-  [canvas.width, canvas.height] = [$("video").videoWidth, $("video").videoHeight];
-  canvas.getContext("2d").drawImage($("video"), 0, 0);
-  canvas.toBlob((blob) => explain(blob), "image/png");
-};
-$("close").onclick = closeCamera;
-$("opacity").oninput = () => { $("map").style.opacity = $("opacity").value / 100; };
-for (const id of ["class", "layer"]) {
-  $(id).onchange = () => {
-    document.querySelector(`[name=kind][value=${id === "class" ? "cam" : "attention"}]`).checked = true;
-    showMap();
-  };
+connectCamera((blob, name) => add([{ blob, name }]));
+
+function showSamples(names) {
+  $("samples").replaceChildren(...names.map((name) => {
+    const button = element("button", { type: "button" }, element("img", { src: `/samples/${name}.jpg`, alt: "" }), name);
+    button.onclick = async () => {
+      const response = await fetch(`/samples/${name}.jpg`).catch(() => null);
+      if (response && response.ok) add([{ blob: await response.blob(), name: `drawn-${name}.jpg` }]);
+      else showStatus("The server does not respond. Is it still running?", true);
+    };
+    return element("li", {}, button);
+  }));
 }
-document.querySelectorAll("[name=kind]").forEach((button) => { button.onchange = showMap; });
+
 fetch("/about").then((response) => response.json()).then((about) => {
-  const accuracy = about.accuracy === null || about.accuracy === undefined ? "" : `, ${(100 * about.accuracy).toFixed(0)} % correct on its validation faces`;
+  const accuracy = about.accuracy === null ? "" : `, ${(100 * about.accuracy).toFixed(0)} % right on its validation faces`;
   $("about").textContent = `${about.method}, trained on ${about.dataset} ${about.variant === "au" ? "with" : "without"} AU guidance${accuracy}.`;
-});
+  $("notes").replaceChildren(...about.notes.map((note) => element("li", {}, sentence(note))));
+  $("notes").hidden = about.notes.length === 0;
+  $("drawn").hidden = about.domain !== "photographs";
+  megabytes = about.megabytes;
+  showSamples(about.samples);
+}).catch(() => showStatus("The server does not respond. Is it still running?", true));
