@@ -8,18 +8,18 @@ film.explained.csv, a row per frame and face, and film.explained.mp4. docs/expla
 import argparse
 import json
 import sys
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
+import cv2
 from tqdm import tqdm
 
 from eval.explain import outputs
 from eval.explain.explainer import BATCH_SIZE, Explainer
-from eval.explain.explanation import Explanation, RGBImage
+from eval.explain.explanation import Explanation
 from eval.explain.inputs import Input, list_inputs
-from eval.explain.panel import Shrunk, shrink
+from eval.explain.pictures import PictureReader
 from eval.explain.video import explain_video
 from pipeline.errors import UserError, run
 from pipeline.storage import formats, images
@@ -62,37 +62,15 @@ def explain(
             if out is not None:
                 outputs.write_files(out / source.name, str(source.path), faces, picture)
             _show(source, faces, as_json=as_json)
-        to = sys.stderr if as_json else sys.stdout
-        unfinished = [
-            source for source in inputs if source in films and not _explain_film(explainer, source, out, batch_size, to)
-        ]
-        return reader.n_failed + len(unfinished)
-
-
-class PictureReader:
-    """Reads pictures one by one, so that one is in memory at a time; `n_failed` counts those that cannot be read."""
-
-    def __init__(self, inputs: Sequence[Input], max_pixels: int) -> None:
-        self.inputs, self.max_pixels, self.n_failed = inputs, max_pixels, 0
-        self._ahead: deque[tuple[Input, Shrunk]] = deque()  # those that were read and are not yet explained
-
-    def explained(self, explainer: Explainer, batch_size: int) -> Iterator[tuple[Input, list[Explanation], Shrunk]]:
-        """Yield each picture that can be read with its faces, shrunk."""
-        for faces in explainer.explain_all(self._images(), batch_size=batch_size):
-            source, picture = self._ahead.popleft()
-            yield source, faces, picture
-
-    def _images(self) -> Iterator[RGBImage]:
-        for source in tqdm(self.inputs, desc="explain", unit="image", disable=None if len(self.inputs) > 1 else True):
-            try:
-                image = images.read(source.path, self.max_pixels)
-            except images.Unreadable as error:
-                print(f"{source.path}: unreadable: {error}", file=sys.stderr)
-                self.n_failed += 1
-                continue
-            self._ahead.append((source, shrink(image)))
-            yield image
-            del image  # before the next one is decoded
+        n_films = _explain_films(
+            explainer,
+            [source for source in inputs if source in films],
+            out,
+            batch_size=batch_size,
+            max_pixels=reader.max_pixels,
+            to=sys.stderr if as_json else sys.stdout,
+        )
+        return reader.n_failed + n_films
 
 
 def _show(source: Input, faces: Sequence[Explanation], *, as_json: bool) -> None:
@@ -102,16 +80,28 @@ def _show(source: Input, faces: Sequence[Explanation], *, as_json: bool) -> None
         tqdm.write(sentences(source, faces), file=sys.stdout)
 
 
-def _explain_film(explainer: Explainer, source: Input, out: Path | None, batch_size: int, to: TextIO) -> bool:
-    """Explain a film, or say on stderr why it cannot be; return whether all of it was explained."""
-    try:
-        if out is None:
-            raise UserError(f"{source.path}: a film needs a folder for its results; give --out")
-        print(explain_video(explainer, source.path, out / source.name, batch_size=batch_size), file=to)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return False
-    return True
+def _explain_films(
+    explainer: Explainer, films: Sequence[Input], out: Path | None, *, batch_size: int, max_pixels: int, to: TextIO
+) -> int:
+    """Explain films and say what became of each; return how many failed, in whole or in part."""
+    n_failed, told = 0, set[str]()
+    for source in films:
+        try:
+            if out is None:
+                raise UserError(f"{source.path}: a film needs a folder for its results; give --out")
+            target = out / source.name
+            explained = explain_video(explainer, source.path, target, batch_size=batch_size, max_pixels=max_pixels)
+        except (UserError, OSError, cv2.error) as error:
+            print(error if isinstance(error, UserError) else f"{source.path}: {error}", file=sys.stderr)
+            n_failed += 1
+            continue
+        print(f"{source.path}: {explained.summary()}; {target}.csv, {target}.mp4", file=to)
+        for note in explained.notes:
+            if note not in told:
+                print(note, file=sys.stderr)
+        told |= set(explained.notes)
+        n_failed += bool(explained.missing)
+    return n_failed
 
 
 def sentences(source: Input, faces: Sequence[Explanation]) -> str:

@@ -7,6 +7,7 @@ import pytest
 
 from eval.explain import explainer as module
 from eval.explain import video
+from eval.explain.films.reading import Frame
 from pipeline.detectors import blaze, dlib
 
 
@@ -47,6 +48,7 @@ def test_a_video_is_searched_as_a_film(tmp_path, monkeypatch):
     explainer = module.Explainer.__new__(module.Explainer)
     explainer.alignment = {"detector": "blaze", "size": 224, "mode": "face"}
     monkeypatch.setattr(blaze, "_faces", lambda image, step: searched.append(step.parts) or iter(()))
-    frames = [np.zeros((48, 64, 3), np.uint8)] * 2
-    assert video._write_explained(explainer, frames, tmp_path / "film", 25.0, 4) == "2 frames, 0 faces, 0 rows"
+    frames = [Frame(np.zeros((48, 64, 3), np.uint8), number / 25) for number in range(2)]
+    explained = video._write_explained(explainer, frames, tmp_path / "film", 25.0, 4)
+    assert (explained.n_frames, explained.n_faces, explained.n_rows) == (2, 0, 0)
     assert set(searched) <= {1, 2, 4}

@@ -7,7 +7,6 @@ import weakref
 
 import cv2
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -231,28 +230,6 @@ def test_the_whole_image_may_be_the_face(trained, pictures):
             "whole_image",
             [-0.5, -0.5, *(side - 0.5 for side in face.shape[1::-1])],
         )
-
-
-def test_a_video_frame_by_frame(trained, pictures, tmp_path, capsys):
-    """Two people side by side for ten frames; one leaves after six."""
-    staying, leaving = (cv2.resize(cv2.imread(str(path)), (160, 160)) for path in list(pictures.values())[:8:7])
-    film = cv2.VideoWriter(str(tmp_path / "film.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 10, (320, 160))
-    for frame in range(10):
-        film.write(cv2.hconcat([staying, leaving if frame < 6 else np.full_like(leaving, 90)]))
-    film.release()
-    command.explain([str(tmp_path / "film.mp4")], checkpoint_of(trained), tmp_path / "out", batch_size=4)
-    assert "10 frames, 2 faces, 16 rows" in capsys.readouterr().out
-    table = pd.read_csv(tmp_path / "out" / "film.explained.csv")
-    assert table["frame"].value_counts().sort_index().tolist() == [2] * 6 + [1] * 4
-    assert (table.groupby("face")["x0"].std().fillna(0) < 8).all()
-    assert table["seconds"].max() == pytest.approx(0.9)
-    np.testing.assert_allclose(table[LABELS].sum(axis=1), 1, atol=1e-3)
-    drawn = cv2.VideoCapture(str(tmp_path / "out" / "film.explained.mp4"))
-    frames = [frame for _, frame in iter(drawn.read, (False, None))]
-    assert len(frames) == 10
-    assert frames[0].shape == (160, 320, 3)
-    assert np.abs(frames[0].astype(float) - cv2.hconcat([staying, leaving])).mean() > 3
-    assert np.abs(frames[9][:, 170:].astype(float) - 90).mean() < 8
 
 
 @pytest.mark.slow
