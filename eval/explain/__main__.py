@@ -19,6 +19,7 @@ from eval.explain import outputs
 from eval.explain.explainer import BATCH_SIZE, Explainer
 from eval.explain.explanation import Explanation
 from eval.explain.inputs import Input, list_inputs
+from eval.explain.networks import KINDS, network_file
 from eval.explain.pictures import PictureReader
 from eval.explain.video import explain_video
 from pipeline.errors import UserError, run
@@ -50,7 +51,7 @@ def explain(
     inputs = list_inputs(paths)
     if out is not None:
         results = (result for source in inputs for result in source.results(out))
-        refuse_overwriting([checkpoint, *(source.path for source in inputs)], results)
+        refuse_overwriting([network_file(checkpoint), *(source.path for source in inputs)], results)
     films = {source for source in inputs if source.is_film}
     pictures = [source for source in inputs if source not in films]
     with claim() as device:
@@ -147,9 +148,7 @@ def _parse() -> argparse.Namespace:
     )
     kinds = f"an image ({formats.ENDINGS}), a folder, a quoted pattern or a film"
     parser.add_argument("paths", nargs="+", metavar="PATH", help=kinds)
-    parser.add_argument(
-        "--checkpoint", type=Path, required=True, metavar="FILE", help="checkpoint.safetensors of a run"
-    )
+    parser.add_argument("--checkpoint", type=Path, required=True, metavar="PATH", help=KINDS)
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the files (default: explained)")
     parser.add_argument(
         "--json", action="store_true", help="print one line of JSON per image instead; writes files only with --out"

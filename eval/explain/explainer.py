@@ -23,6 +23,7 @@ from au_guidance.heatmap import CANVAS
 from au_guidance.loss import attention
 from eval.explain.conditions import Conditions, measure
 from eval.explain.explanation import DRAWINGS, Explanation, Points, RGBImage
+from eval.explain.networks import load_network
 from eval.explain.reading import Map
 from eval.figures.faces import on_canvas
 from eval.metrics.cosines import attention_canvas, cam_canvas, min_max
@@ -32,7 +33,6 @@ from pipeline.errors import UserError
 from pipeline.landmarks import place_landmarks
 from pipeline.storage.landmarks import to_canvas
 from pipeline.types import Detection
-from train.checkpoints import checkpoint
 from train.checkpoints.checkpoint import LABELS
 from train.data.transforms import resize_face, standardise, to_unit_range
 from train.methods.base import Output
@@ -57,13 +57,13 @@ class LocatedFace(NamedTuple):
 
 
 class Explainer:
-    """Explains images with a checkpoint's network; raises UserError as `train.checkpoints.checkpoint.load` does.
+    """Explains images with a network; raises UserError as `eval.explain.networks.load_network` does.
 
     With `whole_image` each image is taken for one face, cropped as the training's faces were, and no detector runs.
     """
 
     def __init__(self, path: str | Path, device: torch.device | str = "cpu", *, whole_image: bool = False) -> None:
-        self.loaded = checkpoint.load(path)
+        self.loaded = load_network(path)
         self.card, self.device = self.loaded.card, torch.device(device)
         self.method = self.loaded.method.to(self.device).to(memory_format=torch.channels_last)
         self.alignment = self.loaded.meta["preprocessing"]["alignment"] | ({"detector": "none"} if whole_image else {})

@@ -17,7 +17,7 @@ from pipeline.errors import UserError
 from pipeline.storage.files import atomic_write, digest, write_text
 from train.card.checks import describe_error
 from train.card.schema import Card
-from train.checkpoints.checkpoint import Loaded
+from train.checkpoints.checkpoint import LABELS, Loaded
 from train.data.prepared import Prepared, part_rows
 from train.methods.base import Method, build_method
 from train.weights.load import check_tensors
@@ -83,7 +83,12 @@ def _training_faces(loaded: Loaded) -> int | None:
 
 
 def load_hub(folder: str | Path) -> Method:
-    """Load the network of a folder that `write_hub` wrote, in evaluation mode on the CPU.
+    """Load the network of a folder that `write_hub` wrote, in evaluation mode on the CPU; raises as `read_hub` does."""
+    return read_hub(folder).method
+
+
+def read_hub(folder: str | Path) -> Loaded:
+    """Read a folder that `write_hub` wrote as `train.checkpoints.checkpoint.load` reads a checkpoint.
 
     Raises UserError if a file is missing, damaged or of another version.
     """
@@ -91,6 +96,9 @@ def load_hub(folder: str | Path) -> Method:
     try:
         if digest(model) != config["sha256"]:
             raise UserError(f"{model} is damaged (its checksum does not match); download or export it again")
+        if config["id2label"] != {str(number): label for number, label in enumerate(LABELS)}:
+            raise UserError(f"{folder}/{CONFIG} has other labels than {', '.join(LABELS)}; export the checkpoint again")
+        meta = {name: config[name] for name in ("preprocessing", "extractor", "versions", "commit")}
         card, tensors = Card.model_validate(config["card"]), load_file(model)
     except KeyError as error:
         raise UserError(f"{folder}/{CONFIG} holds no {error}; export the checkpoint again") from None
@@ -101,7 +109,8 @@ def load_hub(folder: str | Path) -> Method:
     method = build_method(card, initialise=False)
     check_tensors(tensors, method.state_dict(), model)
     method.load_state_dict(tensors)
-    return method.eval()
+    scores: dict[str, Any] = {name: config[name] for name in ("temperature", "validation") if name in config}
+    return Loaded(method.eval(), card, LABELS, scores, meta)
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

@@ -116,6 +116,11 @@ def _pixels(image: Image.Image, data: bytes, max_pixels: int, name: str) -> Pict
     image.load()  # first: Pillow turns TIFF files while it loads them, and then removes the tag
     if upper_bytes and np.ptp(np.asarray(image)) < NARROW >> 8:
         return _narrow_colours(data, name)
+    return upright(image, name)
+
+
+def upright(image: Image.Image, name: str = "picture") -> Picture:
+    """Return an open image as `read` returns a file, but for 16-bit colours; raise Unreadable for 32-bit pixels."""
     orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     upright = _rgb(image, name)
     upright.info = {}  # exif_transpose writes all tags anew and fails on a damaged one, so it gets this one alone

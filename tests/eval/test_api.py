@@ -9,10 +9,13 @@ import pytest
 import timm
 import torch
 import torchvision
+from PIL import Image
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from au_guidance import Expression, attention, au_loss, cosine, render, render_batch, resize
-from eval.api import load
+from eval.api import load, read_picture
+from eval.export.export import export
+from pipeline.errors import UserError
 from pipeline.storage import images
 from tests.support.faces import mean_face
 from tests.support.paths import ROOT
@@ -57,11 +60,93 @@ def test_the_loss_by_hand():
     np.testing.assert_allclose(attention(given.detach()), features.mean(1), rtol=1e-5)
 
 
-def test_a_checkpoint_explains_an_array(trained):
-    explainer = load(trained / "run" / "checkpoint.safetensors")
-    picture = images.read(next((trained / "generated").rglob("*_happiness_0.jpg")))
-    (face,) = explainer.explain(picture)
+@pytest.fixture(scope="module")
+def picture(trained):
+    """A drawn face, as a path."""
+    return next((trained / "generated").rglob("*_happiness_0.jpg"))
+
+
+@pytest.fixture(scope="module")
+def explainer(trained):
+    return load(trained / "run" / "checkpoint.safetensors")
+
+
+def test_a_checkpoint_explains_an_array(explainer, picture):
+    (face,) = explainer.explain(images.read(picture))
     assert face.label in face.words[0]
+    assert set(face.cams) == set(face.ranked[:2])
+    (face,) = explainer.explain(images.read(picture), every_class=True)
+    assert set(face.cams) == set(face.ranked)
+
+
+def test_a_run_and_a_folder_for_the_hub_give_the_same_answers(trained, explainer, picture, tmp_path):
+    export(trained / "run" / "checkpoint.safetensors", hub=tmp_path / "hub")
+    (expected,) = explainer.explain(picture)
+    for path in (trained / "run", str(tmp_path / "hub"), tmp_path / "hub" / "model.safetensors"):
+        loaded = load(path)
+        assert loaded.temperature == explainer.temperature
+        assert loaded.calibrated == explainer.calibrated
+        assert loaded.alignment == explainer.alignment
+        (face,) = loaded.explain(picture)
+        assert face.probabilities == expected.probabilities
+        np.testing.assert_array_equal(face.attention[5], expected.attention[5])
+
+
+def test_what_is_no_network_is_one_line(trained, tmp_path):
+    for path, message in (
+        (tmp_path, "holds no network; give a checkpoint, the folder of a run"),
+        (tmp_path / "absent", "does not exist; give a checkpoint"),
+        (trained / "run.yaml", "is not a checkpoint"),
+    ):
+        with pytest.raises(UserError, match=message) as caught:
+            load(path)
+        assert str(caught.value).startswith(str(path))
+    (tmp_path / "model.safetensors").write_bytes(b"other")
+    (tmp_path / "config.json").write_text('{"architectures": ["ViT"]}')
+    with pytest.raises(UserError, match=r"holds no config\.json of python -m eval\.export"):
+        load(tmp_path)
+
+
+def test_a_picture_is_a_path_an_image_or_an_array(picture, tmp_path):
+    pixels = images.read(picture)
+    for same in (picture, str(picture), Image.open(picture), Image.fromarray(pixels), pixels):
+        np.testing.assert_array_equal(read_picture(same), pixels)
+    grey = pixels[..., 0]
+    for same in (grey, Image.fromarray(grey)):
+        np.testing.assert_array_equal(read_picture(same), np.repeat(grey[..., None], 3, 2))
+    transparent = np.dstack([pixels, np.zeros_like(grey)])
+    transparent[:10, :, 3] = 255
+    for same in (transparent, Image.fromarray(transparent)):
+        np.testing.assert_array_equal(read_picture(same)[:10], pixels[:10])
+        assert (read_picture(same)[10:] == 255).all()
+
+
+def test_an_image_that_was_taken_upright_is_turned(picture, tmp_path):
+    turned = Image.fromarray(images.read(picture)[:, :80])
+    turned.getexif()[0x0112] = 6  # a quarter turn clockwise makes it upright
+    turned.save(tmp_path / "turned.png", exif=turned.getexif())
+    expected = np.rot90(np.asarray(turned), -1)
+    with Image.open(tmp_path / "turned.png") as opened:
+        np.testing.assert_array_equal(read_picture(opened), expected)
+        assert opened.getexif()[0x0112] == 6
+    np.testing.assert_array_equal(read_picture(tmp_path / "turned.png"), expected)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        (np.zeros((9, 9, 3)), ValueError, "uint8 from 0 to 255, not float64"),
+        (np.zeros((9, 9), np.uint16), ValueError, "not uint16"),
+        (np.zeros((3, 9, 9), np.uint8), ValueError, r"grey \(h, w\), RGB .* not \(3, 9, 9\)"),
+        (np.zeros((0, 9), np.uint8), ValueError, "not .0, 9."),
+        (Image.new("F", (9, 9)), ValueError, "32-bit pixels"),
+        (torch.zeros(3, 9, 9), TypeError, "not Tensor"),
+        ("absent.jpg", UserError, "absent.jpg: unreadable: cannot be opened"),
+    ],
+)
+def test_what_is_no_picture_is_refused(wrong, error, message):
+    with pytest.raises(error, match=message):
+        read_picture(wrong)
 
 
 @pytest.mark.slow

@@ -35,7 +35,11 @@ def _parse() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--checkpoint", type=Path, required=True, metavar="FILE", help="checkpoint.safetensors of a run"
+        "--checkpoint",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help="a checkpoint, the folder of a run, or one of eval.export --hub",
     )
     parser.add_argument(
         "--host",
