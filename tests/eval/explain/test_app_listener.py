@@ -7,8 +7,9 @@ import time
 import pytest
 
 from eval.explain.app import listener
+from eval.explain.app.__main__ import main
 from eval.explain.app.listener import Listener, is_local, parse_port, url
-from pipeline.errors import UserError
+from pipeline.errors import UserError, run
 
 
 def answer_ok(environ, start_response):
@@ -50,6 +51,22 @@ def everything(client):
 def test_a_bad_port_is_one_line(text):
     with pytest.raises(UserError, match=f"--port: {text} is not a port"):
         parse_port(text)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--port", "70000"], "--port: 70000 is not a port; give a number from 1 to 65535, or 0 for a free one"),
+        (["--port=-1"], "--port: -1 is not a port; give a number from 1 to 65535, or 0 for a free one"),
+        (["--max-megapixels", "nan"], "--max-megapixels is nan; it must be above 0"),
+        (["--max-faces", "0"], "--max-faces is 0; it must be above 0"),
+    ],
+)
+def test_the_command_refuses_a_bad_option_in_one_line(monkeypatch, options, message):
+    monkeypatch.setattr("sys.argv", ["app", "--checkpoint", "missing", *options])
+    with pytest.raises(SystemExit) as ended:
+        run(main)
+    assert ended.value.code == f"error: {message}"
 
 
 def test_ports_and_addresses():

@@ -45,7 +45,7 @@ function drawOverview({ faces, left_out: leftOut, overview }, name) {
       return box;
     }));
   $("faces").replaceChildren(...faces.map((face, place) => {
-    const text = `${place + 1} ${face.label} ${face.percent[face.label]}`;
+    const text = `${place + 1} ${face.label} ${face.percent[face.label].replace(" ", "\u00a0")}`;
     const button = element("button", { type: "button" }, element("img", { src: face.picture, alt: "" }), text);
     button.onclick = () => selectFace(place);
     return element("li", {}, button);
