@@ -9,13 +9,14 @@ export UV_PYTHON_DOWNLOADS = never
 export OMP_WAIT_POLICY = passive
 unexport PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
 
-.PHONY: help setup demo demo-all explain app docs test test-fast test-slurm bench lint format audit clean
+.PHONY: help setup demo demo-all explain app model docs test test-fast test-slurm bench lint format audit clean
 
 help:
 	@echo "make demo        train and evaluate CAM on drawn faces -> results/demo/report.html"
 	@echo "make demo-all    the same for the other ten methods"
-	@echo "make explain     explain the demo's predictions: pictures, words, JSON -> results/explained"
+	@echo "make explain     explain faces: pictures, words, JSON -> results/explained; FILES=\"a.jpg b.mp4\" names yours"
 	@echo "make app         the same for your pictures or webcam, in a browser"
+	@echo "make model       train, test and export the network that both use -> models/photographs"
 	@echo "make docs        the documentation -> results/site"
 	@echo "make test        all tests"
 	@echo "make test-fast   the unit tests, in under two minutes on two cores"
@@ -42,17 +43,25 @@ demo demo-all: setup
 	snakemake --cores $(CORES) --workflow-profile profiles/cpu --configfile workflow/configs/$@.yaml
 	@python -m eval.summary results/demo
 
-DEMO = results/demo/runs/heldout/synthetic/cam/au-w5-l5/seed0/checkpoint.safetensors
+# Drawn faces stand in for pictures of your own.
+SAMPLES = results/samples/images
+FILES ?= $(SAMPLES)
 
-# One picture per expression of a person of the demo's test set.
-$(DEMO):
-	$(MAKE) demo
+$(SAMPLES): | setup
+	python -m pipeline.synthetic --out results/samples --identities-train 1 --identities-test 1
 
-explain: setup | $(DEMO)
-	python -m eval.explain "results/demo/generated/synthetic/images/p0220_*.jpg" --checkpoint $(DEMO) --out results/explained
+explain: setup $(filter $(SAMPLES),$(FILES))
+	python -m eval.explain $(FILES) --out results/explained
 
-app: setup | $(DEMO)
-	python -m eval.explain.app --checkpoint $(DEMO)
+app: setup
+	python -m eval.explain.app
+
+# Needs FER2013 in datasets/FER2013 (docs/fer2013.md) and about two hours.
+MODEL = results/photographs/runs/heldout/fer2013/cam/au-w5-l5/seed0/checkpoint.safetensors
+
+model: setup
+	snakemake --cores $(CORES) --workflow-profile profiles/cpu --configfile workflow/configs/photographs.yaml
+	python -m eval.export $(MODEL) --hub models/photographs --command "make model"
 
 # The variable silences the theme's note on its successor.
 docs: setup

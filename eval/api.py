@@ -2,7 +2,7 @@
 
     from eval.api import load
 
-    faces = load("checkpoint.safetensors").explain("photo.jpg")
+    faces = load().explain("photo.jpg")  # load("checkpoint.safetensors") takes another network
 
 For the AU heatmaps and the loss, in anybody's training loop, see the package `au_guidance`.
 """
@@ -19,6 +19,7 @@ from PIL import Image
 
 from eval.explain.explainer import BATCH_SIZE, Explainer
 from eval.explain.explanation import Explanation, RGBImage
+from eval.explain.networks import OURS
 from pipeline.errors import UserError
 from pipeline.storage import images
 
@@ -44,10 +45,10 @@ class PictureExplainer(Explainer):
         return super().explain_all(map(read_picture, images), every_class=every_class, batch_size=batch_size)
 
 
-def load(path: str | Path, device: torch.device | str = "cpu") -> PictureExplainer:
-    """Load a network; `load(path).explain(picture)` explains the faces of a picture.
+def load(path: str | Path = OURS, device: torch.device | str = "cpu") -> PictureExplainer:
+    """Load a network; `load().explain(picture)` explains the faces of a picture with the one in `models/photographs`.
 
-    The path is that of a checkpoint, of a run's folder that holds one, or of a folder that `python -m eval.export
+    A path is that of a checkpoint, of a run's folder that holds one, or of a folder that `python -m eval.export
     --hub` wrote. A picture is a path, an image of Pillow, or an array of uint8: grey (h, w), RGB (h, w, 3) or RGBA (h,
     w, 4). Raises UserError if the network is missing, damaged or something else.
     """

@@ -19,7 +19,7 @@ from eval.explain import outputs
 from eval.explain.explainer import BATCH_SIZE, Explainer
 from eval.explain.explanation import Explanation
 from eval.explain.inputs import Input, list_inputs
-from eval.explain.networks import KINDS, network_file
+from eval.explain.networks import KINDS, OURS, network_file
 from eval.explain.pictures import PictureReader
 from eval.explain.video import explain_video
 from pipeline.errors import UserError, run
@@ -29,7 +29,8 @@ from train.hardware import claim
 
 MAX_MEGAPIXELS = images.MAX_PIXELS // 10**6
 EXAMPLE = """example:
-  python -m eval.explain photo.jpg "more/*.png" film.mp4 --checkpoint results/.../checkpoint.safetensors"""
+  python -m eval.explain photo.jpg "more/*.png" film.mp4
+  python -m eval.explain photo.jpg --checkpoint results/.../checkpoint.safetensors"""
 
 
 def explain(
@@ -148,7 +149,9 @@ def _parse() -> argparse.Namespace:
     )
     kinds = f"an image ({formats.ENDINGS}), a folder, a quoted pattern or a film"
     parser.add_argument("paths", nargs="+", metavar="PATH", help=kinds)
-    parser.add_argument("--checkpoint", type=Path, required=True, metavar="PATH", help=KINDS)
+    parser.add_argument(
+        "--checkpoint", type=Path, default=OURS, metavar="PATH", help=f"{KINDS} (default: models/photographs)"
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the files (default: explained)")
     parser.add_argument(
         "--json", action="store_true", help="print one line of JSON per image instead; writes files only with --out"

@@ -22,7 +22,7 @@ from torch import Tensor
 from au_guidance.heatmap import CANVAS
 from au_guidance.loss import attention
 from eval.explain.conditions import Conditions, measure
-from eval.explain.explanation import DRAWINGS, Explanation, Points, RGBImage
+from eval.explain.explanation import DRAWINGS, Explanation, Points, RGBImage, percent
 from eval.explain.networks import load_network
 from eval.explain.reading import Map
 from eval.figures.faces import on_canvas
@@ -77,9 +77,17 @@ class Explainer:
     @property
     def notes(self) -> list[str]:
         """What limits all answers of the network, a sentence each."""
-        drawn = self.domain == "drawings"
+        drawn, test = self.domain == "drawings", self.loaded.scores.get("test")
         uncalibrated = "this checkpoint has no temperature: its probabilities are not calibrated"
-        return [*([DRAWINGS] if drawn else []), *([uncalibrated] if not drawn and not self.calibrated else [])]
+        return [
+            *(
+                [f"the network is right about {percent(test['accuracy'])} of the test faces of {test['dataset']}"]
+                if test
+                else []
+            ),
+            *([DRAWINGS] if drawn else []),
+            *([uncalibrated] if not drawn and not self.calibrated else []),
+        ]
 
     def for_films(self) -> "Explainer":
         """Return this explainer with a quicker search; options that the checkpoint's own detector was given stay.

@@ -133,7 +133,11 @@ class Explanation:
         first, second = (self._with_probability(label) + sentences.get(label, "") for label in self.ranked[:2])
         return [
             first,
-            *([f"runner-up: {second}"] if self.probabilities[self.ranked[1]] >= RUNNER_UP else []),
+            *(
+                [f"runner-up: {second.replace('The map', 'Its map')}"]
+                if self.probabilities[self.ranked[1]] >= RUNNER_UP
+                else []
+            ),
             *([MEANING] if sentences else []),
             *(f"warning: {warning}" for warning in self.warnings),
         ]

@@ -4,8 +4,10 @@ from pathlib import Path
 
 from eval.export import hub
 from pipeline.errors import UserError
+from pipeline.plugins import ROOT
 from train.checkpoints import checkpoint
 
+OURS = ROOT / "models" / "photographs"  # the network that comes along
 CHECKPOINT = "checkpoint.safetensors"
 KINDS = f"a checkpoint, the folder of a run (with {CHECKPOINT}) or a folder of {hub.MAKER} --hub"
 

@@ -223,9 +223,10 @@ def _describe(regions: Sequence[Region]) -> str:
 
 
 def _describe_neutral(regions: Sequence[Region]) -> str:
-    high = [region for region in regions if _is_high(region)][:N_NAMED]
+    high = [region for region in regions if round(region.lift, 1) >= LIFT_HIGH][:N_NAMED]
     lead = "Neutral has no action units."
-    return f"{lead} The map is highest on: {_named(high)}." if high else lead
+    named = ", ".join(f"{region.part} {region.lift:.1f}x" for region in high)
+    return f"{lead} The map is highest on: {named}." if high else lead
 
 
 def _is_high(region: Region) -> bool:
@@ -233,15 +234,18 @@ def _is_high(region: Region) -> bool:
 
 
 def _named(regions: Sequence[Region]) -> str:
-    return ", ".join(f"{_place(region)} {region.lift:.1f}x" for region in regions)
+    return ", ".join(map(_place, regions))
 
 
 def _place(region: Region) -> str:
-    """Name a region, such as "mouth (AU23/24)", and its side if the map is high on one of two."""
+    """Name a region and its lift, such as "mouth (AU23/24) 2.1x"; if the map is high on one side, that one's."""
     sides = {"left": region.left, "right": region.right}
-    high = [side for side, lift in sides.items() if lift is not None and lift >= LIFT_HIGH]
-    side = f", {high[0]}" if len(high) == 1 else ""
-    return f"{region.part} (AU{'/'.join(map(str, region.aus))}{side})"
+    high = {side: lift for side, lift in sides.items() if lift is not None and round(lift, 1) >= LIFT_HIGH}
+    aus = "/".join(map(str, region.aus))
+    if len(high) == 1:
+        ((side, lift),) = high.items()
+        return f"{region.part} (AU{aus}, {side}) {lift:.1f}x"
+    return f"{region.part} (AU{aus}) {region.lift:.1f}x"
 
 
 def _warnings(expression: Expression, similarity: Similarity, inside: float) -> Iterable[str]:

@@ -47,7 +47,7 @@ def write_hub(
         with atomic_write(building / MODEL) as temporary:
             tensors = {name: tensor.contiguous() for name, tensor in loaded.method.state_dict().items()}
             save_file(tensors, temporary, {"format": "pt"})
-        config = _config(loaded, building / MODEL, description)
+        config = _config(loaded, building / MODEL, description, evaluation)
         write_text(building / CONFIG, json.dumps(config, indent=2) + "\n")
         text = card_text(loaded.card, config, evaluation, folder.name, seeds=seeds, command=command)
         write_text(building / README, text)
@@ -56,8 +56,10 @@ def write_hub(
         shutil.rmtree(building, ignore_errors=True)
 
 
-def _config(loaded: Loaded, model: Path, description: Mapping[str, Any]) -> dict[str, Any]:
-    """Return config.json: the description, under the hub's names where it has some, and checksum and origin."""
+def _config(
+    loaded: Loaded, model: Path, description: Mapping[str, Any], evaluation: Evaluation | None
+) -> dict[str, Any]:
+    """Return config.json: the description, under the hub's names where it has some, checksum, origin, test accuracy."""
     labels = description["labels"]
     return {
         "made_by": MAKER,
@@ -69,8 +71,15 @@ def _config(loaded: Loaded, model: Path, description: Mapping[str, Any]) -> dict
         "label2id": {label: number for number, label in enumerate(labels)},
         **{key: value for key, value in description.items() if key != "labels"},
         "training_faces": _training_faces(loaded),
+        **({"test": _test(evaluation)} if evaluation else {}),
         "sha256": digest(model),
     }
+
+
+def _test(evaluation: Evaluation) -> dict[str, Any]:
+    """Say how good the network's answers are."""
+    scores = evaluation.scores
+    return {"dataset": scores["dataset"], "faces": scores["images"], "accuracy": round(scores["accuracy"], 4)}
 
 
 def _training_faces(loaded: Loaded) -> int | None:
@@ -109,7 +118,7 @@ def read_hub(folder: str | Path) -> Loaded:
     method = build_method(card, initialise=False)
     check_tensors(tensors, method.state_dict(), model)
     method.load_state_dict(tensors)
-    scores: dict[str, Any] = {name: config[name] for name in ("temperature", "validation") if name in config}
+    scores: dict[str, Any] = {name: config[name] for name in ("temperature", "validation", "test") if name in config}
     return Loaded(method.eval(), card, LABELS, scores, meta)
 
 

@@ -1,4 +1,4 @@
-"""Serve the page: `python -m eval.explain.app --checkpoint FILE`, then open the address that it prints."""
+"""Serve the page: `python -m eval.explain.app`, then open the address that it prints."""
 
 import argparse
 import math
@@ -7,7 +7,7 @@ from pathlib import Path
 from eval.explain.app.listener import parse_port
 from pipeline.errors import UserError, run
 
-EXAMPLE = "example:\n  python -m eval.explain.app --checkpoint results/.../checkpoint.safetensors --port 0"
+EXAMPLE = "example:\n  python -m eval.explain.app --port 0"
 
 
 def main() -> None:
@@ -20,11 +20,12 @@ def main() -> None:
     # Imported here, so that a wrong option is refused before torch is imported.
     from eval.explain.app.server import Limits, serve  # noqa: PLC0415
     from eval.explain.explainer import Explainer  # noqa: PLC0415
+    from eval.explain.networks import OURS  # noqa: PLC0415
     from train.hardware import claim  # noqa: PLC0415
 
     limits = Limits(arguments.max_megabytes, arguments.max_megapixels, arguments.max_faces)
     with claim() as device:
-        serve(Explainer(arguments.checkpoint, device), arguments.host, port, limits)
+        serve(Explainer(arguments.checkpoint or OURS, device), arguments.host, port, limits)
 
 
 def _parse() -> argparse.Namespace:
@@ -37,9 +38,8 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--checkpoint",
         type=Path,
-        required=True,
         metavar="PATH",
-        help="a checkpoint, the folder of a run, or one of eval.export --hub",
+        help="a checkpoint, the folder of a run, or one of eval.export --hub (default: models/photographs)",
     )
     parser.add_argument(
         "--host",

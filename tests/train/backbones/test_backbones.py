@@ -15,38 +15,6 @@ from train.backbones.registry import BACKBONES
 from train.weights.fetch import known_weights
 from train.weights.load import read_tensors
 
-
-def test_resnet_equals_torchvision_with_two_strides_taken_out():
-    torch.manual_seed(0)
-    reference = torchvision.models.resnet18()
-    for stage in (reference.layer3, reference.layer4):
-        stage[0].conv1.stride = stage[0].downsample[0].stride = (1, 1)
-    ours = resnet.ResNet(resnet.DESIGNS["resnet18"])
-    ours.load_state_dict({k: v for k, v in reference.state_dict().items() if not k.startswith("fc.")})
-    ours.eval(), reference.eval()
-    images = torch.randn(2, 3, 64, 64)
-    with torch.no_grad():
-        features = ours(images)
-        expected = {1: reference.relu(reference.bn1(reference.conv1(images)))}
-        expected[2] = reference.layer1(reference.maxpool(expected[1]))
-        for layer in (3, 4, 5):
-            expected[layer] = getattr(reference, f"layer{layer - 1}")(expected[layer - 1])
-    for layer, value in expected.items():
-        torch.testing.assert_close(features[layer], value)
-
-
-def test_unpooled_resnet_begins_with_a_3x3_convolution_and_no_pooling():
-    torch.manual_seed(0)
-    network = resnet.ResNet(resnet.DESIGNS["resnet18_quarter_unpooled"]).eval()
-    first, images = network.conv1.weight, torch.randn(2, 3, 64, 64)
-    assert first.shape == (16, 3, 3, 3)
-    with torch.no_grad():
-        features = network(images)
-        expected = torch.relu(network.bn1(torch.nn.functional.conv2d(images, first, stride=2, padding=1)))
-        torch.testing.assert_close(features[1], expected)
-        torch.testing.assert_close(features[2], network.layer1(expected))
-
-
 RESNET = [112, 56, 28, 28, 28]
 SIDES = {
     "deit_small": [14, 14],
