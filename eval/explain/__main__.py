@@ -2,7 +2,8 @@
 
 Reads a checkpoint of this project. Prints for each face its expression and probability, and the action units on which
 its class map and attention lie. photo.jpg gives photo.explained.png, .json and .npz in the folder --out; film.mp4 gives
-film.explained.csv, a row per frame and face, and film.explained.mp4. docs/explain.md describes the files.
+film.explained.csv, a row per frame and face, and film.explained.mp4. Several files give a table, summary.csv, and a
+page, index.html, too. docs/explain.md describes the files.
 """
 
 import argparse
@@ -20,7 +21,9 @@ from eval.explain.explainer import BATCH_SIZE, Explainer
 from eval.explain.explanation import Explanation
 from eval.explain.inputs import Input, list_inputs
 from eval.explain.networks import KINDS, OURS, network_file
+from eval.explain.panel import draw_stand_in
 from eval.explain.pictures import PictureReader
+from eval.explain.summary import PAGE, TABLE, Summary, summarise
 from eval.explain.video import explain_video
 from pipeline.errors import UserError, run
 from pipeline.storage import formats, images
@@ -42,12 +45,14 @@ def explain(
     batch_size: int = BATCH_SIZE,
     max_megapixels: int = MAX_MEGAPIXELS,
     whole_image: bool = False,
+    with_faces: bool = True,
 ) -> int:
     """Explain all images and films that the paths name; return how many files failed, in whole or in part.
 
     Files go to the folder `out`, if one is given; sentences, or JSON lines, to stdout. A file that cannot be read is
-    named on stderr, and the others are explained. Raises UserError if a path names no file, if a result would replace
-    a file that is read, and for a broken checkpoint.
+    named on stderr, and the others are explained. Results of several files are summed up in a table and a page. No
+    result shows a face or its landmarks without `with_faces`. Raises UserError if a path names no file, if a result
+    would replace a file that is read, and for a broken checkpoint.
     """
     inputs = list_inputs(paths)
     if out is not None:
@@ -59,19 +64,27 @@ def explain(
         explainer = Explainer(checkpoint, device, whole_image=whole_image)
         for note in explainer.notes if not as_json else ():
             print(note, file=sys.stderr)
-        reader = PictureReader(pictures, max_megapixels * 10**6)
-        for source, faces, picture in reader.explained(explainer, batch_size):
-            if out is not None:
-                outputs.write_files(out / source.name, str(source.path), faces, picture)
-            _show(source, faces, as_json=as_json)
-        n_films = _explain_films(
-            explainer,
-            [source for source in inputs if source in films],
-            out,
-            batch_size=batch_size,
-            max_pixels=reader.max_pixels,
-            to=sys.stderr if as_json else sys.stdout,
-        )
+        stand_in = None if with_faces else draw_stand_in(str(explainer.alignment["mode"]))
+        place = out if len(inputs) > 1 else None
+        with summarise(place, explainer.notes, with_faces=with_faces) as summary:
+            reader = PictureReader(pictures, max_megapixels * 10**6, summary)
+            for source, faces, picture in reader.explained(explainer, batch_size):
+                if out is not None:
+                    outputs.write_files(out / source.name, str(source.path), faces, picture, stand_in=stand_in)
+                summary.add_picture(source, faces)
+                _show(source, faces, as_json=as_json)
+            n_films = _explain_films(
+                explainer,
+                [source for source in inputs if source in films],
+                out,
+                summary,
+                batch_size=batch_size,
+                max_pixels=reader.max_pixels,
+                drawn=with_faces,
+                to=sys.stderr if as_json else sys.stdout,
+            )
+        if place is not None and not as_json:
+            print(f"all files in a table and a page: {place / TABLE}, {place / PAGE}")
         return reader.n_failed + n_films
 
 
@@ -83,7 +96,15 @@ def _show(source: Input, faces: Sequence[Explanation], *, as_json: bool) -> None
 
 
 def _explain_films(
-    explainer: Explainer, films: Sequence[Input], out: Path | None, *, batch_size: int, max_pixels: int, to: TextIO
+    explainer: Explainer,
+    films: Sequence[Input],
+    out: Path | None,
+    summary: Summary,
+    *,
+    batch_size: int,
+    max_pixels: int,
+    drawn: bool,
+    to: TextIO,
 ) -> int:
     """Explain films and say what became of each; return how many failed, in whole or in part."""
     n_failed, told = 0, set[str]()
@@ -92,12 +113,17 @@ def _explain_films(
             if out is None:
                 raise UserError(f"{source.path}: a film needs a folder for its results; give --out")
             target = out / source.name
-            explained = explain_video(explainer, source.path, target, batch_size=batch_size, max_pixels=max_pixels)
+            explained = explain_video(
+                explainer, source.path, target, batch_size=batch_size, max_pixels=max_pixels, drawn=drawn
+            )
         except (UserError, OSError, cv2.error) as error:
             print(error if isinstance(error, UserError) else f"{source.path}: {error}", file=sys.stderr)
+            summary.add_unreadable(source, str(error))
             n_failed += 1
             continue
-        print(f"{source.path}: {explained.summary()}; {target}.csv, {target}.mp4", file=to)
+        summary.add_film(source, explained.n_frames, explained.n_faces, explained.missing)
+        files = f"{target}.csv, {target}.mp4" if drawn else f"{target}.csv"
+        print(f"{source.path}: {explained.summary()}; {files}", file=to)
         for note in explained.notes:
             if note not in told:
                 print(note, file=sys.stderr)
@@ -133,6 +159,7 @@ def main() -> None:
         batch_size=arguments.batch_size,
         max_megapixels=arguments.max_megapixels,
         whole_image=arguments.whole_image,
+        with_faces=not arguments.no_faces,
     )
     if out is not None and not arguments.json:
         print(f"panels, JSON and arrays: {out}")
@@ -161,6 +188,9 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument(
         "--whole-image", action="store_true", help="take each picture for one face, such as an aligned crop"
+    )
+    parser.add_argument(
+        "--no-faces", action="store_true", help="write maps and numbers, but no face, no landmarks and no film"
     )
     parser.add_argument(
         "--max-megapixels",

@@ -45,7 +45,8 @@ def write_files(
 def arrays(faces: Sequence[Explanation], *, with_faces: bool = True) -> dict[str, NDArray[Any]]:
     """Return the arrays by name: `face1`, `face1_matrix`, `face1_points`, `face1_cam_<label>`, `face1_attention_5`.
 
-    The first three are left out without `with_faces`: image, position and landmarks can identify a person.
+    Without `with_faces`, what can identify a person is left out: image, position, landmarks, and the attention of all
+    layers but the shown one, as early ones resemble the image.
     """
     named: dict[str, NDArray[Any]] = {}
     for number, face in enumerate(faces, start=1):
@@ -54,7 +55,8 @@ def arrays(faces: Sequence[Explanation], *, with_faces: bool = True) -> dict[str
             named |= {lead: face.face, f"{lead}_matrix": face.matrix}
             named |= {} if face.points is None else {f"{lead}_points": face.points}
         named |= {f"{lead}_cam_{label}": values for label, values in face.cams.items()}
-        named |= {f"{lead}_attention_{layer}": values for layer, values in face.attention.items()}
+        layers = face.attention if with_faces else [face.layer]
+        named |= {f"{lead}_attention_{layer}": face.attention[layer] for layer in layers}
     return named
 
 

@@ -10,14 +10,19 @@ from eval.explain.explainer import Explainer
 from eval.explain.explanation import Explanation, RGBImage
 from eval.explain.inputs import Input
 from eval.explain.panel import Shrunk, shrink
+from eval.explain.summary import Summary
 from pipeline.storage import images
 
 
 class PictureReader:
-    """Reads pictures one by one, so that one is in memory at a time; `n_failed` counts those that cannot be read."""
+    """Reads pictures one by one, so that one is in memory at a time.
 
-    def __init__(self, inputs: Sequence[Input], max_pixels: int) -> None:
+    Those that cannot be read go to stderr and to the summary; `n_failed` counts them.
+    """
+
+    def __init__(self, inputs: Sequence[Input], max_pixels: int, summary: Summary) -> None:
         self.inputs, self.max_pixels, self.n_failed = inputs, max_pixels, 0
+        self._summary = summary
         self._ahead: deque[tuple[Input, Shrunk]] = deque()  # those that were read and are not yet explained
 
     def explained(self, explainer: Explainer, batch_size: int) -> Iterator[tuple[Input, list[Explanation], Shrunk]]:
@@ -32,6 +37,7 @@ class PictureReader:
                 image = images.read(source.path, self.max_pixels)
             except images.Unreadable as error:
                 print(f"{source.path}: unreadable: {error}", file=sys.stderr)
+                self._summary.add_unreadable(source, str(error))
                 self.n_failed += 1
                 continue
             self._ahead.append((source, shrink(image)))

@@ -95,7 +95,9 @@ def summarise(out: Path | None, notes: Sequence[str] = (), *, with_faces: bool =
             yield summary
         thumbnails.seek(0)
         with table.open(encoding="utf-8", newline="") as stored, page.open("w", encoding="utf-8") as file:
-            _write_page(file, _shown(stored, thumbnails), summary.statuses, notes, with_faces=with_faces)
+            _write_page(
+                file, _shown(stored, thumbnails, drawn=with_faces), summary.statuses, notes, with_faces=with_faces
+            )
 
 
 def _refuse_foreign(out: Path) -> None:
@@ -138,8 +140,8 @@ def _thumbnail(face: RGBImage) -> str:
     return base64.b64encode(encoded.tobytes()).decode()
 
 
-def _shown(table: Iterable[str], thumbnails: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a table for the page."""
+def _shown(table: Iterable[str], thumbnails: Iterable[str], *, drawn: bool) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a table for the page; films are linked if they are `drawn`."""
     for row, thumbnail in zip(csv.DictReader(table), thumbnails, strict=True):
         suffix = ".csv" if row["status"] == FILM else ".json" if row["status"] == NO_FACE else ".png"
         name = row["results"].encode("utf-8")
@@ -147,7 +149,7 @@ def _shown(table: Iterable[str], thumbnails: Iterable[str]) -> Iterator[dict[str
             **row,
             "name": os.path.basename(row["image"]),  # noqa: PTH119  (a Path would lose a trailing dot or space)
             "link": f"./{quote(name)}{suffix}" if name else "",
-            "film": f"./{quote(name)}.mp4" if row["status"] == FILM else "",
+            "film": f"./{quote(name)}.mp4" if drawn and row["status"] == FILM else "",
             "thumbnail": thumbnail.strip(),
             "percents": [percent(float(row[name])) for name in ("probability", "runner_up_probability") if row[name]],
             "order": row["doubt"] or ("" if row["status"] == FILM else UNANSWERED),

@@ -6,7 +6,7 @@ than pictures.
 
 import csv
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from itertools import tee
 from operator import itemgetter
 from pathlib import Path
@@ -57,27 +57,33 @@ class ExplainedFilm(NamedTuple):
 
 
 def explain_video(
-    explainer: Explainer, path: Path, out: Path, *, batch_size: int = BATCH_SIZE, max_pixels: int = MAX_PIXELS
+    explainer: Explainer,
+    path: Path,
+    out: Path,
+    *,
+    batch_size: int = BATCH_SIZE,
+    max_pixels: int = MAX_PIXELS,
+    drawn: bool = True,
 ) -> ExplainedFilm:
-    """Write `out`.csv and `out`.mp4, each completely or not at all.
+    """Write `out`.csv and, if `drawn`, `out`.mp4, each completely or not at all.
 
     Raises UserError if OpenCV cannot read the file as a film, or cannot write one.
     """
     with closing(Film(path, max_pixels)) as film:
         batch_size = max(1, min(batch_size, BATCH_PIXELS // film.n_pixels))
         frames = tqdm(film.frames(), desc="explain", total=film.announced, unit="frame", disable=None)
-        explained = _write_explained(explainer, frames, out, film.fps, batch_size)
+        explained = _write_explained(explainer, frames, out, film.fps if drawn else None, batch_size)
         return explained._replace(missing=film.missing())
 
 
 def _write_explained(
-    explainer: Explainer, frames: Iterable[Frame], out: Path, fps: float, batch_size: int
+    explainer: Explainer, frames: Iterable[Frame], out: Path, fps: float | None, batch_size: int
 ) -> ExplainedFilm:
     tracker, n_frames, n_rows = FaceTracker(), 0, 0
     writer: FilmWriter | None = None
     with (
         atomic_write(out.with_name(out.name + ".csv")) as table,
-        atomic_write(out.with_name(out.name + ".mp4")) as film,
+        nullcontext() if fps is None else atomic_write(out.with_name(out.name + ".mp4")) as film,
         table.open("w", encoding="utf-8", newline="") as file,
     ):
         rows = csv.DictWriter(file, COLUMNS)
@@ -89,15 +95,17 @@ def _write_explained(
                 )
                 numbered = sorted(zip(numbers, faces, strict=True), key=itemgetter(0))
                 rows.writerows(_row(n_frames, frame.seconds, *pair) for pair in numbered)
-                for number, face in numbered:
-                    draw_face(frame.image, face, number)
-                writer = writer or open_writer(film, frame.image, fps)
-                writer.add(frame)
+                if film is not None and fps is not None:
+                    for number, face in numbered:
+                        draw_face(frame.image, face, number)
+                    writer = writer or open_writer(film, frame.image, fps)
+                    writer.add(frame)
                 n_frames, n_rows = n_frames + 1, n_rows + len(faces)
         finally:
             if writer is not None:
                 writer.close()
-    assert writer is not None  # a film has at least one frame
+    if writer is None:
+        return ExplainedFilm(n_frames, tracker.n_faces, n_rows, "", None, ())
     notes = tuple(note for note in (NO_SOUND, writer.note) if note)
     return ExplainedFilm(n_frames, tracker.n_faces, n_rows, "", writer.altered_fps, notes)
 

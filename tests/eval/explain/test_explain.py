@@ -7,6 +7,7 @@ import weakref
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -147,7 +148,10 @@ def test_the_command_on_a_folder(trained, pictures, tmp_path):
     )
     made = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*"))
     expected = [f"deep <b>/{name}.explained.{kind}" for name in ("0", "0.png", "1") for kind in ("json", "npz", "png")]
-    assert made == sorted(expected)
+    assert made == sorted([*expected, "index.html", "summary.csv"])
+    table = pd.read_csv(tmp_path / "out" / "summary.csv")
+    assert table["status"].tolist() == ["unreadable", "ok", "ok", "ok"]
+    assert table["results"].tolist()[1:] == [f"deep <b>/{name}.explained" for name in ("0", "0.png", "1")]
     content = json.loads((tmp_path / "out" / "deep <b>" / "1.explained.json").read_text())
     assert content["faces"][0]["words"][0] in done.stdout
     with np.load(tmp_path / "out" / "deep <b>" / "1.explained.npz") as stored:
@@ -156,6 +160,27 @@ def test_the_command_on_a_folder(trained, pictures, tmp_path):
         assert "face1_attention_5" in stored.files
     with Image.open(tmp_path / "out" / "deep <b>" / "1.explained.png") as panel:
         assert panel.width > 900
+
+
+@pytest.mark.slow
+def test_the_command_without_faces(trained, pictures, tmp_path):
+    """A run's folder names its network; a picture and a film give maps and numbers only."""
+    path = next(iter(pictures.values()))
+    film = cv2.VideoWriter(str(tmp_path / "film.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 10, (160, 160))
+    for _ in range(3):
+        film.write(cv2.resize(cv2.imread(str(path)), (160, 160)))
+    film.release()
+    out = tmp_path / "out"
+    assert not command.explain([str(path), str(tmp_path / "film.mp4")], trained / "run", out, with_faces=False)
+    made = {file.name for file in out.iterdir()}
+    results = {f"{path.stem}.explained.{kind}" for kind in ("json", "npz", "png")}
+    assert made == results | {"film.explained.csv", "summary.csv", "index.html"}
+    assert pd.read_csv(out / "film.explained.csv")["frame"].tolist() == [0, 1, 2]
+    with np.load(out / f"{path.stem}.explained.npz") as stored:
+        assert {name.split("_")[1] for name in stored.files} == {"cam", "attention"}
+    page = (out / "index.html").read_text()
+    assert "image/jpeg" not in page
+    assert ".mp4" not in page.replace("film.mp4", "")
 
 
 @pytest.mark.slow
@@ -180,8 +205,12 @@ def test_one_bad_file_does_not_end_the_rest(trained, pictures, tmp_path, capsys)
     paths = [str(tmp_path / name) for name in ("film.mp4", "bad.jpg", "film.mp4", "good.dat")]
     assert command.explain(paths, checkpoint_of(trained), tmp_path / "out") == 2
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        f"good.explained.{kind}" for kind in ("json", "npz", "png")
+        *(f"good.explained.{kind}" for kind in ("json", "npz", "png")),
+        "index.html",
+        "summary.csv",
     ]
+    table = pd.read_csv(tmp_path / "out" / "summary.csv")
+    assert sorted(table["status"]) == ["ok", "unreadable", "unreadable"]
     assert "film.mp4 cannot be read as a film" in capsys.readouterr().err
     assert command.explain(paths[1:], checkpoint_of(trained), None, as_json=True) == 2
     told = capsys.readouterr()

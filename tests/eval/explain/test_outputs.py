@@ -63,12 +63,16 @@ def test_a_large_picture_is_shrunk_with_its_boxes():
 def test_without_faces_no_pixel_and_no_landmark_is_written(mode, tmp_path):
     """The files of two people with equal maps are the same; the action units stay."""
     stand_in = draw_stand_in(mode)
-    others = [explanation(box=face.box, shade=7, step="full") for face in two_faces()]
+    early = np.zeros((224, 224), np.float32)
+    attention = two_faces()[0].attention | {1: early}
+    others = [explanation(box=face.box, shade=7, step="full", attention=attention) for face in two_faces()]
     for name, faces in (("a", two_faces()), ("b", others)):
         write_files(tmp_path / name, "group.jpg", faces, PICTURE, stand_in=stand_in)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     with np.load(tmp_path / "a.npz") as stored:
         assert all("_cam_" in name or "_attention_" in name for name in stored.files)
+        with np.load(tmp_path / "b.npz") as other:
+            assert other.files == stored.files
         np.testing.assert_array_equal(stored["face1_attention_5"], two_faces()[0].attention[5])
     assert "action_units" in json.loads((tmp_path / "a.json").read_text())["faces"][0]
     with Image.open(tmp_path / "a.png") as panel:
