@@ -6,7 +6,7 @@ without a detector, the whole image is the face.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from functools import partial
 from inspect import signature
@@ -25,6 +25,7 @@ from eval.explain.conditions import Conditions, measure
 from eval.explain.explanation import DRAWINGS, Explanation, Points, RGBImage, percent
 from eval.explain.networks import load_network
 from eval.explain.reading import Map
+from eval.explain.turning import Search, is_doubtful, search_turned
 from eval.figures.faces import on_canvas
 from eval.metrics.cosines import attention_canvas, cam_canvas, min_max
 from pipeline import plugins
@@ -32,13 +33,13 @@ from pipeline.crop import Crop, crop_face
 from pipeline.errors import UserError
 from pipeline.landmarks import place_landmarks
 from pipeline.storage.landmarks import to_canvas
-from pipeline.types import Detection
 from train.checkpoints.checkpoint import LABELS
 from train.data.transforms import resize_face, standardise, to_unit_range
 from train.methods.base import Output
 
 BATCH_SIZE = 16
 FILM = {"windows": "4"}  # detector options for films: most of the time of a frame would go into tiny faces
+TURNED = {"windows": "1"}  # and for turned pictures, in which only large faces are searched for
 FALLBACK = "blaze"  # for checkpoints whose detector needs the dataset, or is not a plug-in (authors' checkpoints)
 
 
@@ -68,6 +69,7 @@ class Explainer:
         self.method = self.loaded.method.to(self.device).to(memory_format=torch.channels_last)
         self.alignment = self.loaded.meta["preprocessing"]["alignment"] | ({"detector": "none"} if whole_image else {})
         self.detect_all = _detector(self.alignment)
+        self.detect_turned: Search | None = _detector(self.alignment, TURNED)
         self.temperature = float(self.loaded.scores.get("temperature", 1.0))
         self.layer = max(self.card.guidance.layers)
         self.domain = self.card.data.domain
@@ -92,10 +94,10 @@ class Explainer:
     def for_films(self) -> "Explainer":
         """Return this explainer with a quicker search; options that the checkpoint's own detector was given stay.
 
-        It misses faces below about a twentieth of a frame's longest side.
+        It misses faces below about a twentieth of a frame's longest side, and turns no frame.
         """
         other = copy(self)
-        other.detect_all = _detector(self.alignment, FILM)
+        other.detect_all, other.detect_turned = _detector(self.alignment, FILM), None
         return other
 
     def explain(self, image: RGBImage, *, every_class: bool = False) -> list[Explanation]:
@@ -120,11 +122,16 @@ class Explainer:
             yield from (list(islice(explanations, len(found))) for found in located)
 
     def locate(self, image: RGBImage) -> list[LocatedFace]:
-        """Find the faces of an image and crop them as the training faces of the checkpoint were."""
+        """Find the faces of an image and crop them as the training faces of the checkpoint were.
+
+        An image in which no face is found without doubt is turned by 90, 180 and 270 degrees.
+        """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise ValueError(f"an image is RGB (h, w, 3) of uint8, not {image.shape} of {image.dtype}")
         size, mode = int(self.alignment["size"]), str(self.alignment["mode"])
         detections = self.detect_all(image)
+        if self.detect_turned and all(map(is_doubtful, detections)):
+            detections = search_turned(image, self.detect_turned) or detections
         whole_image = np.array([0.0, 0.0, image.shape[1], image.shape[0]]) - 0.5
         faces = []
         for detection in detections:
@@ -203,9 +210,7 @@ class Explainer:
         }
 
 
-def _detector(
-    alignment: Mapping[str, Any], defaults: Mapping[str, str] | None = None
-) -> Callable[[RGBImage], Sequence[Detection | None]]:
+def _detector(alignment: Mapping[str, Any], defaults: Mapping[str, str] | None = None) -> Search:
     """Return the function that finds all faces as those of a checkpoint's training were found; None is the image.
 
     `defaults` are options for the detector, if it has them; those of the checkpoint come first.

@@ -11,6 +11,7 @@ from au_guidance.expressions import Expression
 from au_guidance.heatmap import CANVAS, shapes
 from eval.explain.conditions import Conditions
 from eval.explain.reading import Map, Reading, au_table, read_map
+from eval.explain.turning import quarter_turns
 from pipeline.geometry import scale_of
 from pipeline.types import DOUBTFUL_STEPS
 from train.card.schema import Domain, Heatmap
@@ -114,11 +115,13 @@ class Explanation:
         """Why the answer or its map may not be trusted."""
         unsure = f"the network is unsure: {'; '.join(map(self._with_probability, self.ranked[:2]))}"
         how = DOUBTFUL_STEPS.get(self.step)
+        turned = quarter_turns(self.matrix)
         unread = "no landmarks were found, so the map cannot be read in action units"
         small = f"the face is small: {self.crop_size:.0f} pixels a side were cut out for the network"
         return [
             *([DRAWINGS] if self.domain == "drawings" else []),
             *([f"the face was found only {how}; it may be none"] if how else []),
+            *([f"the face lies turned by {turned} degrees in the picture"] if turned else []),
             *([small] if self.crop_size < SMALLEST else []),
             *(self.conditions.warnings if self.conditions else []),
             *([unsure] if self.probabilities[self.label] < LOW_PROBABILITY else []),
