@@ -145,6 +145,7 @@ def sentences(source: Input, faces: Sequence[Explanation]) -> str:
 
 def main() -> None:
     """Read the command line and explain what it names."""
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a file's name need not be text
     arguments = _parse()
     out = arguments.out or (None if arguments.json else Path("explained"))
     if arguments.batch_size < 1:

@@ -19,6 +19,7 @@ FILM_ENDINGS = (
 FILM_SUFFIXES = tuple(f".{ending}" for ending in FILM_ENDINGS.split())
 OWN = ".explained"  # in the name of every result, which tells it from a picture to explain
 RESULTS = (".json", ".png", ".npz", ".csv", ".mp4")
+LONGEST_NAME = 200  # bytes, before the suffixes
 N_NAMED = 6  # endings of files that are passed over, at most
 
 
@@ -115,14 +116,22 @@ def _with_unique_names(names: dict[Path, Path]) -> Iterator[Input]:
     taken: set[str] = set()
     numbers: Counter[str] = Counter()
     for path, file in names.items():
-        stem = name = file.with_suffix("").as_posix()
+        stem = name = _shortened(file.with_suffix(""))
         if _folded(name) in taken:
-            name = file.as_posix()
+            name = _shortened(file)
         while _folded(name) in taken:
             numbers[_folded(stem)] += 1
             name = f"{stem}-{numbers[_folded(stem)] + 1}"
         taken.add(_folded(name))
         yield Input(path, name + OWN)
+
+
+def _shortened(file: Path) -> str:
+    """Cut the last part of a path so that suffixes and temporary names fit into what file systems take."""
+    name = file.name.encode("utf-8", "surrogateescape")
+    if len(name) <= LONGEST_NAME:
+        return file.as_posix()
+    return file.with_name(name[:LONGEST_NAME].decode("utf-8", "ignore")).as_posix()
 
 
 def _folded(name: str) -> str:

@@ -66,6 +66,14 @@ def test_names_do_not_meet_on_any_file_system(folder):
     assert names == ["a-2", "a", "a.jpg", "A-3"]
 
 
+def test_long_names_are_cut_and_stay_apart(tmp_path):
+    for name in ("x" * 250 + ".jpg", "x" * 240 + ".png", "\u00e9" * 120 + ".jpg"):
+        (tmp_path / name).touch()
+    names = names_of([tmp_path])
+    assert names == ["x" * 200, "x" * 200 + "-2", "\u00e9" * 100]
+    assert all(len(f".1234567.{name}.explained.json".encode()) < 255 for name in names)
+
+
 def test_results_are_no_inputs_of_a_folder(folder, capsys):
     for name in ("a.explained.png", "deep/b.explained.mp4", "a.png.explained.json"):
         (folder / name).touch()
