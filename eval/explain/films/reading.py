@@ -129,5 +129,8 @@ def _cut_away(path: Path) -> int:
         av: Any = import_module("av")
     except ImportError:
         return 0
-    with av.open(str(path.absolute())) as container:
-        return sum(packet.is_discard for packet in container.demux(video=0))
+    try:
+        with av.open(str(path.absolute())) as container:
+            return sum(packet.is_discard for packet in container.demux(video=0))
+    except av.FFmpegError:  # of a damaged film
+        return 0

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from eval.explain.films.reading import Film
+from eval.explain.films.reading import Film, _cut_away
 from pipeline.errors import UserError
 from tests.support.films import grey_frames, turn, write_constant, write_timed
 
@@ -78,6 +78,11 @@ def test_frames_that_an_edit_list_hides_are_not_missing(av, tmp_path):
     _, frames, missing = read(path)
     assert len(frames) < 60
     assert missing == ""
+
+
+def test_a_film_that_av_cannot_open_hides_nothing(av, tmp_path):
+    (tmp_path / "film.mp4").write_bytes(b"no film")
+    assert _cut_away(tmp_path / "film.mp4") == 0
 
 
 def test_pixels_that_are_not_square_are_stretched(av, tmp_path):
