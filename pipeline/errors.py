@@ -16,11 +16,14 @@ PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
 
 class UserError(Exception):
-    """An error that the user can fix; the message is one line that names the file or key and the remedy."""
+    """An error that the user can fix; the message is one line that names the file or key and the remedy.
 
-    def __init__(self, message: str) -> None:
-        # What a message quotes from a file may hold line breaks.
-        super().__init__(" ".join(message.splitlines()))
+    `details` may follow on lines of their own, such as the layout of a dataset.
+    """
+
+    def __init__(self, message: str, details: str = "") -> None:
+        line = " ".join(message.splitlines())  # what a message quotes from a file may hold line breaks
+        super().__init__(f"{line}\n{details}" if details else line)
 
 
 def refusal(error: BaseException | None) -> str | None:

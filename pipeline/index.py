@@ -46,7 +46,8 @@ def build_index(source: str, root: Path, shards: int, out: Path, dataset: str | 
         raise UserError(f"--shards: {shards} is too few, at least 1 is needed")
     plugin = plugins.load("pipeline.sources", source)
     if not root.is_dir():
-        raise UserError(missing_root_message(dataset or source, source, root))
+        message, _, details = missing_root_message(dataset or source, source, root).partition("\n")
+        raise UserError(message, details)
     if not _is_index(out):
         refuse_overwriting([root], [out])
     rows: list[dict[str, Any]] = []
