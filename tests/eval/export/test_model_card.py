@@ -86,7 +86,7 @@ class TestModelCard:
         mean, each = scores["accuracy"] + 0.05, f"{scores['accuracy']:.3f} {scores['accuracy'] + 0.1:.3f}"
         assert f"| Accuracy | {mean:.3f} | {0.1 / 2**0.5:.3f} | {each} |" in text
         assert "over the seeds 0, 7; the network of this folder has seed 0" in text
-        assert "`make model`, at the commit above" in text
+        assert "`make model` makes this folder again" in text
         for changes, message in (({"seed": 0}, "seed 0 again"), ({"seed": 7, "settings": "x"}, "other settings")):
             other.write_text(json.dumps(scores | changes))
             with pytest.raises(UserError, match=message):
