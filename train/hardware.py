@@ -78,7 +78,9 @@ def autocast(amp: str, device: torch.device) -> torch.autocast:
 
 def _computes(amp: str) -> bool:
     if platform.machine() not in ("x86_64", "AMD64"):
-        return amp == "bf16" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        # The operator is missing where torch was built without MKLDNN, as for Apple's processors.
+        onednn = torch.backends.mkldnn.is_available()
+        return amp == "bf16" and onednn and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     known: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # absent from older versions
     return any(known.get(name) for name in FASTER[amp])
 

@@ -111,7 +111,11 @@ def card_text(
         f"{config['commit']}.\n",
         USE.format(folder=folder, size=card.model.image_size, normalisation=card.model.normalisation),
         _data(card, config, evaluation, faces),
-        *([f"## Make it again\n\n`{command}` makes this folder again, up to differences between processors.\n"] if command else []),
+        *(
+            [f"## Make it again\n\n`{command}` makes this folder again, up to differences between processors.\n"]
+            if command
+            else []
+        ),
         *(f"## {title}\n\n{text}\n" for title, text in sections.items()),
         LIMITS.format(trained=faces),
         LICENCES.format(origin=ORIGINS.get(card.dataset, ""), sources=_sources(config)),

@@ -34,6 +34,28 @@ def test_what_an_old_torch_does_not_tell_is_not_used(processor, monkeypatch):
     assert precision("bf16", CPU) == torch.float32
 
 
+def test_a_torch_without_mkldnn_computes_in_single_precision(processor, monkeypatch):
+    """As on Apple's processors, where the operator does not exist."""
+
+    class NoOperators:
+        def __getattr__(self, name):
+            raise AttributeError(name)
+
+    processor("arm64")
+    monkeypatch.setattr(torch.ops, "mkldnn", NoOperators())
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert precision("bf16", CPU) == precision("fp16", CPU) == torch.float32
+    assert autocast("bf16", CPU)._enabled is False
+
+
+@pytest.mark.parametrize("supported", [True, False])
+def test_an_arm_processor_is_asked_for_bf16(processor, monkeypatch, supported):
+    processor("aarch64")
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: supported, raising=False)
+    assert precision("bf16", CPU) == (torch.bfloat16 if supported else torch.float32)
+
+
 def test_a_gpu_computes_in_the_precision_of_the_card(processor):
     processor("x86_64")
     assert precision("bf16", GPU) == torch.bfloat16

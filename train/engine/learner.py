@@ -32,8 +32,9 @@ class Learner:
         kind = precision(card.training.amp, device)
         self.method = build_method(card, initialise=state is None).to(device).to(memory_format=torch.channels_last)
         self.ema = EMA(self.method, card.training.averaging) if card.training.averaging else None
-        # On a CPU, torch's fused step does not skip gradients that overflowed.
-        self.optimiser = build_optimiser(self.method, card, fused=device.type == "cuda" or kind != torch.float16)
+        # With a loss scaler, the fused step of a CPU does not skip gradients that overflowed, and that of a GPU leaves the
+        # momentum uninitialised if they overflow in the first step.
+        self.optimiser = build_optimiser(self.method, card, fused=kind != torch.float16)
         self.scaler = torch.amp.GradScaler(device.type, enabled=kind == torch.float16)
         if state:
             self._load_state_dict(state)

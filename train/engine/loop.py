@@ -20,7 +20,7 @@ from train.engine.learner import Learner, set_rates
 from train.engine.progress import EpochRow, Progress, write_history
 from train.engine.signals import Stop
 from train.engine.temperature import fit_temperature
-from train.hardware import autocast, claim_several, precision
+from train.hardware import claim_several, precision
 
 FORMAT = 2  # of the state
 SAVE_MINUTES = 10.0  # between two states within an epoch
@@ -139,16 +139,14 @@ class Trainer:
 
     @torch.inference_mode()
     def validate(self) -> float:
-        """Return the accuracy on the validation faces."""
+        """Return the accuracy on the validation faces, in single precision, as predictions are made."""
         result = self.learner.result.eval()
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
         for images, classes in self.validation_batches:
             if self.stop.asked and self.processes.size == 1:  # several processes may have different numbers of batches
                 self._save()
                 self.stop.exit_for_requeue()
-            with autocast(self.card.training.amp, self.device):
-                logits = result(images).logits
-            correct += (logits.argmax(1) == classes).sum()
+            correct += (result(images).logits.argmax(1) == classes).sum()
         return self.processes.sum(correct.cpu()).item() / len(self.validation_rows)
 
     @torch.no_grad()

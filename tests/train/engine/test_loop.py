@@ -16,7 +16,8 @@ from tests.support.runs import ENVIRONMENT, assert_same_run, history, trainer_of
 from train.checkpoints import checkpoint
 from train.data.prepared import Prepared
 from train.data.transforms import evaluation_input
-from train.engine.learner import set_rates
+from train.engine.distributed import Processes
+from train.engine.learner import Learner, set_rates
 from train.engine.loop import train
 from train.methods.base import Batch
 
@@ -126,6 +127,26 @@ def test_mixed_precision_stays_near_full_precision(amp, make_card, tmp_path, mon
         trainers[amp].learner.step(batch, torch.Generator())
     assert not torch.equal(trainers[amp].learner.method.fc.weight, before)
     assert all(torch.isfinite(parameter).all() for parameter in trainers[amp].learner.method.parameters())
+
+
+@pytest.mark.parametrize(("amp", "fused"), [("off", True), ("bf16", True), ("fp16", False)])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_fp16_takes_no_fused_step(amp, fused, device, make_card, monkeypatch):
+    monkeypatch.setattr("train.hardware._computes", lambda amp: True)
+    monkeypatch.setattr(torch.nn.Module, "to", lambda module, *_, **__: module)  # there may be no GPU
+    learner = Learner(make_card(training__amp=amp), torch.device(device), Processes(), None)
+    assert learner.optimiser.defaults["fused"] is fused
+    assert learner.scaler.is_enabled() is (amp == "fp16" and (device == "cpu" or torch.cuda.is_available()))
+
+
+def test_validation_is_in_single_precision(make_card, tmp_path, monkeypatch):
+    """The epoch is selected by what the scores say, which are in single precision."""
+    monkeypatch.setattr("train.hardware._computes", lambda amp: True)
+    trainer = trainer_of(make_card(training__amp="bf16"), tmp_path)
+    computed = []
+    trainer.learner.method.fc.register_forward_hook(lambda module, inputs, output: computed.append(output.dtype))
+    trainer.validate()
+    assert set(computed) == {torch.float32}
 
 
 def test_protocol_paper_selects_on_the_test_set(make_card, tmp_path, capsys):
