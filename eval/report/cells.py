@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from eval.compare import compare
-from eval.tables import kinds, layout
+from eval.tables import kinds, layout, paper
 
 Row = Mapping[Any, Any]  # of a data frame: column -> number, text or missing
 MISSING = "–"
@@ -141,7 +141,8 @@ def _ours(row: Row, places: int) -> Cell:
         reasons = {"no_cam": "this method has no CAM", "pending": "no run yet", "stale": "of another configuration"}
         reason = reasons.get(row.get("state", ""), "no number")
         return Cell(state if missing else MISSING, None, reason, state if missing else "")
-    text = number(value, places) + (f" ± {number(spread, places)}" if spread is not None else "")
+    shown = value if number_of(row.get("paper")) is None else paper.as_printed(row["metric"], value)
+    text = number(shown, places) + (f" ± {number(spread, places)}" if spread is not None else "")
     if low is not None and high is not None:
         text += f" [{number(low, places)}, {number(high, places)}]"
     seeds, expected = text_of(row.get("seeds")), text_of(row.get("expected"))

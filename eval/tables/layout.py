@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from eval.metrics.baselines import PREFIX
+from eval.tables import paper
 from eval.tables.kinds import HEADINGS, KINDS, Column, digits
 from pipeline.storage.files import beside, write_text
 
@@ -31,7 +32,6 @@ VARIANTS = {"plain": "without AU", "au": "with AU", **CONTROLS}
 UNKNOWN = "n/a"
 PENDING = "pending"
 STALE = "stale"
-NO_CAM = "--"  # used only where the method has no CAM
 WIDE = 6  # columns of metrics x protocols that fit side by side
 
 Grid = list[list[str]]  # headings may hold line breaks, which LaTeX keeps
@@ -73,7 +73,7 @@ def blocks(name: str, table: pd.DataFrame, known: Collection[str]) -> list[Block
     """Arrange a long table of `eval.tables.pivot` in blocks, one per dataset and section.
 
     A method or setting has a row with our numbers. In tables of the paper, rows with the paper's numbers and the
-    differences follow for the datasets in `known`.
+    differences follow for the datasets in `known`, if the paper has this method or setting.
     """
     arranged = []
     for dataset in dict.fromkeys(table["dataset"]):
@@ -129,12 +129,12 @@ def _settings(
 
 
 def _lines(lead: list[str], line: Sequence[dict[str, Any] | None], *, with_paper: bool, counted: bool = True) -> Grid:
-    """Return the line of our numbers and, with `with_paper`, those of the paper's numbers and the differences."""
+    """Return the line of our numbers and, with `with_paper`, of the paper's numbers, if it has any, and differences."""
     rows = [[*lead, *(cell_text(cell, counted=counted) for cell in line)]]
-    if with_paper:
+    if with_paper and not all(cell is None or pd.isna(cell["paper"]) for cell in line):
         blank = [""] * (len(lead) - 1)
-        rows.append([*blank, "paper", *(_number(cell, "paper", "") for cell in line)])
-        rows.append([*blank, "difference", *(_number(cell, "difference", "+") for cell in line)])
+        rows.append([*blank, "paper", *(_beside(cell, "paper", "") for cell in line)])
+        rows.append([*blank, "difference", *(_beside(cell, "difference", "+") for cell in line)])
     return rows
 
 
@@ -165,7 +165,7 @@ def cell_text(row: dict[str, Any] | None, *, counted: bool = True) -> str:
     """
     if row is None:
         return ""
-    words = {"pending": PENDING, "stale": STALE, "no_cam": NO_CAM, "unknown": UNKNOWN}
+    words = {"pending": PENDING, "stale": STALE, "no_cam": paper.NO_CAM, "unknown": UNKNOWN}
     if pd.isna(row["value"]):
         return words.get(row["state"], UNKNOWN)
     places = digits(row["metric"], row["kind"])
@@ -173,11 +173,17 @@ def cell_text(row: dict[str, Any] | None, *, counted: bool = True) -> str:
         return f"{row['value']:.{places}f} [{row['low']:.{places}f}, {row['high']:.{places}f}]"
     alone = pd.isna(row["sd"]) or (row["metric"].startswith(PREFIX) and not round(row["sd"], places))
     spread = "" if alone else f" ± {row['sd']:.{places}f}"  # baselines are of the same faces in all runs
-    return f"{row['value']:.{places}f}{spread}" + (f" ({_seeds(row)})" if counted else "")
+    value = row["value"] if pd.isna(row["paper"]) else paper.as_printed(row["metric"], row["value"])
+    return f"{value:.{places}f}{spread}" + (f" ({_seeds(row)})" if counted else "")
 
 
-def _number(row: dict[str, Any] | None, column: str, sign: str) -> str:
-    return UNKNOWN if row is None or pd.isna(row[column]) else f"{row[column]:{sign}.2f}"
+def _beside(row: dict[str, Any] | None, column: str, sign: str) -> str:
+    """Write the paper's number or the difference, or why there is none; empty beside a protocol that is not its own."""
+    if row is None or not paper.is_comparable(row["metric"], row["protocol"]):
+        return ""
+    if not pd.isna(row[column]):
+        return f"{row[column]:{sign}.2f}"
+    return paper.NO_CAM if paper.prints_no_number(row["dataset"], row["method"], row["metric"]) else UNKNOWN
 
 
 def write(out: Path, table: pd.DataFrame, title: str, arranged: Sequence[Block], notes: Sequence[str]) -> str:

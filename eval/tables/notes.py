@@ -6,7 +6,7 @@ import pandas as pd
 
 from eval.tables import paper
 from eval.tables.kinds import KINDS
-from eval.tables.layout import METHODS, NO_CAM, PENDING, PROTOCOLS, STALE, UNKNOWN, method_name
+from eval.tables.layout import METHODS, PENDING, PROTOCOLS, STALE, UNKNOWN, method_name
 
 SHARED = {
     "accuracy": "CL is classification accuracy over all seven classes, in percent.",
@@ -66,7 +66,10 @@ def notes(name: str, table: pd.DataFrame) -> list[str]:
     lines += [*OF_KIND.get(name, ()), *_spans(name)]
     lines.append("Ours: mean ± standard deviation over seeds (number of seeds).")
     if kind.paper and name != "time":
-        lines.append("The paper truncates its numbers to two decimals and selects the epoch on the test set.")
+        lines.append(
+            f"The paper selects the epoch on the test set, so its numbers stand beside protocol {paper.PROTOCOL} only. "
+            "It truncates them to two decimals; ours are truncated too where they stand beside them."
+        )
     return [*lines, *_legend(table)]
 
 
@@ -105,16 +108,16 @@ def _layers(table: pd.DataFrame) -> str:
 
 
 def _spans(name: str) -> Iterator[str]:
-    """Return the range of the paper's table, which is all that is known of most of its cells."""
-    if name in ("table1", "baselines") and (plain := paper.span("table1", "cam_cosine", "plain", "rafdb")):
+    """Return the range of the numbers in the paper's table, which the baselines are to be read beside."""
+    if name in ("table1", "baselines"):
+        plain = paper.span("table1", "cam_cosine", "plain", "rafdb")
         yield f"The paper's CAM-COS on RAF-DB lie between {plain[0]:.2f} and {plain[1]:.2f} without AU (Table 1)."
     if name in ("table2", "baselines"):
         plain, guided = (paper.span("table2", "attention_cosine", variant) for variant in ("plain", "au"))
-        if plain and guided:
-            yield (
-                f"The paper's ATT-COS lie between {plain[0]:.2f} and {plain[1]:.2f} without AU and between "
-                f"{guided[0]:.2f} and {guided[1]:.2f} with AU (Table 2, all methods, both datasets)."
-            )
+        yield (
+            f"The paper's ATT-COS lie between {plain[0]:.2f} and {plain[1]:.2f} without AU and between "
+            f"{guided[0]:.2f} and {guided[1]:.2f} with AU (Table 2, all methods, both datasets)."
+        )
     if name == "baselines":
         yield "They are for other faces and landmarks than these baselines, so the comparison is rough."
 
@@ -124,4 +127,4 @@ def _legend(table: pd.DataFrame) -> Iterator[str]:
     words = [f"{UNKNOWN}: not known", f"{PENDING}: no run yet"]
     words += [f"{STALE}: made under another configuration, so not shown"] if "stale" in states else []
     words += ["n of m: n of m seeds are done"] if "partial" in states else []
-    yield "; ".join([*words, f"{NO_CAM}: the method has no CAM."])
+    yield "; ".join([*words, f"{paper.NO_CAM}: the method has no CAM."])

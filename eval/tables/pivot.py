@@ -83,13 +83,14 @@ def _rows(kind: Kind, start: Row, runs: Sequence[Run]) -> Iterator[Row]:
     place = {name: start[name] for name in ("dataset", "method", "variant", "layers")}
     for of, metric in kind.columns:
         theirs = None
-        if kind.paper and start["variant"] in ("plain", "au"):
+        compared = kind.paper and start["variant"] in ("plain", "au")
+        if compared and paper.is_comparable(metric, start["protocol"]):
             theirs = paper.number(kind.paper, **place, metric=metric, weight=start["weight"] or 0.0)
         row = _cell(runs, [measured(run, of, metric) for run in done(runs)])
         if row["state"] == "unknown" and _without_cam(of, metric, runs):
             row["state"] = "no_cam"
         ours = row["value"]
-        difference = None if ours is None or theirs is None else ours - theirs
+        difference = None if ours is None or theirs is None else paper.difference(metric, ours, theirs)
         yield {"kind": of, "metric": metric, **row, "paper": theirs, "difference": difference}
 
 

@@ -14,8 +14,9 @@ from tests.support.tables import rows_of, write
 
 
 def test_lambda_has_a_row_per_weight_and_the_papers_peak(runs: Path, tmp_path: Path) -> None:
-    files = [guided(runs, weight=10.0, settings="ten", accuracy=0.9), guided(runs, weight=0.01, settings="little")]
-    files += [scores(runs), guided(runs, weight=4.0, settings="four", accuracy=0.89)]
+    weights = {10.0: 0.9, 0.01: 0.8, 4.0: 0.89}
+    files = [guided(runs, weight=w, settings=str(w), accuracy=share, protocol="paper") for w, share in weights.items()]
+    files.append(scores(runs, protocol="paper"))
     write("lambda", files, tmp_path / "lambda")
     rows = rows_of((tmp_path / "lambda.md").read_text())
     ours = [row for row in rows if row[2] == "ours"]
@@ -24,7 +25,9 @@ def test_lambda_has_a_row_per_weight_and_the_papers_peak(runs: Path, tmp_path: P
     assert rows[at][3:] == ["89.00 (1)", "0.50 (1)", "0.60 (1)"]
     assert rows[at + 1][2:] == ["paper", "88.95", "0.70", "0.85"]
     assert rows[at + 2][2:] == ["difference", "+0.05", "-0.20", "-0.25"]
-    assert rows[2 + 1][2:] == ["paper", "n/a", "n/a", "n/a"]
+    assert rows[2 + 1][2:] == ["paper", "88.20", "0.55", "0.57"]
+    assert rows[2 + 2][2:] == ["difference", "-8.20", "-0.05", "+0.03"]
+    assert [row[2] for row in rows[2:]].count("paper") == 2  # the paper prints no number of the other lambdas
 
 
 def test_table3_has_the_papers_order_of_layer_sets(runs: Path, tmp_path: Path) -> None:
@@ -63,7 +66,8 @@ def test_baselines_table_has_baselines_skill_and_retrieval_by_hand(runs: Path, t
 
 
 def test_classification_has_the_papers_accuracy_only(runs: Path, tmp_path: Path) -> None:
-    found = write("classification", [scores(runs), guided(runs, macro_f1=0.7)], tmp_path / "t")
+    files = [make(runs, macro_f1=f1, protocol="paper") for make, f1 in ((scores, 0.65), (guided, 0.7))]
+    found = write("classification", files, tmp_path / "t")
     found = found[found["variant"] == "au"].set_index("metric")
     assert found["value"].to_dict() == pytest.approx(
         {"accuracy": 80, "balanced_accuracy": 70, "macro_f1": 0.7, "ece": 0.05, "nll": 0.7}

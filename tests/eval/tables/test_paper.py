@@ -12,16 +12,18 @@ def test_every_number_of_the_paper_names_its_source() -> None:
     rows = paper.read_numbers(paper.PAPER)
     assert rows["source"].str.len().min() > 20
     assert set(rows["method"]) <= {"", *layout.METHODS}
-    shares = rows[rows["metric"].str.contains("cosine")]["value"].astype(float)
+    shares = rows[rows["metric"].str.contains("cosine") & (rows["value"] != "--")]["value"].astype(float)
     assert shares.between(0, 1).all()
     spans = [paper.span("table2", "attention_cosine", variant) for variant in ("plain", "au")]
     assert spans == [(0.38, 0.65), (0.79, 0.88)]
+    assert paper.span("table1", "cam_cosine", "plain", "rafdb") == (0.48, 0.60)
 
 
 def test_mistakes_in_the_papers_numbers_are_named(tmp_path: Path) -> None:
     good = "table1,rafdb,prm,au,,,accuracy,88.1,somewhere in the paper"
     lines = {
         good.replace("table1", "table9"): "no table 'table9'; there are data, fig5, table1",
+        good.replace("accuracy", "cam_cosine_lowest"): "no metric 'cam_cosine_lowest'",
         good.replace("accuracy", "acuracy"): "no metric 'acuracy'",
         good.replace(",au,", ",AU,"): "plain or au, not 'AU'",
         good.replace("88.1", "88.1 %"): "'88.1 %' is not a number",

@@ -18,36 +18,38 @@ from tests.support.tables import rows_of, write
 
 
 def test_table1_has_ours_the_papers_and_the_difference(runs: Path, tmp_path: Path) -> None:
-    files = [scores(runs, seed=seed, accuracy=value) for seed, value in enumerate((0.86, 0.87, 0.88))]
-    files.append(guided(runs, accuracy=0.885, cam_cosine=0.66))
+    values = enumerate((0.86, 0.87, 0.88))
+    files = [scores(runs, seed=seed, accuracy=value, protocol="paper") for seed, value in values]
+    files.append(guided(runs, accuracy=0.885, cam_cosine=0.66, protocol="paper"))
     found = write("table1", files, tmp_path / "tables" / "table1").set_index(["metric", "variant"])
     plain, au = found.loc["accuracy", "plain"], found.loc["accuracy", "au"]
     assert (plain["value"], plain["sd"], plain["seeds"]) == pytest.approx((87.0, 1.0, 3))
-    assert np.isnan(plain["paper"])
-    assert np.isnan(plain["difference"])
+    assert (plain["paper"], plain["difference"]) == (88.2, -1.2)
     assert (au["value"], au["seeds"], au["paper"]) == pytest.approx((88.5, 1, 88.95))
     assert np.isnan(au["sd"])
     assert au["difference"] == pytest.approx(-0.45)
     assert found.loc["cam_cosine", "au"]["difference"] == pytest.approx(-0.04)
     heading, _, ours, theirs, difference = rows_of((tmp_path / "tables" / "table1.md").read_text())
-    assert heading[2] == "heldout, CL (%) without AU"
+    assert heading[2] == "paper, CL (%) without AU"
     assert ours == ["CAM", "ours", "87.00 ± 1.00 (3)", "88.50 (1)", "0.50 ± 0.00 (3)", "0.66 (1)"]
-    assert theirs == ["", "paper", "n/a", "88.95", "n/a", "0.70"]
-    assert difference == ["", "difference", "n/a", "-0.45", "n/a", "-0.04"]
+    assert theirs == ["", "paper", "88.20", "88.95", "0.55", "0.70"]
+    assert difference == ["", "difference", "-1.20", "-0.45", "-0.05", "-0.04"]
 
 
 def test_tex_holds_the_same_cells(runs: Path, tmp_path: Path) -> None:
-    write("table1", [scores(runs), scores(runs, seed=1), guided(runs)], tmp_path / "t")
+    files = [scores(runs, protocol="paper"), scores(runs, seed=1, protocol="paper"), guided(runs, protocol="paper")]
+    write("table1", files, tmp_path / "t")
     tex = (tmp_path / "t.tex").read_text()
     assert r"CAM & ours & 80.00 $\pm$ 0.00 (2) & 80.00 (1) & 0.50 $\pm$ 0.00 (2) & 0.50 (1) \\" in tex
-    assert r" & paper & n/a & 88.95 & n/a & 0.70 \\" in tex
+    assert r" & paper & 88.20 & 88.95 & 0.55 & 0.70 \\" in tex
     assert re.search(r"(?<!\\)[%_&]", tex.split(r"\begin{tabular}")[0]) is None
-    assert r"& \shortstack{heldout,\\CL (\%)\\without AU} &" in tex
+    assert r"& \shortstack{paper,\\CL (\%)\\without AU} &" in tex
     assert tex.count(r"\begin") == tex.count(r"\end") == 2
 
 
 def test_table2_is_the_attention_of_the_guided_layer(runs: Path, tmp_path: Path) -> None:
-    found = write("table2", [scores(runs, layers=[4]), guided(runs, layers=[4, 5])], tmp_path / "table2")
+    files = [make(runs, layers=chosen, protocol="paper") for make, chosen in ((scores, [4]), (guided, [4, 5]))]
+    found = write("table2", files, tmp_path / "table2")
     found = found.set_index("variant")
     assert found["value"].to_dict() == pytest.approx({"plain": 0.1, "au": 0.6})
     assert found.loc["au", "difference"] == pytest.approx(0.6 - 0.85)
@@ -57,11 +59,11 @@ def test_table2_is_the_attention_of_the_guided_layer(runs: Path, tmp_path: Path)
 
 
 def test_missing_runs_are_pending_and_keep_the_papers_number(runs: Path, tmp_path: Path) -> None:
-    write("table1", [scores(runs)], tmp_path / "t")
+    write("table1", [scores(runs, protocol="paper")], tmp_path / "t")
     _, _, ours, theirs, difference = rows_of((tmp_path / "t.md").read_text())
     assert ours[2:] == ["80.00 (1)", "pending", "0.50 (1)", "pending"]
-    assert theirs[2:] == ["n/a", "88.95", "n/a", "0.70"]
-    assert difference[2:] == ["n/a"] * 4
+    assert theirs[2:] == ["88.20", "88.95", "0.55", "0.70"]
+    assert difference[2:] == ["-8.20", "n/a", "-0.05", "n/a"]
     found = pd.read_csv(tmp_path / "t.csv", dtype=str, keep_default_na=False).set_index(["variant", "metric"])
     cell = found.loc[("au", "accuracy")][["value", "seeds", "state", "paper", "difference"]]
     assert cell.tolist() == ["", "0", "pending", "88.95", ""]
@@ -115,9 +117,11 @@ def test_two_protocols_stand_side_by_side_and_datasets_below_each_other(runs: Pa
 
 def test_methods_have_the_papers_order_and_names(runs: Path, tmp_path: Path) -> None:
     order = ["CAM", "WILDCAT", "GradCAM", "GradCAM++", "ACoL", "PRM", "ADL", "CutMix", "LayerCAM", "TS-CAM", "APViT"]
-    files = [scores(runs, method=name) for name in [*names("train.methods"), "mine"]]
+    files = [scores(runs, method=name, protocol="paper") for name in [*names("train.methods"), "mine"]]
     write("table1", files, tmp_path / "t")
-    shown = [row[0] for row in rows_of((tmp_path / "t.md").read_text())[2::3]]
+    rows = rows_of((tmp_path / "t.md").read_text())
+    shown = [row[0] for row in rows if row[1] == "ours"]
+    assert [row[1] for row in rows[2:]] == [*["ours", "paper", "difference"] * 11, "ours"]  # the paper has no "mine"
     assert shown == [*order, "mine"]
     tex = (tmp_path / "t.tex").read_text()
     assert re.findall(r"^(\S+) & ours", tex, re.MULTILINE) == shown
