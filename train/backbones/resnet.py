@@ -5,6 +5,7 @@ the 3x3 convolution of a bottleneck). The published code changes the strides in 
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,13 +43,25 @@ DESIGNS = {
 AfterBlock = Callable[[int, int, Tensor], Tensor]
 
 
+class Stage(nn.Sequential):
+    """The blocks of one stage, called as one module, so that its output is what a forward hook on it sees."""
+
+    def forward(self, value: Tensor, after_block: Callable[[int, Tensor], Tensor] | None = None) -> Tensor:
+        """Run the blocks; `after_block(block, value)` may change what each of them hands on."""
+        for number, block in enumerate(self):
+            value = block(value)
+            if after_block is not None:
+                value = after_block(number, value)
+        return value
+
+
 class ResNet(Backbone):
     """Layer 1 is the first convolution before pooling, the layers 2 to 5 are the stages, each after its last ReLU."""
 
-    layer1: nn.Sequential
-    layer2: nn.Sequential
-    layer3: nn.Sequential
-    layer4: nn.Sequential
+    layer1: Stage
+    layer2: Stage
+    layer3: Stage
+    layer4: Stage
 
     def __init__(self, design: Design) -> None:
         super().__init__()
@@ -73,11 +86,7 @@ class ResNet(Backbone):
         features = {1: self.relu(self.bn1(self.conv1(images)))}
         value = self.maxpool(features[1])
         for layer, stage in enumerate((self.layer1, self.layer2, self.layer3, self.layer4), start=2):
-            for number, block in enumerate(stage):
-                value = block(value)
-                if after_block is not None:
-                    value = after_block(layer, number, value)
-            features[layer] = value
+            value = features[layer] = stage(value, partial(after_block, layer) if after_block else None)
         return features
 
     def last_stage_parameters(self) -> list[nn.Parameter]:
@@ -103,13 +112,11 @@ def start_convolutions(network: nn.Module) -> None:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
-def _stage(
-    block: type[BasicBlock] | type[Bottleneck], inputs: int, channels: int, *, depth: int, stride: int
-) -> nn.Sequential:
+def _stage(block: type[BasicBlock] | type[Bottleneck], inputs: int, channels: int, *, depth: int, stride: int) -> Stage:
     outputs = channels * block.expansion
     shortcut = None
     if stride != 1 or inputs != outputs:
         convolution = nn.Conv2d(inputs, outputs, kernel_size=1, stride=stride, bias=False)
         shortcut = nn.Sequential(convolution, nn.BatchNorm2d(outputs))
     first = block(inputs, channels, stride, shortcut)
-    return nn.Sequential(first, *(block(outputs, channels) for _ in range(depth - 1)))
+    return Stage(first, *(block(outputs, channels) for _ in range(depth - 1)))

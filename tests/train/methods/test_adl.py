@@ -48,6 +48,16 @@ def test_adl_draws_once_per_gate_at_three_places(small_resnet, monkeypatch):
     assert not seen
 
 
+def test_hooks_on_stages_see_the_layers_with_their_gates(small_resnet):
+    method, seen = Adl(small_resnet, 7, drop_rate=1.0), []
+    for stage in (small_resnet.layer1, small_resnet.layer2, small_resnet.layer3, small_resnet.layer4):
+        stage.register_forward_hook(lambda _module, _given, value: seen.append(value))
+    features = method(torch.rand(2, 3, 32, 32)).features
+    assert len(seen) == 4
+    assert all(value is features[layer] for layer, value in enumerate(seen, start=2))
+    assert (features[5] == 0).flatten(2).all(1).any()  # the last gate hides places in all channels
+
+
 def test_adl_in_evaluation_is_cam_and_published_reads_the_second_block(small_resnet):
     images, classes = torch.rand(2, 3, 32, 32), torch.tensor([4, 1])
     method = Adl(small_resnet, 7).eval()

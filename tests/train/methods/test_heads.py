@@ -107,6 +107,7 @@ def test_on_the_network_of_cam_the_gradient_is_the_weight():
 
 @pytest.mark.parametrize(("kind", "package"), [(GradCam, GradCAM), (LayerCam, LayerCAM)])
 def test_package_grad_cam_agrees(kind, package):
+    """It finds features and gradients with hooks on the last stage."""
     torch.manual_seed(0)
     method = kind(build_backbone("resnet18_half", init="none"), 7).eval()
     images, classes = torch.randn(3, 3, 64, 64), torch.tensor([6, 2, 4])
@@ -119,7 +120,7 @@ def test_package_grad_cam_agrees(kind, package):
     logits = Logits()
     logits.method = method
     targets = [ClassifierOutputTarget(label) for label in classes.tolist()]
-    last = method.backbone.layer4[-1]
+    last = method.backbone.layer4
     with package(model=logits, target_layers=[last]) as other:
         other(input_tensor=images, targets=targets)
         (values,), (slopes,) = other.activations_and_grads.activations, other.activations_and_grads.gradients
