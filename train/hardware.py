@@ -76,6 +76,17 @@ def autocast(amp: str, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, kind, enabled=kind != torch.float32)
 
 
+def set_deterministic(wanted: bool) -> None:
+    """Let torch use deterministic algorithms only, or the fastest ones; before the first work on a GPU.
+
+    What has no deterministic algorithm then fails with torch's RuntimeError, which names it.
+    """
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # which cuBLAS needs, see torch's documentation
+    torch.use_deterministic_algorithms(wanted)
+    torch.backends.cudnn.benchmark = not wanted
+
+
 def _computes(amp: str) -> bool:
     if platform.machine() not in ("x86_64", "AMD64"):
         # The operator is missing where torch was built without MKLDNN, as for Apple's processors.

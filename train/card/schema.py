@@ -94,6 +94,19 @@ class Training(Strict):
     step_size: int = Field(40, ge=1, description="epochs between two learning-rate drops (step)")
     gamma: float = Field(0.1, gt=0, le=1, description="factor of a drop; the floor is 1e-7 (step)")
     averaging: float = Field(0.0, ge=0, lt=1, description="decay of the running mean of weights that is kept; 0 = off")
+    sampling: Literal["natural", "balanced"] = Field(
+        "natural",
+        description="natural: an epoch shows every face once; balanced: as many faces, each class equally often",
+    )
+    class_weights: bool = Field(
+        False, description="weigh the classification loss of a class by the inverse of its share of the training faces"
+    )
+    looks_per_epoch: int = Field(
+        1, ge=1, description="validations per epoch, evenly spaced, each of which may select the network that is kept"
+    )
+    deterministic: bool = Field(
+        False, description="the same numbers in every training on the same GPU; slower, and some networks refuse it"
+    )
     augmentation: Literal["paper", "published"] = Field("paper", description="crop and flip; the code's heavier one")
     amp: Precision = Field("off", description="automatic mixed precision; off on a CPU that would only emulate it")
     compile: bool = Field(False, description="torch.compile the network first; a minute that long trainings repay")
@@ -104,6 +117,18 @@ class Training(Strict):
         description="where decoded faces lie: on the device, in host memory, nowhere (stream); auto: where they fit",
     )
     tensorboard: bool = Field(False, description="also write TensorBoard events (needs the package tensorboard)")
+
+    @model_validator(mode="after")
+    def _balanced_once(self) -> "Training":
+        if self.sampling == "balanced" and self.class_weights:
+            raise ValueError("sampling: balanced and class_weights: true would count rare classes twice; choose one")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, write: Any) -> dict[str, Any]:
+        """Leave out what is as it was before its key existed, so that cards keep their digest."""
+        unsaid = {"sampling": "natural", "class_weights": False, "looks_per_epoch": 1, "deterministic": False}
+        return {key: value for key, value in write(self).items() if key not in unsaid or unsaid[key] != value}
 
 
 class Guidance(Strict):

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from train.card.schema import Card
 from train.data.au_maps import GuidanceMaps
+from train.data.balance import class_weights, epoch_rows
 from train.data.faces import FaceStore, Threads, prefetch
 from train.data.prepared import Prepared, Rows, targets
-from train.data.transforms import AUGMENTATIONS, N_UNIFORMS, precrop_size, standardise, to_unit_range
+from train.data.transforms import AUGMENTATIONS, N_UNIFORMS, Floats, precrop_size, standardise, to_unit_range
 from train.methods.base import Batch
 
 
@@ -32,7 +33,11 @@ class TrainingBatches:
         self.faces = FaceStore(
             prepared, rows, precrop_size(self.size), device, place=training.faces, threads=training.workers
         )
-        self.targets = torch.from_numpy(targets(prepared, card)).to(device)
+        learned = targets(prepared, card)
+        self.targets = torch.from_numpy(learned).to(device)
+        self.class_weights = (
+            torch.from_numpy(class_weights(learned[rows])).to(device) if training.class_weights else None
+        )
         self.guidance_maps = GuidanceMaps(prepared, card, device) if card.guidance.weight > 0 else None
 
     def __len__(self) -> int:
@@ -43,8 +48,9 @@ class TrainingBatches:
         """Yield the steps of an epoch but the `first` ones; the last partial batch is kept."""
         rng = np.random.default_rng([self.card.seed % 2**32, epoch])
         size = self.card.training.batch_size
-        order = np.array_split(rng.permutation(self.rows), range(size, len(self.rows), size))
-        uniforms = rng.random((len(self.prepared.ids), N_UNIFORMS), np.float32)
+        shown = epoch_rows(self.rows, self.prepared.expressions[self.rows], self.card.training.sampling, rng)
+        order = np.array_split(shown, range(size, len(shown), size))
+        uniforms = np.array_split(self._uniforms(shown, rng), range(size, len(shown), size))
         generator = torch.Generator(self.device)
         augment = AUGMENTATIONS[self.card.training.augmentation]
         threads = self.card.training.workers
@@ -59,8 +65,14 @@ class TrainingBatches:
                 generator.manual_seed(step_seed(self.card, epoch, number))
                 faces = self.faces.on_device(rows, gathered)
                 maps, valid = self.guidance_maps.on_device(rows, drawn) if self.guidance_maps else (None, None)
-                images, moved = augment(faces, maps, uniforms[rows], self.size, generator)
+                images, moved = augment(faces, maps, uniforms[number - 1], self.size, generator)
                 yield TrainingStep(self._batch(images, rows, moved, valid), rows)
+
+    def _uniforms(self, shown: Rows, rng: np.random.Generator) -> Floats:
+        """Draw the random numbers of each face that an epoch shows; a face that is shown again gets new ones."""
+        if self.card.training.sampling == "natural":
+            return rng.random((len(self.prepared.ids), N_UNIFORMS), np.float32)[shown]
+        return rng.random((len(shown), N_UNIFORMS), np.float32)
 
     def _batch(self, images: Tensor, rows: Rows, maps: Tensor | None, valid: Tensor | None) -> Batch:
         target = self.targets[torch.from_numpy(rows).to(self.device, non_blocking=True)]

@@ -23,8 +23,10 @@ class Learner:
     """The network of a card, the running mean of its weights if the card asks for one, its optimiser and loss scaler.
 
     `state` is what `state_dict` of an earlier process gave, to continue from; without it the training begins with the
-    weights that `model.init` names.
+    weights that `model.init` names. `class_weights` (k,) weigh the classes in the classification loss.
     """
+
+    class_weights: Tensor | None = None
 
     def __init__(self, card: Card, device: torch.device, processes: Processes, state: dict[str, Any] | None) -> None:
         self.card, self.device, self.processes, guide = card, device, processes, card.guidance
@@ -32,8 +34,8 @@ class Learner:
         kind = precision(card.training.amp, device)
         self.method = build_method(card, initialise=state is None).to(device).to(memory_format=torch.channels_last)
         self.ema = EMA(self.method, card.training.averaging) if card.training.averaging else None
-        # With a loss scaler, the fused step of a CPU does not skip gradients that overflowed, and that of a GPU leaves the
-        # momentum uninitialised if they overflow in the first step.
+        # With a loss scaler, a CPU's fused step does not skip gradients that overflowed, and a GPU's leaves momentum
+        # uninitialised if they overflow in the first step.
         self.optimiser = build_optimiser(self.method, card, fused=kind != torch.float16)
         self.scaler = torch.amp.GradScaler(device.type, enabled=kind == torch.float16)
         if state:
@@ -57,7 +59,9 @@ class Learner:
         own = Batch(batch.images[part], batch.target[part], batch.heatmaps[part], batch.valid[part])
         with autocast(self.card.training.amp, self.device):
             output: Output = self.forward(own.images, own.target)
-            classification = self.method.classification_loss(output, own.target)
+            # Weighted targets give the weighted cross-entropy, -sum of w[t] * target[t] * log p[t], in every method.
+            weighted = own.target if self.class_weights is None else own.target * self.class_weights
+            classification = self.method.classification_loss(output, weighted)
         classification = classification * (len(own.target) / len(truth))
         aligned = torch.zeros_like(classification)
         if self.card.guidance.weight > 0:

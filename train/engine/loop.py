@@ -20,7 +20,7 @@ from train.engine.learner import Learner, set_rates
 from train.engine.progress import EpochRow, Progress, write_history
 from train.engine.signals import Stop
 from train.engine.temperature import fit_temperature
-from train.hardware import claim_several, precision
+from train.hardware import claim_several, precision, set_deterministic
 
 FORMAT = 2  # of the state
 SAVE_MINUTES = 10.0  # between two states within an epoch
@@ -73,7 +73,7 @@ class Trainer:
         self.validation_rows = part_rows(prepared, card, "validation")
         self._print_faces()
         torch.manual_seed(card.seed)
-        torch.backends.cudnn.benchmark = True
+        set_deterministic(card.training.deterministic)
         with self.processes.main_process_first():
             saved = resume.load(folder, self._key())
         self.learner = Learner(card, device, self.processes, saved)
@@ -81,10 +81,12 @@ class Trainer:
         self.best: dict[str, Any] = {"accuracy": -1.0, "epoch": 0, "tensors": {}}
         # Of the running epoch: its steps so far, the sums over them, and its seconds in earlier processes.
         self.step, self.total, self.spent = 0, torch.zeros(4, dtype=torch.float64), 0.0
+        self.looked = 0  # the step of the last validation within it
         self.save_seconds, self.saved_at, self.started = 60 * SAVE_MINUTES, time.monotonic(), time.monotonic()
         if saved:
             self._restore(saved)
         self.train_batches = TrainingBatches(prepared, card, self.train_rows, device)
+        self.learner.class_weights = self.train_batches.class_weights
         self.validation_batches = EvaluationBatches(prepared, card, self.processes.share(self.validation_rows), device)
         faces = f"training faces {self.train_batches.faces}, validation faces {self.validation_batches.faces}"
         print(faces, flush=True)
@@ -110,25 +112,44 @@ class Trainer:
             row.validation_accuracy = self.validate()
             row.seconds = time.monotonic() - self.started
             self.history.append(row)
-            # Strictly better: of equal epochs the first is kept (the published code kept the last one).
-            if row.validation_accuracy > self.best["accuracy"]:
-                tensors = {name: tensor.cpu().clone() for name, tensor in self.learner.result.state_dict().items()}
-                self.best = {"accuracy": row.validation_accuracy, "epoch": epoch + 1, "tensors": tensors}
-            self.step, self.spent = 0, 0.0
+            self._keep_if_best(row.validation_accuracy, epoch + 1)
+            self.step, self.looked, self.spent = 0, 0, 0.0
             self.total.zero_()
             self._save()
             progress.epoch(row, best=self.best["epoch"])
         self.stop.deferred = False
 
+    def _keep_if_best(self, accuracy: float, epoch: int) -> None:
+        """Keep the network if it is strictly better: of equals the first is kept (the published code kept the last)."""
+        if accuracy > self.best["accuracy"]:
+            tensors = {name: tensor.cpu().clone() for name, tensor in self.learner.result.state_dict().items()}
+            self.best = {"accuracy": accuracy, "epoch": epoch, "tensors": tensors}
+
+    def _looks_after(self, step: int) -> bool:
+        """Tell whether a step within an epoch is followed by a validation; the last one is in any case."""
+        steps, looks = len(self.train_batches), self.card.training.looks_per_epoch
+        return 0 < step < steps and step * looks // steps > (step - 1) * looks // steps
+
+    def _look(self, epoch: int) -> None:
+        """Validate within an epoch, unless this step has been validated."""
+        if self.looked != self.step:
+            self._keep_if_best(self.validate(), epoch + 1)
+            self.looked = self.step
+            self.learner.method.train()
+
     def write(self, out: Path) -> None:
         """Write the history and both checkpoints."""
         write_history(out / "history.csv", self.history)
         last = {name: tensor.cpu().clone() for name, tensor in self.learner.result.state_dict().items()}
-        kept = ((last, len(self.history), "last"), (self.best["tensors"], self.best["epoch"], "checkpoint"))
-        for tensors, epoch, name in kept:
+        best, final = self.best, self.history[-1].validation_accuracy
+        kept = (
+            (last, len(self.history), final, "last"),
+            (best["tensors"], best["epoch"], best["accuracy"], "checkpoint"),
+        )
+        for tensors, epoch, accuracy, name in kept:
             scores = {
                 "epoch": epoch,
-                "validation_accuracy": self.history[epoch - 1].validation_accuracy,
+                "validation_accuracy": accuracy,
                 "best_epoch": self.best["epoch"],
                 "epochs": len(self.history),
                 "protocol": self.card.protocol,
@@ -170,6 +191,8 @@ class Trainer:
         pending_losses: list[tuple[Tensor, Rows]] = []
         steps = len(self.train_batches)
         generator = torch.Generator()
+        if self._looks_after(self.step):  # a signal may have cut it short
+            self._look(epoch)
         for number, (batch, rows) in enumerate(self.train_batches.epoch(epoch, self.step), start=self.step + 1):
             set_rates(self.learner.optimiser, self.card.training, epoch + (number - 1) / steps)
             torch.manual_seed(generator.manual_seed(step_seed(self.card, epoch, number)).initial_seed())
@@ -177,7 +200,8 @@ class Trainer:
             progress.step()
             late = time.monotonic() - self.saved_at >= self.save_seconds
             asked, due = self.processes.any_rank(self.stop.asked, late)
-            if asked or due or number % CHECKED_EVERY == 0 or number == steps:
+            look = self._looks_after(number)
+            if asked or due or look or number % CHECKED_EVERY == 0 or number == steps:
                 self.total += self._sums(pending_losses)
                 if not self.learner.weights_are_finite():  # no broken state is saved
                     raise self._not_finite("weights are", rows)
@@ -188,6 +212,8 @@ class Trainer:
                 self._save()
             if asked:
                 self.stop.exit_for_requeue()
+            if look:
+                self._look(epoch)
         return self._means()
 
     def _sums(self, steps: Sequence[tuple[Tensor, Rows]]) -> Tensor:
@@ -220,6 +246,7 @@ class Trainer:
             "history": [vars(row) for row in self.history],
             "best": self.best,
             "step": self.step,
+            "looked": self.looked,
             "total": self.total,
             "spent": self.saved_at - self.started if self.step else 0.0,
         }
@@ -229,6 +256,7 @@ class Trainer:
     def _restore(self, content: dict[str, Any]) -> None:
         self.history = [EpochRow(**row) for row in content["history"]]
         self.best, self.step, self.total = content["best"], content["step"], content["total"]
+        self.looked = content.get("looked", 0)  # states of earlier versions have none
         self.spent = content["spent"]
         within = f", {self.step} steps into the next" if self.step else ""
         print(f"continuing after epoch {len(self.history)}{within}", flush=True)

@@ -101,7 +101,7 @@ class Method(nn.Module):
         return batch
 
     def classification_loss(self, output: Output, target: Tensor) -> Tensor:
-        """Mean cross-entropy between logits and target probabilities (b, k)."""
+        """Mean cross-entropy between logits and target probabilities (b, k), which class weights may have scaled."""
         return F.cross_entropy(output.logits.float(), target)
 
     def initialise(self, model: Model) -> None:

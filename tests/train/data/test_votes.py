@@ -8,10 +8,11 @@ import torch
 
 from pipeline.errors import UserError
 from pipeline.storage import shards
+from tests.support.family import FAMILY
 from train.card.schema import Heatmap
 from train.data.batches import TrainingBatches
 from train.data.prepared import Prepared, part_rows, targets
-from train.methods.base import Method, Output
+from train.methods.base import Method, Output, build_method
 
 CPU = torch.device("cpu")
 
@@ -73,3 +74,22 @@ def test_votes_are_refused_where_there_are_none(prepared, make_card):
         TrainingBatches(prepared, card, part_rows(prepared, card, "train"), CPU)
     assert "target" not in make_card().model_dump(mode="json")["data"]
     assert card.digest() != make_card().digest()
+
+
+@pytest.mark.parametrize("name", sorted(FAMILY))
+def test_every_method_takes_votes(name, make_card):
+    """Votes for one class give the loss of that label, a mixture the log probabilities weighted by hand."""
+    method = build_method(make_card(method=name, **FAMILY[name])).eval()
+    for parameter in method.parameters():  # some heads start at zero
+        parameter.data += 0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0))
+    images, one_hot = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1)), torch.eye(7)[[2, 5]]
+    output = method(images, one_hot)
+    towers = (output.logits, *output.extra_logits)
+    assert len(towers) == (2 if name == "acol" else 1)
+    hard = sum(torch.nn.functional.cross_entropy(logits, torch.tensor([2, 5])) for logits in towers)
+    torch.testing.assert_close(method.classification_loss(output, one_hot), hard)
+    mixture = torch.tensor([[0, 0, 0.7, 0, 0.3, 0, 0], [0, 0.1, 0, 0, 0, 0.9, 0]])
+    logs = [logits.log_softmax(1) for logits in towers]
+    by_hand = sum(-(0.7 * log[0, 2] + 0.3 * log[0, 4] + 0.1 * log[1, 1] + 0.9 * log[1, 5]) / 2 for log in logs)
+    output = method(images, mixture)  # ACoL erases by the class with most votes, the same ones as above
+    torch.testing.assert_close(method.classification_loss(output, mixture), by_hand)
