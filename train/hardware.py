@@ -90,8 +90,8 @@ def set_deterministic(wanted: bool) -> None:
 def _computes(amp: str) -> bool:
     if platform.machine() not in ("x86_64", "AMD64"):
         # The operator is missing where torch was built without MKLDNN, as for Apple's processors.
-        onednn = torch.backends.mkldnn.is_available()
-        return amp == "bf16" and onednn and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        return amp == "bf16" and available and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     known: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # absent from older versions
     return any(known.get(name) for name in FASTER[amp])
 
