@@ -8,6 +8,7 @@ min_version("9.20")
 sys.path.insert(0, workflow.basedir)
 
 from workflow.run_names import VARIANT
+from workflow.grid import overridden
 from workflow.lock import hold
 from workflow.plan import STAGES, Plan
 from workflow.results import Results
@@ -25,6 +26,8 @@ results = Results(plan.requested)
 # Neither a dry run nor a job of a cluster, which also reads this file, calls onstart.
 onstart:
     hold(plan.config.results)
+    for line in overridden(plan.requested):
+        print(line, file=sys.stderr)
 
 
 wildcard_constraints:

@@ -18,7 +18,7 @@ from au_guidance.tables import suggestion
 from pipeline.errors import UserError, run
 from pipeline.plugins import ROOT, check
 from train.card.checks import describe_error
-from workflow.grid import card, describe, grid
+from workflow.grid import card, describe, grid, overridden
 from workflow.results import PICTURES, Results
 from workflow.schema import Config, Dataset, keys
 
@@ -142,6 +142,7 @@ def main() -> None:
 
         print("\n".join(estimate(config, arguments.cost)))
     else:
+        print(*overridden(config), sep="\n", end="\n" if overridden(config) else "")
         for name in config.experiments:
             runs = grid(config, name)
             print(f"{name}: {len(runs)} runs", *(f"  {run.folder}" for run in runs), sep="\n")

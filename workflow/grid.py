@@ -12,7 +12,9 @@ from pipeline.errors import UserError
 from train.card.checks import check_model, describe_error, training_card
 from train.card.schema import Card, Data, Guidance
 from workflow.run_names import Run, guidance_of, variant_name
-from workflow.schema import Config, Experiment
+from workflow.schema import Config, Experiment, Settings
+
+PARTS = ("model", "training", "guidance")  # the sections of settings
 
 
 def grid(config: Config, experiment: str | None = None) -> list[Run]:
@@ -23,7 +25,7 @@ def grid(config: Config, experiment: str | None = None) -> list[Run]:
 
 def card(config: Config, run: Run) -> Card:
     """Return the card of a run: all settings that it needs, checked. Raises UserError that names the wrong key."""
-    sections = {part: _merged(config, run, part) for part in ("model", "training", "guidance")}
+    sections = {part: _merged(config, run, part) for part in PARTS}
     sections["model"].setdefault("weights", config.weights)
     sections["guidance"].update(guidance_of(run.variant))
     if "init" in sections["model"]:  # so that a run without AU starts from one without AU
@@ -84,13 +86,34 @@ def _variants(config: Config, part: Experiment, dataset: str, method: str) -> It
     yield from (variant_name(guidance.model_copy(update={"map": control})) for control in part.controls)
 
 
+def overridden(config: Config) -> list[str]:
+    """List in a line each the dataset's settings that do not apply to a method, because the method has its own."""
+    lines: dict[str, None] = {}
+    for run in grid(config):
+        dataset, method = config.datasets[run.dataset], config.methods.get(run.method)
+        both = dataset.methods.get(run.method)
+        for part in PARTS:
+            of_dataset, of_method, of_both = (_values(level, part) for level in (dataset, method, both))
+            for key in of_dataset.keys() & of_method.keys() - of_both.keys():
+                if of_dataset[key] != of_method[key]:
+                    left = f"datasets.{run.dataset}.{part}.{key}: {of_dataset[key]}"
+                    lines[f"{left} is overridden by methods.{run.method}.{part}.{key}: {of_method[key]}"] = None
+    return list(lines)
+
+
 def _merged(config: Config, run: Run, part: str) -> dict[str, Any]:
+    """Merge a section of all levels; of two that set a key the more specific one wins."""
     dataset = config.datasets[run.dataset]
-    levels = (config, config.methods.get(run.method), dataset, dataset.methods.get(run.method))
+    levels = (config, dataset, config.methods.get(run.method), dataset.methods.get(run.method))
     merged: dict[str, Any] = {}
-    for section in (getattr(level, part) for level in levels if level):
-        merged |= section.model_dump(exclude_unset=True) if section else {}
+    for level in levels:
+        merged |= _values(level, part)
     return merged
+
+
+def _values(level: Settings | None, part: str) -> dict[str, Any]:
+    section = getattr(level, part) if level else None
+    return section.model_dump(exclude_unset=True) if section else {}
 
 
 def describe(config: Config) -> str:

@@ -23,7 +23,7 @@ def change(model: type[BaseModel]) -> Any:
 
 
 class Settings(Strict):
-    """Settings of some runs; later levels override: all, method, dataset, method on dataset."""
+    """Settings of some runs; the most specific level wins: method on dataset, then method, then dataset, then all."""
 
     model: change(Model) = Field(None, description="the network")  # type: ignore[valid-type]
     training: change(Training) = Field(None, description="the optimiser, its schedule and the data")  # type: ignore[valid-type]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pipeline.errors import UserError
 from tests.support.paths import ROOT
 from workflow.config import parse, read
-from workflow.grid import card, grid
+from workflow.grid import card, grid, overridden
 from workflow.run_names import Run
 from workflow.schema import keys
 
@@ -26,15 +26,45 @@ def test_precision_may_be_a_bare_off(values):
         parse(values)
 
 
-def test_later_levels_win(values):
+def test_the_most_specific_level_wins(values):
+    """all < dataset < method < method on dataset, key by key."""
     values["guidance"]["weight"] = 1
-    values["methods"]["cam"] = {"guidance": {"weight": 2}, "training": {"momentum": 0.5}}
-    values["experiments"]["table1"]["methods"] = ["cam"]
-    values["datasets"]["rafdb"]["methods"] = {"cam": {"guidance": {"weight": 3}}}
-    del values["datasets"]["affectnet"]["guidance"]
+    values["training"]["momentum"] = 0.1
+    values["datasets"]["rafdb"] |= {"guidance": {"weight": 2}, "methods": {"cam": {"guidance": {"weight": 4}}}}
+    values["datasets"]["rafdb"]["training"]["momentum"] = 0.2
+    values["datasets"]["affectnet"]["guidance"] = {"weight": 2}
+    values["methods"] |= {"cam": {"guidance": {"weight": 3}}, "acol": {"training": {"momentum": 0.3}}}
+    values["experiments"] = {"table1": {"datasets": ["rafdb", "affectnet"], "methods": ["cam", "acol", "prm"]}}
+    values["datasets"]["synthetic"] = {
+        "source": "synthetic",
+        "root": "x",
+        "training": values["datasets"]["rafdb"]["training"],
+    }
     config = parse(values)
-    assert {one.variant for one in grid(config, "table1")} == {"plain", "au-w3-l5", "au-w2-l5"}
-    assert card(config, grid(config)[0]).training.momentum == 0.5
+
+    def weight(dataset, method):
+        return next(
+            one.variant for one in grid(config) if (one.dataset, one.method, one.guided) == (dataset, method, True)
+        )
+
+    assert weight("rafdb", "cam") == "au-w4-l5"
+    assert weight("affectnet", "cam") == "au-w3-l5"
+    assert weight("affectnet", "acol") == weight("rafdb", "prm") == "au-w2-l5"
+    momentum = {
+        (one.dataset, one.method): card(config, one).training.momentum for one in grid(config) if not one.guided
+    }
+    assert momentum["rafdb", "acol"] == 0.3
+    assert momentum["rafdb", "cam"] == 0.2
+    assert momentum["affectnet", "prm"] == 0.1
+    assert overridden(config) == [
+        "datasets.rafdb.training.momentum: 0.2 is overridden by methods.acol.training.momentum: 0.3",
+        "datasets.affectnet.guidance.weight: 2.0 is overridden by methods.cam.guidance.weight: 3.0",
+    ]
+
+
+def test_the_configs_of_the_project_override_nothing(paper):
+    configs = [paper, *(read(path) for path in sorted((ROOT / "workflow" / "configs").glob("*.yaml")))]
+    assert [overridden(config) for config in configs] == [[]] * len(configs)
 
 
 @pytest.mark.parametrize(
