@@ -3,6 +3,7 @@
 from importlib import import_module
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from train.backbones.registry import BACKBONES
@@ -31,15 +32,31 @@ class Backbone(nn.Module):
 
 
 def build_backbone(
-    name: str, *, image_size: int = 224, init: str = "imagenet", weights: Path = Path("weights")
+    name: str,
+    *,
+    image_size: int = 224,
+    init: str = "imagenet",
+    weights: Path = Path("weights"),
+    output_stride: int | None = None,
 ) -> Backbone:
     """Build a backbone for square images of a side in pixels, with the weights that `init` names.
 
-    `init` is "imagenet" or "ms1m", whose files lie in the folder `weights`, "none", or the path of a file. Raises
-    UserError if that file is missing or holds something else.
+    `init` is "imagenet" or "ms1m", whose files lie in the folder `weights`, "none", or the path of a file.
+    `output_stride` (8, 16 or 32) is for networks of timm. Raises UserError if the file is missing or holds something
+    else, and if timm cannot build the network with that stride.
     """
     path = weights_file(init, f"backbone:{name}", weights, key="model.init")
     known = BACKBONES.get(name)
     module = import_module(f"train.backbones.{known.module if known else 'timm'}")
-    backbone: Backbone = module.build_network(name.removeprefix("timm/"), path, image_size)
+    strides: dict[str, int] = {} if output_stride is None else {"output_stride": output_stride}
+    backbone: Backbone = module.build_network(name.removeprefix("timm/"), path, image_size, **strides)
     return backbone
+
+
+def layer_sides(backbone: Backbone, image_size: int) -> dict[int, int]:
+    """Return the side of each layer's map in pixels, for square images; batch statistics stay as they are."""
+    parameter, training = next(backbone.parameters()), backbone.training
+    with torch.no_grad():
+        features = backbone.eval()(torch.zeros(1, 3, image_size, image_size, device=parameter.device))
+    backbone.train(training)
+    return {layer: value.shape[-1] for layer, value in features.items()}

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pipeline.errors import UserError
 from train.backbones.base import Backbone
-from train.backbones.timm import TimmBackbone, check_patches, resampled
+from train.backbones.timm import TimmBackbone, adapted, check_patches
 from train.weights.load import load_weights
 
 DESIGNS: dict[str, dict[str, Any]] = {
@@ -91,7 +91,7 @@ def build_network(name: str, path: Path | None, image_size: int) -> VisionTransf
     if name in CONVOLUTIONAL:
         network.patch_embed.proj = _stem(network.embed_dim)
     if path is not None:
-        load_weights(network, path, ignore=("head.",), adapt=lambda tensors: resampled(tensors, network))
+        load_weights(network, path, ignore=("head.",), adapt=lambda tensors: adapted(tensors, network))
     return VisionTransformer(network)
 
 

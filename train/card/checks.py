@@ -69,6 +69,8 @@ def _check_backbone(card: Card, lead: str) -> None:
         raise UserError(f"{key}: there is no backbone {backbone!r}{choices}")
     if kind == TIMM:
         check_timm_network(backbone.removeprefix("timm/"), key)
+    elif card.model.output_stride is not None:
+        raise UserError(f"{lead}model.output_stride: {backbone} has its own strides; only timm/<name> takes others")
     suitable = method_backbones(card.method)
     if kind not in suitable:
         raise UserError(f"{key}: the method {card.method} runs on {', '.join(suitable)}, not on {backbone}")

@@ -70,11 +70,19 @@ class Model(Strict):
     )
     weights: Path = Field(Path("weights"), description="folder that `snakemake weights` fills")
     image_size: int = Field(224, ge=32, description="side of the network's input, pixels")
+    output_stride: Literal[8, 16, 32] | None = Field(
+        None, description="how often layer 5 is smaller than the image, where timm can build its network so"
+    )
     normalisation: Literal["imagenet", "image", "unit", "vggface2"] = Field(
         "imagenet",
         description="imagenet, vggface2: the channels' mean (and deviation) there; image: each image's own; unit: none",
     )
     options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the method")
+
+    @model_serializer(mode="wrap")
+    def _own_stride_unsaid(self, write: Any) -> dict[str, Any]:
+        """Leave the stride out where it is the network's own, so that earlier cards keep their digest."""
+        return {key: value for key, value in write(self).items() if (key, value) != ("output_stride", None)}
 
 
 class Training(Strict):

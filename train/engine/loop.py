@@ -21,6 +21,7 @@ from train.engine.progress import EpochRow, Progress, write_history
 from train.engine.signals import Stop
 from train.engine.temperature import fit_temperature
 from train.hardware import claim_several, precision, set_deterministic
+from train.methods.base import coarse_maps
 
 FORMAT = 2  # of the state
 SAVE_MINUTES = 10.0  # between two states within an epoch
@@ -77,6 +78,8 @@ class Trainer:
         with self.processes.main_process_first():
             saved = resume.load(folder, self._key())
         self.learner = Learner(card, device, self.processes, saved)
+        if warning := coarse_maps(self.learner.method, card.model):
+            print(warning, flush=True)
         self.history: list[EpochRow] = []
         self.best: dict[str, Any] = {"accuracy": -1.0, "epoch": 0, "tensors": {}}
         # Of the running epoch: its steps so far, the sums over them, and its seconds in earlier processes.

@@ -13,9 +13,11 @@ from au_guidance.expressions import Expression
 from au_guidance.tables import suggestion
 from pipeline.errors import UserError
 from pipeline.plugins import load
-from train.backbones.base import Backbone, build_backbone
+from train.backbones.base import Backbone, build_backbone, layer_sides
 from train.card.checks import check_layers, check_model
 from train.card.schema import Card, Model
+
+FINE = 7  # pixels; an AU map at fewer can hardly tell one AU from another
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,18 @@ def start_head(head: nn.Module) -> None:
             nn.init.zeros_(cast(Tensor, layer.bias))
 
 
+def coarse_maps(method: Method, model: Model) -> str | None:
+    """Return a warning if layer 5, where maps are read, is smaller than 7x7 at the image size of the card."""
+    side = layer_sides(method.backbone, model.image_size).get(5, FINE)
+    if side >= FINE:
+        return None
+    remedy = " or a smaller model.output_stride (8, 16)" if model.backbone.startswith("timm/") else ""
+    return (
+        f"warning: layer 5 of {model.backbone} is {side}x{side} at {model.image_size} px, too coarse for AU maps; "
+        f"give a larger model.image_size{remedy}"
+    )
+
+
 def build_method(card: Card, *, initialise: bool = True) -> Method:
     """Build the network of a card: the one class of `train/methods/<method>.py` on the card's backbone.
 
@@ -141,7 +155,13 @@ def build_method(card: Card, *, initialise: bool = True) -> Method:
     (kind,) = (value for value in kinds if value.__module__ == module.__name__)
     model = card.model
     init = model.init if initialise else "none"
-    network = build_backbone(model.backbone, image_size=model.image_size, init=init, weights=model.weights)
+    network = build_backbone(
+        model.backbone,
+        image_size=model.image_size,
+        init=init,
+        weights=model.weights,
+        output_stride=model.output_stride,
+    )
     method = kind(network, len(Expression), **model.options)
     check_layers(card, method.backbone.channels)
     if initialise:

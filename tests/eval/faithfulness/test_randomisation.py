@@ -33,7 +33,7 @@ def test_stages_run_from_the_input_to_the_logits(name, make_card):
     ("name", "first", "last"),
     [
         ("convnext_atto", ["stem", "stages.0", "stages.1"], ["stages.3", "fc"]),
-        ("efficientnet_b0", ["conv_stem", "blocks.0", "blocks.1"], ["blocks.6", "fc"]),
+        ("efficientnet_b0", ["conv_stem", "blocks.0", "blocks.1"], ["conv_head", "fc"]),
         ("vit_tiny_patch16_224", ["embeddings", "patch_embed", "blocks.0"], ["blocks.11", "fc"]),
         ("resnet10t", ["conv1", "layer1", "layer2"], ["layer4", "fc"]),
     ],

@@ -48,7 +48,7 @@ def test_sizes_and_channels_are_those_that_the_card_is_checked_against(name):
             "timm/densenet121",
             ("network.features.transition3.", "network.features.denseblock4.", "network.features.norm5."),
         ),
-        ("timm/efficientnet_b0", ("network.blocks.5.", "network.blocks.6.")),
+        ("timm/efficientnet_b0", ("network.blocks.5.", "network.blocks.6.", "network.conv_head.", "network.bn2.")),
         ("timm/vit_tiny_patch16_224", ("network.blocks.10.", "network.blocks.11.", "network.norm.")),
     ],
 )

@@ -155,8 +155,9 @@ def test_protocol_paper_selects_on_the_test_set(make_card, tmp_path, capsys):
     assert checkpoint.load(tmp_path / "checkpoint.safetensors").scores["protocol"] == "paper"
 
 
-def test_timm_backbones_train(make_card, tmp_path):
+def test_timm_backbones_train_with_a_warning_of_coarse_maps(make_card, tmp_path, capsys):
     train(make_card(model__backbone="timm/resnet10t", training__epochs=1), tmp_path)
+    assert capsys.readouterr().out.count("warning: layer 5 of timm/resnet10t is 2x2 at 64 px") == 1
     loaded = checkpoint.load(tmp_path / "checkpoint.safetensors")
     with torch.no_grad():
         assert list(loaded.method(torch.zeros(1, 3, 64, 64)).features) == [1, 2, 3, 4, 5]
