@@ -19,6 +19,7 @@ from pipeline.errors import UserError, run
 from pipeline.plugins import ROOT, check
 from train.card.checks import describe_error
 from workflow.grid import card, describe, grid, overridden
+from workflow.needs import missing
 from workflow.results import PICTURES, Results
 from workflow.schema import Config, Dataset, keys
 
@@ -142,10 +143,18 @@ def main() -> None:
 
         print("\n".join(estimate(config, arguments.cost)))
     else:
-        print(*overridden(config), sep="\n", end="\n" if overridden(config) else "")
-        for name in config.experiments:
-            runs = grid(config, name)
-            print(f"{name}: {len(runs)} runs", *(f"  {run.folder}" for run in runs), sep="\n")
+        _list(config)
+
+
+def _list(config: Config) -> None:
+    """Print the runs of each experiment, which settings others override, and what is not there yet."""
+    for name in config.experiments:
+        runs = grid(config, name)
+        print(f"{name}: {len(runs)} runs", *(f"  {run.folder}" for run in runs), sep="\n")
+    for line in overridden(config):
+        print(f"note: {line}")
+    for line in missing(config):
+        print(f"needed: {line}")
 
 
 if __name__ == "__main__":

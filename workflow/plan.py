@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import END_WITH_PARENT, UserError
-from pipeline.index import missing_root_message
 from pipeline.plugins import ROOT, names
 from train.card.checks import given_weights, needed_weights
 from train.card.schema import Card
 from workflow.config import parse
 from workflow.fingerprint import digest, fingerprint
 from workflow.grid import card, describe, grid, reused_run
+from workflow.needs import missing_dataset, missing_landmark_files, missing_weights
 from workflow.published import PUBLISHED_CODEBOOK, PUBLISHED_GEOMETRY, PUBLISHED_SUFFIX, with_published_datasets
 from workflow.run_names import RUN, Run
 from workflow.schema import Config, Dataset
@@ -97,9 +97,7 @@ class Plan:
         settings = self.dataset(wildcards)
         if settings.generate:
             return [self.root(wildcards)]
-        root = Path(self.root(wildcards))
-        if not root.is_dir() and not self._prepared(wildcards.dataset):
-            sys.exit(missing_root_message(wildcards.dataset.removesuffix(PUBLISHED_SUFFIX), settings.source, root))
+        _refuse(missing_dataset(self.config, wildcards.dataset))
         return []
 
     def setting(self, name: str) -> Any:
@@ -183,11 +181,16 @@ class Plan:
         return [self.manifest] if needed_weights(self._card(wildcards)) else []
 
     def initial_files(self, wildcards: Any) -> list[str]:
-        """List the files that a run starts from: the user's, or another run's checkpoint, which is then made first."""
-        return list(map(str, given_weights(self._card(wildcards))))
+        """List the files that a run starts from: the user's, or another run's checkpoint, which is then made first.
+
+        Exit with the places where they come from if the user's are not there.
+        """
+        _refuse(missing_weights(self.config, _run(wildcards)))
+        return list(map(str, given_weights(self._card(wildcards)).values()))
 
     def extractor_weights(self, wildcards: Any) -> list[str]:
-        """List the manifest of the fetched weights if a dataset's extractor needs some of them."""
+        """List the manifest of the fetched weights if an extractor needs some; exit if the user's are missing."""
+        _refuse(missing_landmark_files(self.config, wildcards.dataset))
         return [self.manifest] if _needs_fetched_weights(self.dataset(wildcards)) else []
 
     @property
@@ -229,9 +232,11 @@ class Plan:
     def _card(self, wildcards: Any) -> Card:
         return card(self.config, _run(wildcards))
 
-    def _prepared(self, dataset: str) -> bool:
-        folder = Path(self.data.format(dataset=dataset))
-        return (folder / "index.csv").exists() and all(map(Path.exists, map(Path, self.shards(dataset, "faces"))))
+
+def _refuse(lacking: list[str]) -> None:
+    """Stop before any job if something is missing: Snakemake would name the file only, or find nothing to be done."""
+    if lacking:
+        sys.exit("\n".join(lacking))
 
 
 def _run(wildcards: Any) -> Run:

@@ -17,7 +17,7 @@ ROOMS = {
     "train": "weights hardware backbones card methods data checkpoints engine __main__",
     "eval": "records metrics predict score faithfulness tables compare figures export published explain api report "
     "summary",
-    "workflow": "schema fingerprint lock run_names grid cost published results config plan",
+    "workflow": "schema fingerprint lock run_names grid cost published needs results config plan",
 }
 LIBRARY = {"numpy", "cv2", "yaml", "torch"}  # what au_guidance needs, as pyproject.toml says
 FILES = {

@@ -41,9 +41,15 @@ def test_missing_weights_stop_before_any_job(tmp_path):
     config["experiments"] = {"table1": {"datasets": ["faces"], "methods": ["apvit"]}}
     done = snakemake(tmp_path, config=config)
     assert done.returncode != 0
-    for file in ("weights/backbone_ir50_ms1m_epoch120.pth", "mine.pth"):
-        assert file in done.stdout + done.stderr
+    text = done.stdout + done.stderr
+    for part in ("apvit: model.init: weights/backbone_ir50_ms1m_epoch120.pth is missing: download", "face.evoLVe"):
+        assert part in text
+    assert (
+        "apvit: model.options.vit_weights: mine.pth does not exist; give imagenet, none or the path of a file" in text
+    )
+    assert "MissingInputException" not in text
     assert not (tmp_path / "out").exists()
+    assert snakemake(tmp_path, "--dry-run", "faces", config=config).returncode == 0
     (tmp_path / "weights").mkdir()
     for file in ("weights/backbone_ir50_ms1m_epoch120.pth", "mine.pth"):
         (tmp_path / file).touch()

@@ -126,11 +126,16 @@ def needed_weights(card: Card) -> list[str]:
     return [need for need, value in values.items() if value == "imagenet"]
 
 
-def given_weights(card: Card) -> list[Path]:
-    """List the files with weights that a run starts from and that the user must put in place."""
-    values = [str(value) for value in (card.model.init, *card.model.options.values())]
+def given_weights(card: Card) -> dict[str, Path]:
+    """Return the files with weights that a run starts from and that the user must put in place, by the key of each."""
+    options = {f"model.options.{name}": str(value) for name, value in card.model.options.items()}
+    values = {"model.init": card.model.init, **options}
     known = {"ms1m": card.model.weights / MS1M}
-    return [known.get(value, Path(value)) for value in values if value in known or value.endswith(SUFFIXES)]
+    return {
+        key: known.get(value, Path(value))
+        for key, value in values.items()
+        if value in known or value.endswith(SUFFIXES)
+    }
 
 
 def describe_error(error: ValidationError) -> str:

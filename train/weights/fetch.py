@@ -27,6 +27,7 @@ from pipeline.storage.files import atomic_write, digest
 
 FILES = Path(__file__).with_name("files.yaml")
 MS1M = "backbone_ir50_ms1m_epoch120.pth"  # lies on Google Drive, which hands out no file without a person
+ZOO = "face.evoLVe (https://github.com/ZhaoJ9014/face.evoLVe)"
 MANIFEST = "manifest.csv"
 HASH = "X-Linked-ETag"  # the header in which the hub states the SHA-256 of a large file
 
@@ -37,6 +38,13 @@ class Weights(NamedTuple):
     need: str
     url: str
     name: str
+
+
+def missing_file_message(path: Path, key: str) -> str:
+    """Return the message for a file that a key names and that only a person can put in place."""
+    if path.name == MS1M:
+        return f"{key}: {path} is missing: download that file from the model zoo of {ZOO} to that place; or give none"
+    return f"{key}: {path} does not exist; give imagenet, none or the path of a file with weights"
 
 
 def known_weights() -> dict[str, str]:

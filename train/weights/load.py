@@ -13,10 +13,9 @@ from torch import Tensor, nn
 
 from pipeline.errors import UserError
 from train.weights import checksummed
-from train.weights.fetch import MS1M, local_weights
+from train.weights.fetch import MS1M, local_weights, missing_file_message
 
 DAMAGED = (pickle.UnpicklingError, struct.error, LookupError, AssertionError)  # what torch raises on damaged pickles
-ZOO = "face.evoLVe (https://github.com/ZhaoJ9014/face.evoLVe)"
 
 
 def weights_file(init: str, need: str, folder: Path, *, key: str) -> Path | None:
@@ -28,11 +27,9 @@ def weights_file(init: str, need: str, folder: Path, *, key: str) -> Path | None
         return None
     if init == "imagenet":
         return local_weights(need, folder)
-    if init == "ms1m" and not (folder / MS1M).is_file():
-        raise UserError(f"{folder / MS1M} is missing: download that file from the model zoo of {ZOO} to that place")
     path = folder / MS1M if init == "ms1m" else Path(init)
     if not path.is_file():
-        raise UserError(f"{key}: {path} does not exist; give imagenet, none or the path of a file with weights")
+        raise UserError(missing_file_message(path, key))
     return path
 
 

@@ -221,7 +221,9 @@ def test_the_ms1m_file_is_asked_for_by_name_and_place(tmp_path, evolve_file):
     with pytest.raises(UserError) as caught:
         build()
     path = tmp_path / "backbone_ir50_ms1m_epoch120.pth"
-    assert str(caught.value).startswith(f"{path} is missing: download that file from the model zoo of face.evoLVe")
+    assert str(caught.value).startswith(
+        f"model.init: {path} is missing: download that file from the model zoo of face.evoLVe"
+    )
     torch.save(evolve_file[2], path)
     with pytest.raises(UserError, match=r"ms1m_epoch120\.pth fits another network: the tensor"):
         build()
