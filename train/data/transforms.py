@@ -81,7 +81,7 @@ def evaluation_input(face: Image, size: int, kind: str = "imagenet") -> Tensor:
 
 
 def augment_paper(faces: Tensor, maps: Tensor | None, uniforms: Floats, size: int, generator: torch.Generator) -> Pair:
-    """Cut a random window of `size` from faces of side size * 256 / 224; mirror every second one (Section 4.1)."""
+    """Cut a random window of `size` from faces of side size * 256 / 224 (Section 4.1); mirror one in two (the code)."""
     room = faces.shape[1] - size
     top, left = (np.floor(uniforms[:, column] * (room + 1)).astype(np.int64) for column in (0, 1))
     mirrored = uniforms[:, 2] < 0.5
