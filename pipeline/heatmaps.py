@@ -8,6 +8,7 @@ A row holds the ellipses of all AUs on the 224-px canvas (under 1 kB per face, f
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,11 +20,19 @@ from pipeline.storage.landmarks import read_landmarks
 
 
 def build_heatmaps(landmarks: Path, out: Path, geometry: str) -> None:
-    """Write the heatmap shard that belongs to a landmark shard."""
+    """Write the heatmap shard that belongs to a landmark shard.
+
+    Raises UserError if the landmarks were placed on other faces than those in `faces/` beside the folder of landmarks.
+    """
     refuse_overwriting([landmarks], [out])
     stored = shards.Shard(landmarks)
+    faces = landmarks.resolve().parent.parent / "faces" / landmarks.name
+    if stored.parents and faces.is_file():
+        stored.check_parent(shards.Shard(faces))
     drawn = shapes(read_landmarks(stored), geometry).astype(np.float32)
-    shards.write(out, {**stored.columns("id"), "shapes": drawn}, of=stored.count, geometry=geometry)
+    named = {**stored.parents, "landmarks": stored.sha256}
+    parents: dict[str, Any] = {f"{stage}{shards.PARENT}": sha256 for stage, sha256 in named.items()}
+    shards.write(out, {**stored.columns("id"), "shapes": drawn}, of=stored.count, geometry=geometry, **parents)
 
 
 def main() -> None:

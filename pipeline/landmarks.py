@@ -49,7 +49,7 @@ def extract_landmarks(faces: Path, out: Path, extractor: str, options: Mapping[s
         "status": np.array(status, object),
         "quality": np.where(known, landmarks.quality, np.nan).astype(np.float32),
     }
-    shards.write(out, columns, of=shard.count, extractor=extractor, size=aligned.size)
+    shards.write(out, columns, of=shard.count, extractor=extractor, size=aligned.size, faces_sha256=shard.sha256)
     remove_blocks(out)
     return Counter(status)
 

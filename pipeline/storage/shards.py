@@ -21,6 +21,7 @@ from pipeline.storage.files import append_checksum, atomic_write, reserve, set_a
 Columns = dict[str, NDArray[Any]]
 HEADERS = 1 << 16  # bytes that HDF5 adds, at the most
 N_SHARDS = "of"  # the attribute that says how many shards belong together
+PARENT = "_sha256"  # ends the attributes that name the shards it was made from, such as faces_sha256
 
 
 def write(
@@ -60,6 +61,7 @@ class Shard:
     """A shard on disk, verified once, when the object is made; no file stays open, so that a process may fork.
 
     `path`; `sha256` of its content, hex; `names` of its columns; `attributes`, which were written beside the columns;
+    `parents`, the SHA-256 of the shards that it was made from by stage, empty if it was made by an earlier version;
     `count`, the number of shards that belong together, None for a file that stands alone. Raises UserError if the file
     is missing, cut short or damaged. A damaged `.h5` file is moved aside, so that the next run of the workflow rebuilds
     that shard and no other. A file of another name cannot be a shard: it is refused and left alone.
@@ -73,7 +75,14 @@ class Shard:
                 name: value.item() if isinstance(value, np.generic) else value for name, value in file.attrs.items()
             }
         self.count: int | None = stored.pop(N_SHARDS, None)
+        named = [name for name in stored if name.endswith(PARENT)]
+        self.parents: dict[str, str] = {name.removesuffix(PARENT): stored.pop(name) for name in named}
         self.attributes: dict[str, Any] = stored
+
+    def check_parent(self, parent: "Shard") -> None:
+        """Raise UserError if this shard was made from another shard of the parent's stage, the name of its folder."""
+        if self.parents.get(parent.path.parent.name, parent.sha256) != parent.sha256:
+            raise UserError(f"{self.path} was made from another {parent.path}; delete it and run the workflow again")
 
     def columns(self, *names: str) -> Columns:
         """Read the named columns, or all; numbers are mapped from the disk. Raises UserError on an unknown name."""
@@ -130,6 +139,11 @@ class ShardFolder:
                     "delete it and run the workflow again"
                 )
         return first
+
+    def check_parents(self, parents: "ShardFolder") -> None:
+        """Raise UserError that names the first shard that was made from another one than that of `parents`."""
+        for shard, parent in zip(self.shards, parents.shards, strict=False):  # a folder of another length has other ids
+            shard.check_parent(parent)
 
     def columns(self, *names: str) -> Columns:
         """Join columns of the shards in order; byte columns and their offsets are joined as one.

@@ -39,6 +39,7 @@ class Prepared:
         faces, drawn = stored.columns(*names), heatmaps.columns("id", "shapes")
         if not np.array_equal(faces["id"], drawn["id"]):
             raise UserError(f"{folder}: faces/ and heatmaps/ list different images; run the workflow again")
+        heatmaps.check_parents(stored)
         self.digest = hashlib.sha256(f"{stored.checksums}{heatmaps.checksums}".encode()).hexdigest()
         if geometry != heatmap.geometry:
             asked = f"heatmap.geometry asks for {heatmap.geometry!r}"
@@ -48,7 +49,7 @@ class Prepared:
         self.expressions = faces["expression"].astype(np.int64)
         self.readable = faces["status"] != "unreadable"
         self.shapes = drawn["shapes"]
-        self._stored, self._files = stored, stored.stored_files()
+        self._stored, self._heatmaps, self._files = stored, heatmaps, stored.stored_files()
 
     def image(self, row: int) -> NDArray[np.uint8]:
         """Decode an aligned face to RGB (size, size, 3)."""
@@ -94,6 +95,8 @@ class Prepared:
         landmarks = ShardFolder(self.folder / "landmarks")
         if not np.array_equal(landmarks.columns("id")["id"], self.ids):
             raise UserError(f"{self.folder}: faces/ and landmarks/ list different images; run the workflow again")
+        landmarks.check_parents(self._stored)
+        self._heatmaps.check_parents(landmarks)
         return landmarks
 
     @cached_property

@@ -203,3 +203,44 @@ def test_held_out_keeps_people_together(seed):
     assert not set(identities[chosen]) & set(identities[~chosen])
     assert set(expressions[chosen]) == set(expressions[~chosen]) == set(range(7))
     assert 0.07 < chosen.mean() < 0.16
+
+
+@pytest.fixture
+def chained(prepared_folder, tmp_path):
+    """The small dataset with shards that name those that they were made from."""
+    made = {}
+    for stage in ("faces", "landmarks", "heatmaps"):
+        (tmp_path / stage).mkdir()
+        for path in (prepared_folder / stage).glob("*.h5"):
+            shard, out = shards.Shard(path), tmp_path / stage / path.name
+            shards.write(out, shard.columns(), of=2, **shard.attributes, **made.get(path.name, {}))
+            made.setdefault(path.name, {})[f"{stage}_sha256"] = shards.Shard(out).sha256
+    return tmp_path
+
+
+def again(path, **changes):
+    """Write a shard again with other attributes, as a command that was called by hand does."""
+    shard = shards.Shard(path)
+    named = {f"{stage}_sha256": sha256 for stage, sha256 in shard.parents.items()}
+    shards.write(path, shard.columns(), of=2, **shard.attributes | changes | named)
+
+
+def test_shards_that_were_made_from_each_other_load(chained, prepared):
+    read = Prepared(chained, Heatmap())
+    np.testing.assert_array_equal(read.points, prepared.points)
+    np.testing.assert_array_equal(read.shapes, prepared.shapes)
+
+
+def test_faces_that_were_cut_again_are_refused_with_old_heatmaps(chained):
+    for shard in range(2):
+        again(chained / "faces" / f"{shard}.h5", mode="corrected")
+    with pytest.raises(UserError, match=r"heatmaps/0\.h5 was made from another \S+faces/0\.h5; delete it"):
+        Prepared(chained, Heatmap())
+
+
+def test_landmarks_that_were_placed_again_are_refused_with_old_heatmaps(chained):
+    for shard in range(2):
+        again(chained / "landmarks" / f"{shard}.h5", extractor="mesh")
+    read = Prepared(chained, Heatmap())
+    with pytest.raises(UserError, match=r"heatmaps/0\.h5 was made from another \S+landmarks/0\.h5; delete it"):
+        _ = read.points
