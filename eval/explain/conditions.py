@@ -51,9 +51,9 @@ class Conditions:
         if self.sharpness < BLURRED:
             yield "the face is blurred"
         if self.cut_off is not None and self.cut_off > CUT_OFF:
-            yield f"{self.cut_off:.0%} of the face lies outside the picture"
+            yield f"{100 * self.cut_off:.0f} % of the face lies outside the picture"
         elif self.padding > PADDED:
-            yield f"{self.padding:.0%} of the face's crop lies outside the picture"
+            yield f"{100 * self.padding:.0f} % of the face's crop lies outside the picture"
         if self.turn is not None and self.turn > TURNED:
             yield "the head is turned far to the side, where action units are hidden"
 

@@ -249,16 +249,17 @@ def _place(region: Region) -> str:
 
 
 def _warnings(expression: Expression, similarity: Similarity, inside: float) -> Iterable[str]:
-    cosine, baseline, above_baseline, retrieved = similarity
+    cosine, baseline, _, retrieved = similarity
     if retrieved not in (None, expression.label):
         yield f"the map resembles the action units of {retrieved} more than those of {expression.label}"
-    if above_baseline is not None and above_baseline < 0:
+    # Compared as they are shown: no warning says that 0.83 is worse than 0.83.
+    if cosine is not None and baseline is not None and round(cosine, 2) < round(baseline, 2):
         yield (
             f"the map fits the action units of {expression.label} worse than the mean AU map of all expressions does "
             f"(cosine {cosine:.2f}, mean map {baseline:.2f})"
         )
     if inside < MIN_INSIDE:
-        yield f"{1 - inside:.0%} of the map lies outside the face"
+        yield f"{100 * (1 - inside):.0f} % of the map lies outside the face"
 
 
 def _rounded(items: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -45,11 +45,11 @@ def test_padding_is_what_lies_outside_the_picture():
     conditions = measure(TEXTURE, right_half, SHAPE, POINTS)
     assert conditions.padding == pytest.approx(0.5, abs=0.02)
     assert conditions.cut_off == pytest.approx(0.5, abs=0.05)
-    assert conditions.warnings == [f"{conditions.cut_off:.0%} of the face lies outside the picture"]
+    assert conditions.warnings == [f"{100 * conditions.cut_off:.0f} % of the face lies outside the picture"]
     small = measure(TEXTURE, WHOLE, (112, 112, 3), None)
     assert small.padding == pytest.approx(0.75, abs=0.02)
     assert small.cut_off is None
-    assert small.warnings == [f"{small.padding:.0%} of the face's crop lies outside the picture"]
+    assert small.warnings == [f"{100 * small.padding:.0f} % of the face's crop lies outside the picture"]
     whole = measure(TEXTURE, WHOLE, SHAPE, POINTS)
     assert (whole.padding, whole.cut_off) == (0, 0)
 

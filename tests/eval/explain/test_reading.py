@@ -128,7 +128,7 @@ def test_warnings_name_the_other_expression_and_the_mass_outside():
     corner[:30, :30] = 1
     reading = read_expression(corner)
     assert reading.inside == 0
-    assert reading.warnings[-1] == "100% of the map lies outside the face"
+    assert reading.warnings[-1] == "100 % of the map lies outside the face"
 
 
 def test_a_map_of_zeros_and_a_neutral_face():
