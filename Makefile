@@ -52,6 +52,7 @@ $(SAMPLES): | setup
 
 explain: setup $(filter $(SAMPLES),$(FILES))
 	python -m eval.explain $(FILES) --out results/explained
+	@$(if $(filter $(SAMPLES),$(FILES)),echo 'drawn samples; for your own pictures and films: make explain FILES="photo.jpg film.mp4"')
 
 app: setup
 	python -m eval.explain.app

@@ -216,7 +216,7 @@ def _describe(regions: Sequence[Region]) -> str:
     high = [region for region in regions if _is_high(region)]
     if not high:
         return f"The map does not stand out on the regions of the expression's action units: {_named(regions)}."
-    low = [region for region in regions if region not in high and region.lift < LIFT_LOW]
+    low = [region for region in regions if region not in high and round(region.lift, 1) < LIFT_LOW]
     rest = [region for region in regions if region not in high and region not in low]
     sentences = {"The map lies on": high, "About as on the rest of the face": rest, "Less on": low}
     return " ".join(f"{lead}: {_named(part)}." for lead, part in sentences.items() if part)
