@@ -34,6 +34,7 @@ class Expression(IntEnum):
 
 # The six that have action units, in the paper's alphabetical order of rows and pictures.
 SIX = tuple(sorted(set(Expression) - {Expression.NEUTRAL}, key=lambda expression: expression.label))
+SEVEN = (*SIX, Expression.NEUTRAL)  # the order of classes wherever a reader sees all of them
 
 
 @cache

@@ -20,7 +20,7 @@ from workflow.fingerprint import digest, fingerprint
 from workflow.grid import card, describe, grid, reused_run
 from workflow.needs import missing_dataset, missing_landmark_files, missing_weights
 from workflow.published import PUBLISHED_CODEBOOK, PUBLISHED_GEOMETRY, PUBLISHED_SUFFIX, with_published_datasets
-from workflow.run_names import RUN, Run
+from workflow.run_names import RUN, run_of
 from workflow.schema import Config, Dataset
 
 STAGES = ("faces", "landmarks", "heatmaps")
@@ -161,7 +161,7 @@ class Plan:
 
     def reused(self, wildcards: Any) -> list[str]:
         """List the files of the run whose training also serves this one; none if it is trained itself."""
-        other = reused_run(self.config, _run(wildcards))
+        other = reused_run(self.config, run_of(wildcards))
         if other is None:
             return []
         folder = f"{self.config.results}/runs/{other.folder}"
@@ -185,7 +185,7 @@ class Plan:
 
         Exit with the places where they come from if the user's are not there.
         """
-        _refuse(missing_weights(self.config, _run(wildcards)))
+        _refuse(missing_weights(self.config, run_of(wildcards)))
         return list(map(str, given_weights(self._card(wildcards)).values()))
 
     def extractor_weights(self, wildcards: Any) -> list[str]:
@@ -230,17 +230,13 @@ class Plan:
         return PUBLISHED_CODEBOOK if _is_published(wildcards) else self.config.heatmap.codebook
 
     def _card(self, wildcards: Any) -> Card:
-        return card(self.config, _run(wildcards))
+        return card(self.config, run_of(wildcards))
 
 
 def _refuse(lacking: list[str]) -> None:
     """Stop before any job if something is missing: Snakemake would name the file only, or find nothing to be done."""
     if lacking:
         sys.exit("\n".join(lacking))
-
-
-def _run(wildcards: Any) -> Run:
-    return Run(wildcards.protocol, wildcards.dataset, wildcards.method, wildcards.variant, int(wildcards.seed))
 
 
 def _is_published(wildcards: Any) -> bool:

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from workflow.grid import grid
-from workflow.run_names import RUN
+from workflow.run_names import RUN, Run, run_of
 from workflow.schema import Config
 
 TABLES = ("baselines", "classification", "faithfulness", "groups", "time")  # of every experiment
@@ -113,10 +113,20 @@ class Results:
         """List the scores that a table, a figure or a comparison reads."""
         return self.files("scores.json", self.experiment(wildcards))
 
+    def pictured(self, wildcards: Any) -> list[str]:
+        """List the scores that a run's picture reads: matrices of a guided run stand above those of its plain run."""
+        run = run_of(wildcards)
+        runs = [run, run.plain] if wildcards.figure == "matrices" and run.guided and run.plain in self._runs else [run]
+        return [self._path("runs", f"{one.folder}/scores.json") for one in runs]
+
     def beside(self, wildcards: Any) -> list[str]:
         """List the files that a table or figure reads beside the scores."""
         kind = getattr(wildcards, "figure", None) or self.kind(wildcards)
         return self.files(BESIDE[kind], self.experiment(wildcards)) if kind in BESIDE else []
+
+    @cached_property
+    def _runs(self) -> frozenset[Run]:
+        return frozenset(grid(self.config))
 
     def _by_target(self, name: str) -> dict[str, str]:
         """Return the path of each table, of the comparison and of each figure of an experiment, by target."""

@@ -43,6 +43,11 @@ class Run:
         return replace(self, variant=_CONTROL.sub("", self.variant))
 
 
+def run_of(wildcards: Any) -> Run:
+    """Return the run whose folder has these wildcards of Snakemake."""
+    return Run(wildcards.protocol, wildcards.dataset, wildcards.method, wildcards.variant, int(wildcards.seed))
+
+
 def variant_name(guidance: Guidance) -> str:
     """Name a guided variant by its lambda, layers and control; equal settings share a name, and so a training."""
     weight = int(guidance.weight) if guidance.weight.is_integer() else guidance.weight

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from au_guidance.expressions import SEVEN
 from eval.export.scores import Evaluation
 from eval.metrics.baselines import BASELINES, SKILL
 
@@ -71,7 +72,9 @@ def maps(evaluation: Evaluation, layer: int) -> str:
 
 def confusion(evaluation: Evaluation) -> str:
     """Write the test faces by true class (rows) and answer (columns), and the recalls."""
-    labels, counts = evaluation.scores["labels"], np.array(evaluation.scores["confusion"])
+    known, labels = evaluation.scores["labels"], [expression.label for expression in SEVEN]
+    order = [known.index(label) for label in labels]
+    counts = np.array(evaluation.scores["confusion"])[np.ix_(order, order)]
     rows = [
         (label, *map(str, row.tolist()), _value(float(row[place] / row.sum()) if row.sum() else None))
         for place, (label, row) in enumerate(zip(labels, counts, strict=True))

@@ -7,7 +7,7 @@
 |---|---|
 | lambda, layers | CL, CAM-COS and ATT-COS by lambda (Fig. 5) and by guided layers (Table 3) |
 | baselines | cosines of all variants beside their baselines |
-| matrices | confusion, and cosines per class and layer, of one run (Figs. 10, 11) |
+| matrices | confusion, and cosines per class and layer, of a run, above the run without AU (Figs. 10, 11) |
 | reliability | how often answers of a given confidence are right |
 | faithfulness | deletion, insertion, ROAD and random weights, from the faithfulness files beside the scores |
 | panels | single faces with AU map, CAM and attention (Fig. 4) |

@@ -1,6 +1,7 @@
 """Figures of sweeps: CL, CAM-COS and ATT-COS by lambda (the paper's Fig. 5) and by guided layers (its Table 3)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from eval.figures import style
-from eval.records.runs import OWN, Run
-from eval.tables.kinds import HEADINGS
+from eval.records.runs import OWN, Run, done
+from eval.tables.kinds import HEADINGS, measured
 from eval.tables.layout import method_name
 from eval.tables.pivot import pivot
 from pipeline.errors import UserError
@@ -22,7 +23,7 @@ TICKS = (0, 0.1, 0.5, 1, 2, 4, 7, 10, 15, 20, 30, 50, 100)
 def draw_lambda(runs: Sequence[Run], out: Path) -> None:
     """Draw one panel per metric over lambda, on a square-root scale; dashed lines are the runs without AU.
 
-    Bars are standard deviations over seeds; stars are the paper's numbers where they are known.
+    Bars are standard deviations over seeds. The paper's numbers are stars where they are known, dotted without AU.
     """
     table = _table("lambda", runs)
     guided = table[table["weight"] > 0]
@@ -68,7 +69,10 @@ def _line(axes: Axes, rows: pd.DataFrame, which: tuple[int, str], handles: dict[
     for value in shown.loc[shown["weight"] == 0, "value"]:
         line = axes.axhline(value, color=look["color"], linestyle="--", linewidth=0.9)
         handles.setdefault(f"{name}, without AU", line)
-    _stars(axes, rows, ("weight", "paper"), look["color"], handles)
+    for value in rows.loc[(rows["weight"] == 0) & rows["paper"].notna(), "paper"]:
+        line = axes.axhline(value, color=style.INK, linestyle=":", linewidth=0.9)
+        handles.setdefault("the paper, without AU", line)
+    _stars(axes, rows[rows["weight"] > 0], ("weight", "paper"), look["color"], handles)
 
 
 def _stars(axes: Axes, rows: pd.DataFrame, names: tuple[str, str], colour: str, handles: dict[str, Any]) -> None:
@@ -83,9 +87,11 @@ def _stars(axes: Axes, rows: pd.DataFrame, names: tuple[str, str], colour: str, 
 def draw_layers(runs: Sequence[Run], out: Path) -> None:
     """Draw one panel per metric and one row per set of guided layers, in the order of Table 3; dashed: without AU.
 
-    Bars are standard deviations over seeds; stars are the paper's numbers where they are known.
+    Attention is that of a row's deepest guided layer, so each row has a dashed mark of its own: the same layer without
+    AU. Bars are standard deviations over seeds; stars are the paper's numbers where they are known.
     """
     table = _table("table3", runs)
+    table["without_au"] = [_without_au(row, runs) for row in table.to_dict("records")]
     guided = table[table["weight"] > 0]
     names = sorted(set(guided["layers"]), key=lambda name: (name.count("+"), name))  # single layers before sets
     if guided["value"].isna().all():
@@ -98,6 +104,7 @@ def draw_layers(runs: Sequence[Run], out: Path) -> None:
             axes.set_xlabel(HEADINGS[metric])
             axes.grid(axis="x")
             axes.locator_params(axis="x", nbins=4)
+            axes.tick_params(axis="x", rotation=40)
             for number, (name, rows) in enumerate(series.items()):
                 own, shift = rows[rows["metric"] == metric], 0.5 * ((number + 0.5) / len(series) - 0.5)
                 lines = own["layers"].where(own["weight"] > 0, "").map(["", *names].index)
@@ -109,6 +116,17 @@ def draw_layers(runs: Sequence[Run], out: Path) -> None:
         style.save(drawn, out, table)
 
 
+def _without_au(row: dict[Any, Any], runs: Sequence[Run]) -> float | None:
+    """Return the number without AU that a row's is compared with, averaged over seeds; None if there is none."""
+    place = row["dataset"], row["protocol"], row["method"]
+    plain = [run for run in done(runs) if run.place == place and not run.weight]
+    if row["metric"] == "attention_cosine":
+        layer = max(map(int, row["layers"].split("+")))
+        plain = [replace(run, layers=(layer,)) for run in plain]
+    known = [value for run in plain if (value := measured(run, "", row["metric"])) is not None]
+    return float(np.mean(known)) if known else None
+
+
 def _dots(axes: Axes, rows: pd.DataFrame, which: tuple[int, str], handles: dict[str, Any]) -> None:
     """Draw numbers (x) at the `place` of their rows (y)."""
     number, name = which
@@ -116,6 +134,9 @@ def _dots(axes: Axes, rows: pd.DataFrame, which: tuple[int, str], handles: dict[
     for row in rows[rows["value"].notna()].fillna({"sd": 0.0}).to_dict("records"):
         bars = axes.errorbar(row["value"], row["place"], xerr=row["sd"], linestyle="none", **look)
         handles.setdefault(name, bars)
-        if not row["weight"]:
+        if row["metric"] == "attention_cosine" and not pd.isna(row["without_au"]):
+            ends = row["place"] - 0.4, row["place"] + 0.4
+            axes.plot([row["without_au"]] * 2, ends, color=look["color"], linestyle="--", linewidth=0.9)
+        elif not row["weight"]:
             axes.axvline(row["value"], color=look["color"], linestyle="--", linewidth=0.9)
     _stars(axes, rows, ("paper", "place"), look["color"], handles)

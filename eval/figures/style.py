@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pipeline.storage.files import atomic_write, beside, write_text
 
 SUFFIXES = (".png", ".pdf", ".csv")  # of a saved figure
-COLUMN = 85.0  # mm, a column of most journals
+COLUMN, PAGE = 85.0, 174.0  # mm, a column and both columns of most journals
 DPI = 300
 MAP = "viridis"  # even in lightness, so it reads without colour vision and in grey print
 INK, FAINT = "#222222", "#8A8A8A"
@@ -48,14 +48,14 @@ def of_line(number: int) -> dict[str, str]:
 
 
 @contextmanager
-def figure(height: float, *, tight: bool = False) -> Iterator[Figure]:
-    """Give an empty figure in this style, as wide as a column and `height` mm high; draw and save it inside the block.
+def figure(height: float, *, width: float = COLUMN, tight: bool = False) -> Iterator[Figure]:
+    """Give an empty figure in this style, `width` mm wide and `height` mm high; draw and save it inside the block.
 
     `tight` leaves little room between axes, for pictures side by side.
     """
     spaces = {f"figure.constrained_layout.{name}": 0.01 for name in ("w_pad", "h_pad", "wspace", "hspace")}
     with matplotlib.rc_context(_SETTINGS | spaces if tight else _SETTINGS):
-        drawn = Figure(figsize=(COLUMN / 25.4, height / 25.4), dpi=DPI, layout="constrained")
+        drawn = Figure(figsize=(width / 25.4, height / 25.4), dpi=DPI, layout="constrained")
         FigureCanvasAgg(drawn)
         yield drawn
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from au_guidance.expressions import SIX, Expression
+from au_guidance.expressions import SEVEN, SIX
 from eval.figures import style
 from eval.figures.maps import read_averages
 from eval.records.runs import PLAIN, Place, Run, Setting, done
@@ -54,7 +54,7 @@ def of_runs(runs: Sequence[Run], base: Mapping[Place, Setting]) -> list[Class]:
     """Gather every class of the finished runs, without AU and at the setting that represents their place."""
     together = {key: members for key, members in groups(done(runs)).items() if key[1] in (PLAIN, base.get(key[0]))}
     strips = [_strips(run, runs) for run in representative(runs, base)]
-    return [_class(expression.label, together, strips) for expression in Expression] if together else []
+    return [_class(expression.label, together, strips) for expression in SEVEN] if together else []
 
 
 def _class(label: str, together: Members, strips: Sequence[Mapping[str, Strip]]) -> Class:
@@ -124,8 +124,10 @@ def _confusion(label: str, together: Members) -> Block:
     """Make the table of the classes that the faces of a class were taken for, in percent."""
     rows = []
     for (place, setting), members in together.items():
-        counts = np.sum([run.scores["confusion"][members[0].scores["labels"].index(label)] for run in members], axis=0)
-        shares = 100 * counts / counts.sum() if counts.sum() else np.full(len(Expression), np.nan)
+        labels = members[0].scores["labels"]
+        total = np.sum([run.scores["confusion"][labels.index(label)] for run in members], axis=0)
+        counts = total[[labels.index(expression.label) for expression in SEVEN]]
+        shares = 100 * counts / counts.sum() if counts.sum() else np.full(len(SEVEN), np.nan)
         cells = [of_number(float(share), 1) for share in shares]
         rows.append([*of_texts(place_name(place), au_term(setting)), *cells])
-    return Block("Taken for (% of its faces)", columns(ROW, (expression.label for expression in Expression)), rows)
+    return Block("Taken for (% of its faces)", columns(ROW, (expression.label for expression in SEVEN)), rows)

@@ -29,7 +29,7 @@ KINDS = {  # file name -> title, what is to be seen
     ),
     "matrices": (
         "Figs. 10 and 11: confusion, and cosines per class and layer",
-        "Two matrices: faces by true and predicted class; cosines with the AU map by expression and layer",
+        "Matrices with AU above without: faces by true and predicted class; cosines by expression and layer",
     ),
     "panels": (
         "Fig. 4: single faces",

@@ -7,6 +7,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from au_guidance.expressions import SEVEN
 from eval.records.runs import Place, Run, Setting
 from eval.report import embed
 from eval.report.cells import number
@@ -14,6 +15,7 @@ from eval.report.figures import representative
 from eval.report.runs import place_name, plain_run
 from eval.tables import layout
 
+CLASSES = [expression.label for expression in SEVEN]
 BUDGET = 3_500_000  # bytes of all encoded pictures; beyond it, fewer faces of each class are shown
 PICTURES = {  # file of a face -> caption
     "image": "face",
@@ -54,8 +56,9 @@ class Gallery:
 
     @property
     def expressions(self) -> list[str]:
-        """The classes of its faces, in their order of appearance."""
-        return list(dict.fromkeys(face.expression for face in self.faces))
+        """The classes of its faces, in CLASSES' order."""
+        present = {face.expression for face in self.faces}
+        return [label for label in CLASSES if label in present]
 
 
 def of_runs(runs: Sequence[Run], base: Mapping[Place, Setting], folder: Path) -> Gallery:
@@ -79,10 +82,10 @@ def of_runs(runs: Sequence[Run], base: Mapping[Place, Setting], folder: Path) ->
 
 
 def fitting(faces: Iterable[Face], budget: int) -> list[Face]:
-    """Keep as many faces of every class as fit into `budget` bytes, the first ones of each class."""
-    by_class: dict[str, list[Face]] = {}
+    """Keep as many faces of every class as fit into `budget` bytes, the first ones of each class, in CLASSES' order."""
+    by_class: dict[str, list[Face]] = {label: [] for label in CLASSES}
     for face in faces:
-        by_class.setdefault(face.expression, []).append(face)
+        by_class[face.expression].append(face)
     kept: list[Face] = []
     for faces_of_rank in zip_longest(*by_class.values()):
         row = [face for face in faces_of_rank if face]
@@ -90,7 +93,7 @@ def fitting(faces: Iterable[Face], budget: int) -> list[Face]:
         if budget < 0:
             break
         kept += row
-    return sorted(kept, key=lambda face: [*by_class].index(face.expression))
+    return sorted(kept, key=lambda face: CLASSES.index(face.expression))
 
 
 def _faces(run: Run, path: Path) -> list[Face]:

@@ -14,11 +14,11 @@ from eval.figures import style
 from pipeline.errors import run
 
 
-def numbers(out: Path) -> pd.DataFrame:
-    """Check that a figure has its three files, is a column wide and not empty; read its numbers."""
+def numbers(out: Path, width: float = style.COLUMN) -> pd.DataFrame:
+    """Check that a figure has its three files, is `width` mm wide and not empty; read its numbers."""
     assert out.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
     picture = cv2.imread(str(out.with_suffix(".png")))
-    assert picture.shape[1] == pytest.approx(style.COLUMN / 25.4 * style.DPI, abs=2)
+    assert picture.shape[1] == pytest.approx(width / 25.4 * style.DPI, abs=2)
     assert 0.002 < (picture.min(2) < 200).mean() < 0.9
     return pd.read_csv(out.with_suffix(".csv"))
 

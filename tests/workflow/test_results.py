@@ -97,6 +97,19 @@ def test_a_comparison_needs_two_sides(values, changes, compared):
     assert ("results/tables/one-guidance.csv" in results.of("one")) is compared
 
 
+def test_matrices_of_a_guided_run_stand_above_those_of_its_plain_run(paper, values):
+    wildcards = SimpleNamespace(protocol="heldout", dataset="rafdb", method="cam", variant="au-w4-l5", seed="0")
+    own, plain = (f"results/runs/heldout/rafdb/cam/{variant}/seed0/scores.json" for variant in ("au-w4-l5", "plain"))
+    wildcards.figure = "matrices"
+    assert paper.pictured(wildcards) == [own, plain]
+    values["experiments"] = {"one": {"datasets": ["rafdb"], "methods": ["cam"], "variants": ["au"]}}
+    assert Results(parse(values)).pictured(wildcards) == [own]
+    wildcards.figure = "reliability"
+    assert paper.pictured(wildcards) == [own]
+    wildcards.figure, wildcards.variant = "matrices", "plain"
+    assert paper.pictured(wildcards) == [plain]
+
+
 def test_every_result_is_a_target(paper):
     targets = paper.targets()
     assert targets.keys() >= {

@@ -28,7 +28,7 @@ rule figure:
 
 rule run_figure:
     input:
-        f"{plan.run}/scores.json",
+        results.pictured,
     output:
         png=f"{results.pictures}/{{figure}}.png",
         others=multiext(f"{results.pictures}/{{figure}}", ".pdf", ".csv"),

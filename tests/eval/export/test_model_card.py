@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 
+from au_guidance.expressions import SEVEN
 from eval.export.export import describe, export
 from eval.export.hub import README
 from eval.export.model_card import card_text
@@ -72,9 +73,12 @@ class TestModelCard:
         text = card_of(scored, tmp_path)
         cells = [numbers["cosine"]["macro"], -0.123, numbers["retrieval_true"]["macro"], *levels.values()]
         assert f"| attention, layer 5 | {' | '.join(f'{cell:.3f}' for cell in cells)} |" in text
+        order = [expression.label for expression in SEVEN]
+        places = [scores["labels"].index(label) for label in order]
+        assert f"| true \\ answer | {' | '.join(order)} | recall |" in text
         for label, row in zip(scores["labels"], scores["confusion"], strict=True):
             recall = f"{row[scores['labels'].index(label)] / sum(row):.3f}" if sum(row) else "none"
-            assert f"| {label} | {' | '.join(map(str, row))} | {recall} |" in text
+            assert f"| {label} | {' | '.join(str(row[place]) for place in places)} | {recall} |" in text
 
     def test_spread_is_over_the_seeds_that_are_given(self, scored, tmp_path):
         assert "Other seeds were not trained" in card_of(scored, tmp_path)

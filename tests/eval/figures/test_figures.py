@@ -5,9 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.axes import Axes
 
+from au_guidance.expressions import Expression
 from eval.figures import __main__ as figures
 from eval.figures import style
 from eval.figures.baselines import draw_baselines
@@ -27,14 +30,18 @@ pytestmark = pytest.mark.usefixtures("coarse")
 MakeCard = Callable[..., Card]
 
 
-def test_lambda_draws_the_means_over_seeds(runs: Path, tmp_path: Path) -> None:
+def test_lambda_draws_the_means_over_seeds(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = [scores(runs, seed=seed, protocol="paper") for seed in (0, 1)]
     files += [
         guided(runs, weight=weight, seed=seed, settings=str(weight), accuracy=0.8 + seed / 50, protocol="paper")
         for weight in (0.01, 4, 20)
         for seed in (0, 1)
     ]
+    heights: list[float] = []
+    draw = Axes.axhline
+    monkeypatch.setattr(Axes, "axhline", lambda axes, y, **look: [heights.append(y), draw(axes, y, **look)][1])
     draw_lambda(gather(files), tmp_path / "lambda")
+    assert heights == pytest.approx([80, 88.2, 0.5, 0.55, 0.6, 0.57])  # of each panel: ours without AU, the paper's
     found = numbers(tmp_path / "lambda")
     accuracy = found[found["metric"] == "accuracy"].set_index("weight")
     assert accuracy["value"].to_dict() == pytest.approx({0: 80, 0.01: 81, 4: 81, 20: 81})
@@ -83,18 +90,74 @@ def test_baselines_of_several_methods_have_a_row_per_method(runs: Path, tmp_path
 def test_matrices_hold_shares_and_cosines_by_hand(runs: Path, tmp_path: Path) -> None:
     [one] = gather([guided(runs)])
     draw_matrices([one], tmp_path / "m")
-    found = numbers(tmp_path / "m").set_index(["matrix", "row", "column"])
+    found = numbers(tmp_path / "m", style.PAGE).set_index(["matrix", "row", "column"])
     assert found.loc[("confusion", "fear", "fear"), "value"] == pytest.approx(10 / 16)
     assert found.loc[("confusion", "fear", "anger"), ["value", "images"]].tolist() == [1 / 16, 1]
     assert found.loc[("cosine", "anger", "layer 4"), "value"] == 0.1
     assert found.loc[("cosine", "average", "CAM"), "value"] == 0.5
+    order = ["anger", "disgust", "fear", "happiness", "sadness", "surprise"]
+    rows = {
+        matrix: list(dict.fromkeys(found.loc[matrix].index.get_level_values("row")))
+        for matrix in ("confusion", "cosine")
+    }
+    assert rows == {"confusion": [*order, "neutral"], "cosine": [*order, "average"]}
     with pytest.raises(UserError, match="one finished run"):
         draw_matrices([one, one], tmp_path / "n")
 
 
 def test_matrices_of_a_method_without_cam_have_no_column_of_it(runs: Path, tmp_path: Path) -> None:
     draw_matrices(gather([guided(runs, cam_cosine=None)]), tmp_path / "m")
-    assert "CAM" not in set(numbers(tmp_path / "m")["column"])
+    assert "CAM" not in set(numbers(tmp_path / "m", style.PAGE)["column"])
+
+
+def test_the_classes_of_a_confusion_move_together(runs: Path, tmp_path: Path) -> None:
+    """Rows and columns of the scores are in the order of the class ids; 10 i + j of class i is taken for j."""
+    counts = [[10 * i + j for j in range(7)] for i in range(7)]
+    draw_matrices(gather([guided(runs, confusion=counts)]), tmp_path / "m")
+    found = (
+        numbers(tmp_path / "m", style.PAGE)
+        .set_index(["matrix", "row", "column"])
+        .sort_index()
+        .loc["confusion", "images"]
+    )
+    for i, true in enumerate(Expression):
+        for j, answer in enumerate(Expression):
+            assert found[true.label, answer.label] == 10 * i + j
+
+
+def test_matrices_with_au_stand_above_those_without(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, au = (
+        scores(runs, accuracy=0.882, confusion=(8 * np.eye(7, dtype=int)).tolist()),
+        guided(runs, accuracy=0.8895),
+    )
+    titles: list[str] = []
+    monkeypatch.setattr(Axes, "set_title", lambda axes, text, **_: titles.append(text))
+    command(figures, monkeypatch, "matrices", "--scores", plain, au, "--out", tmp_path / "m")
+    assert titles[::2] == ["λ 5, layer 5: CL 88.95 %", "without AU: CL 88.20 %"]
+    found = numbers(tmp_path / "m", style.PAGE)
+    assert list(dict.fromkeys(found["variant"])) == ["au", "plain"]
+    diagonal = found[(found["matrix"] == "confusion") & (found["row"] == found["column"])]
+    assert diagonal.groupby("variant")["value"].unique().map(list).to_dict() == {"au": [10 / 16], "plain": [1.0]}
+    other = guided(runs, seed=1)
+    for pair in ([plain, other], [au, other], [plain, scores(runs, method="prm")]):
+        with pytest.raises(UserError, match="one with AU and the same one without"):
+            draw_matrices(gather(pair), tmp_path / "n")
+
+
+def test_each_layer_is_drawn_against_itself_without_au(runs: Path, tmp_path: Path) -> None:
+    levels = {"1": 0.1, "4": 0.4, "5": 0.5}
+    files = [scores(runs, seed=seed, attention_cosine=levels | {"4": 0.4 + seed / 5}) for seed in (0, 1)]
+    files += [
+        guided(runs, layers=one, settings=str(one), attention_cosine=levels) for one in ([1], [4], [5], [5, 4, 1])
+    ]
+    draw_layers(gather(files), tmp_path / "layers")
+    found = numbers(tmp_path / "layers").set_index(["metric", "guidance"])["without_au"]
+    assert found["attention_cosine"].to_dict() == pytest.approx(
+        {"plain": 0.5, "λ 5, layer 1": 0.1, "λ 5, layer 4": 0.5, "λ 5, layer 5": 0.5, "λ 5, layer 5+4+1": 0.5}
+    )  # 0.5 of layer 4 is the mean of 0.4 and 0.6
+    assert found["accuracy"].tolist() == pytest.approx([80] * 5)
 
 
 def test_reliability_has_the_bins_of_every_run(runs: Path, tmp_path: Path) -> None:
