@@ -2,7 +2,8 @@
 
 A claim that something rises holds if the 95 % interval of the difference lies above 0 and the p value, corrected by
 Holm over its table, is below 0.05; it is contradicted if the interval lies below 0; otherwise it is not shown.
-Accuracy is preserved if the interval lies above -1 point and not entirely below 0; below 0 it drops.
+Accuracy is preserved if the interval lies above -1 point and not entirely below 0; below 0 it drops. ATT-COS gains more
+than CAM-COS if the two intervals do not overlap. Levels and times are compared by their means.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,14 +12,16 @@ from dataclasses import dataclass, field
 from eval.compare.compare import digits
 from eval.records.runs import OWN, PLAIN, Place, Run, Setting, done
 from eval.report import trust
-from eval.report.cells import Row, heading, mean, number, number_of, p_value
+from eval.report.cells import MISSING, Row, heading, mean, number, number_of, p_value
 from eval.report.runs import groups, place_name
 from eval.tables import layout, paper
+from eval.tables.kinds import measured
 from eval.tables.table import with_extras
 from pipeline.errors import UserError
 
 MARGIN = 1.0  # points of accuracy, less than the difference between two seeds
 LEVEL = 0.05
+AFFECTNET = "affectnet"  # its name in the config
 LISTED, LISTED_SCORES = 3, 4  # comparisons and scores that a sentence lists
 UNFINISHED = "No guided run is finished."
 VERDICTS = {
@@ -123,7 +126,8 @@ def sentence(evidence: Sequence[Evidence], expected: int) -> str:
     more = f" {pending} more are pending." if pending else ""
     if len(evidence) == 1:
         (comparison,) = evidence
-        return f"{comparison.levels}, difference {comparison.change}, p (Holm) {comparison.p}; {comparison.what}.{more}"
+        p = "" if comparison.p == MISSING else f", p (Holm) {comparison.p}"
+        return f"{comparison.levels}, difference {comparison.change}{p}; {comparison.what}.{more}"
     listed = "; ".join(f"{comparison.levels} ({comparison.what.partition(':')[0]})" for comparison in evidence[:LISTED])
     rest = "; …" if len(evidence) > LISTED else ""
     return f"Held in {held} of {len(evidence)} comparisons: {listed}{rest}.{more}"
@@ -135,21 +139,59 @@ def claim(name: str, text: str, evidence: Sequence[Evidence], expected: int) -> 
 
 
 def paper_claims(rows: Sequence[Row], runs: Sequence[Run], base: Mapping[Place, Setting]) -> list[Claim]:
-    """Judge the claims of the paper."""
+    """Judge the claims of the paper, but for those about sweeps (`eval.report.sweeps`)."""
     pairs = len(base)
     attention, cam = rises(rows, "attention_cosine"), rises(rows, "cam_cosine")
-    with_cam = len({place for place in base if place[2] not in _without_cam(runs)})
+    with_cam = len({place for place in base if place[2] not in without_cam(runs)})
+    on_affectnet = rises([row for row in rows if row["dataset"] == AFFECTNET], "accuracy")
+    pairs_there = sum(dataset == AFFECTNET for dataset, _, _ in base)
     return [
         claim("attention", "AU guidance raises ATT-COS: the network looks where the expert looks", attention, pairs),
         claim("cam", "It raises CAM-COS: the class activation map moves to the action units too", cam, with_cam),
+        claim("gain", "ATT-COS gains more than CAM-COS", _gains(rows, base), with_cam),
+        claim("above", "With AU, ATT-COS is above CAM-COS", _levels(runs, base), with_cam),
         claim("accuracy", "It does not reduce accuracy", preserved(rows), pairs),
+        claim("affectnet", "It improves accuracy on AffectNet", on_affectnet, pairs_there),
         _generic(attention, cam, base),
         _cheap(runs, base),
     ]
 
 
-def _without_cam(runs: Iterable[Run]) -> set[str]:
+def without_cam(runs: Iterable[Run]) -> set[str]:
+    """Return the methods that have no CAM, as far as their runs are done."""
     return {run.method for run in done(runs) if run.scores["cam_cosine"] is None}
+
+
+def _gains(rows: Iterable[Row], base: Iterable[Place]) -> list[Evidence]:
+    """Judge for every place whether the interval of the gain in ATT-COS lies above that of the gain in CAM-COS."""
+    gains = {
+        (row["dataset"], row["protocol"], row["method"], row["metric"]): [
+            _value(row, name) for name in ("difference", "low", "high")
+        ]
+        for row in rows
+        if row["against"] == "plain"
+    }
+    evidence = []
+    for place in base:
+        if (cam := gains.get((*place, "cam_cosine"))) and (attention := gains.get((*place, "attention_cosine"))):
+            word = "held" if attention[1] > cam[2] else "contradicted" if attention[2] < cam[1] else "unshown"
+            levels = f"CAM-COS {number(cam[0], 3, '+')}, ATT-COS {number(attention[0], 3, '+')}"
+            change = number(attention[0] - cam[0], 3, "+")
+            evidence.append(Evidence(place_name(place), levels, change, MISSING, word))
+    return evidence
+
+
+def _levels(runs: Iterable[Run], base: Mapping[Place, Setting]) -> list[Evidence]:
+    """Judge for every place whether ATT-COS with AU, averaged over seeds, is above CAM-COS."""
+    grouped, evidence = groups(done(runs)), []
+    for place, chosen in base.items():
+        members = grouped.get((place, chosen), [])
+        cam, attention = (mean(measured(run, "", f"{kind}_cosine") for run in members) for kind in ("cam", "attention"))
+        if cam is not None and attention is not None:
+            word = "held" if attention > cam else "contradicted"
+            levels, change = f"{number(cam, 3)} → {number(attention, 3)}", number(attention - cam, 3, "+")
+            evidence.append(Evidence(place_name(place), levels, change, MISSING, word))
+    return evidence
 
 
 def _generic(attention: Sequence[Evidence], cam: Sequence[Evidence], base: Mapping[Place, Setting]) -> Claim:
@@ -186,7 +228,7 @@ def _cheap(runs: Sequence[Run], base: Mapping[Place, Setting]) -> Claim:
             levels = f"{number(before, 1)} s → {number(after, 1)} s"
             change = f"{number(100 * (after / before - 1), 0, '+')} %"
             word = "held" if after / before <= guided / plain else "contradicted"
-            evidence.append(Evidence(place_name(place), levels, change, "–", word))
+            evidence.append(Evidence(place_name(place), levels, change, MISSING, word))
     finding = sentence(evidence, len(base))
     if len(evidence) == 1:
         finding = f"{evidence[0].levels} per epoch, {evidence[0].change}; {evidence[0].what}."

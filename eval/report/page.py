@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from eval.metrics.baselines import BASELINES
 from eval.records.runs import STATES, Place, Run, Setting, done, expected_runs, read_grid
-from eval.report import claims, classes, comparisons, figures, gallery, origin, quality, runs, tables, trust
+from eval.report import claims, classes, comparisons, figures, gallery, origin, quality, runs, sweeps, tables, trust
 from eval.report.cells import Table, number
 from eval.tables import layout
 
@@ -97,7 +97,7 @@ def _tables(
     rows = comparisons.chosen(pd.concat(compared, ignore_index=True), base) if compared else []
     return {
         "experiments": {name: made for name, made in shown.items() if made},
-        "claims": claims.paper_claims(rows, expected, base),
+        "claims": [*claims.paper_claims(rows, expected, base), *sweeps.sweep_claims(expected)],
         "checks": claims.checks(rows, expected, base),
         "verdicts": claims.VERDICTS,
     }

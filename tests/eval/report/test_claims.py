@@ -78,12 +78,41 @@ def test_claims_of_the_made_up_runs(folder):
     rows = comparisons.chosen(pd.concat(compared), base)
     judged = {one.name: one for one in (*claims.paper_claims(rows, found, base), *claims.checks(rows, found, base))}
     assert {name: one.verdict for name, one in judged.items()} == {
-        "attention": "held", "cam": "held", "accuracy": "held", "generic": "held", "time": "held",
+        "attention": "held", "cam": "held", "gain": "unshown", "above": "held", "accuracy": "held",
+        "affectnet": "untested", "generic": "held", "time": "held",
         "controls": "held", "baseline": "held", "apart": "held",
     }  # fmt: skip
     assert [one.levels for one in judged["time"].evidence] == ["10.0 s → 12.0 s"] * 2  # medians, not the first epoch
     assert judged["time"].evidence[0].change == "+20 %"
     assert judged["controls"].evidence[0].what.endswith("against shuffled classes")
+
+
+@pytest.mark.parametrize(
+    ("attention", "cam", "expected"),
+    [
+        (("0.25", "0.35"), ("0.1", "0.2"), "held"),
+        (("0.15", "0.35"), ("0.1", "0.2"), "unshown"),  # the intervals overlap
+        (("0.0", "0.09"), ("0.1", "0.2"), "contradicted"),
+    ],
+)
+def test_attention_gains_more_if_the_intervals_do_not_overlap(attention, cam, expected):
+    gains = {"attention_cosine": ("0.3", *attention), "cam_cosine": ("0.15", *cam)}
+    rows = [row(metric=m, difference=d, low=low, high=high) for m, (d, low, high) in gains.items()]
+    (found,) = claims._gains(rows, BASE)
+    assert (found.verdict, found.levels, found.change) == (expected, "CAM-COS +0.150, ATT-COS +0.300", "+0.150")
+    assert claims._gains(rows[:1], BASE) == []
+
+
+def test_accuracy_on_affectnet_is_judged_there_only():
+    rows = [
+        row(metric="accuracy", plain="60.88", guided="62.37", low="0.5", dataset=name) for name in ("affectnet", "a")
+    ]
+    base = {(name, "heldout", "cam"): (5.0, (5,), "own") for name in ("affectnet", "a")}
+    found = {one.name: one for one in claims.paper_claims(rows, [], base)}["affectnet"]
+    assert (found.verdict, len(found.evidence)) == ("held", 1)
+    assert found.finding.startswith("60.88 → 62.37")
+    rows[0]["low"] = "-0.5"
+    assert {one.name: one.verdict for one in claims.paper_claims(rows, [], base)}["affectnet"] == "unshown"
 
 
 def _of(grid, found, name):
