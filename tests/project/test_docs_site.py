@@ -116,7 +116,7 @@ def test_the_toggle_switches_to_dark_mode_and_back(opened):
     [
         ("au_guidance.au_loss", "averaged over the valid faces"),
         ("au_guidance.render", "AU heatmap A of one face"),
-        ("eval.api.load", "Load a checkpoint"),
+        ("eval.api.load", "Load a network"),
     ],
 )
 def test_the_reference_holds_the_docstrings(opened, name, shown):
