@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from au_guidance.expressions import Expression, codebook
 from au_guidance.heatmap import CANVAS
 from eval.explain.explanation import Explanation, RGBImage, percent
-from eval.explain.reading import LIFT_HIGH, Map, ellipses
+from eval.explain.reading import Map, ellipses
 from eval.figures.faces import divide_by_peak, overlay
 from eval.figures.style import FAINT, INK, MAP
 from pipeline.geometry import Points, template
@@ -127,9 +127,9 @@ def _with_regions(face: Explanation) -> RGBImage:
     picture = face.face.copy()
     if face.shapes is None:
         return picture
-    lifts = {au: region.lift for region in face.shown_readings[0].regions for au in region.aus}
+    high = {au for region in face.shown_readings[0].regions if region.is_high for au in region.aus}
     for au in codebook(face.heatmap.codebook)[Expression.parse(face.label)]:
-        colour, width = (YELLOW, 2) if lifts.get(au, 0.0) >= LIFT_HIGH else (WHITE, 1)
+        colour, width = (YELLOW, 2) if au in high else (WHITE, 1)
         for x, y, rx, ry, angle in ellipses(face.shapes, au, face.heatmap.geometry):
             box = ((float(x), float(y)), (2 * float(rx), 2 * float(ry)), float(np.degrees(angle)))
             cv2.ellipse(picture, box, colour, width, cv2.LINE_AA)

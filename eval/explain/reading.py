@@ -52,6 +52,11 @@ class Region:
     left: float | None
     right: float | None
 
+    @property
+    def is_high(self) -> bool:
+        """Whether the map lies on the region, or on one of its sides, in lifts as they are shown."""
+        return round(max(self.lift, self.left or 0.0, self.right or 0.0), 1) >= LIFT_HIGH
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -213,7 +218,7 @@ def _similarity(values: Map, expression: Expression, shapes: Numbers, heatmap: H
 def _describe(regions: Sequence[Region]) -> str:
     if not regions:
         return "The regions of the expression's action units lie outside the face."
-    high = [region for region in regions if _is_high(region)]
+    high = [region for region in regions if region.is_high]
     if not high:
         return f"The map does not stand out on the regions of the expression's action units: {_named(regions)}."
     low = [region for region in regions if region not in high and round(region.lift, 1) < LIFT_LOW]
@@ -227,10 +232,6 @@ def _describe_neutral(regions: Sequence[Region]) -> str:
     lead = "Neutral has no action units."
     named = ", ".join(f"{region.part} {region.lift:.1f}x" for region in high)
     return f"{lead} The map is highest on: {named}." if high else lead
-
-
-def _is_high(region: Region) -> bool:
-    return round(max(region.lift, region.left or 0.0, region.right or 0.0), 1) >= LIFT_HIGH  # as it is shown
 
 
 def _named(regions: Sequence[Region]) -> str:
