@@ -83,7 +83,7 @@ class Explainer:
         uncalibrated = "this checkpoint has no temperature: its probabilities are not calibrated"
         return [
             *(
-                [f"the network is right about {percent(test['accuracy'])} of the test faces of {test['dataset']}"]
+                [f"the network classifies {percent(test['accuracy'])} of the test faces of {test['dataset']} correctly"]
                 if test
                 else []
             ),

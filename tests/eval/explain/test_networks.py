@@ -22,7 +22,9 @@ def test_it_is_small_and_made_for_photographs():
     assert (loaded.card.method, loaded.card.variant) == ("cam", "au")
     explainer = Explainer(OURS)
     assert explainer.calibrated
-    assert explainer.notes == [f"the network is right about {100 * accuracy():.0f} % of the test faces of fer2013"]
+    assert explainer.notes == [
+        f"the network classifies {100 * accuracy():.0f} % of the test faces of fer2013 correctly"
+    ]
 
 
 def accuracy():
