@@ -79,17 +79,15 @@ class Explainer:
     @property
     def notes(self) -> list[str]:
         """What limits all answers of the network, a sentence each."""
-        drawn, test = self.domain == "drawings", self.loaded.scores.get("test")
-        uncalibrated = "this checkpoint has no temperature: its probabilities are not calibrated"
-        return [
-            *(
-                [f"the network classifies {percent(test['accuracy'])} of the test faces of {test['dataset']} correctly"]
-                if test
-                else []
-            ),
-            *([DRAWINGS] if drawn else []),
-            *([uncalibrated] if not drawn and not self.calibrated else []),
-        ]
+        notes, test = [], self.loaded.scores.get("test")
+        if test:
+            share = percent(test["accuracy"])
+            notes.append(f"the network classifies {share} of the test faces of {test['dataset']} correctly")
+        if self.domain == "drawings":
+            notes.append(DRAWINGS)
+        elif not self.calibrated:
+            notes.append("this checkpoint has no temperature: its probabilities are not calibrated")
+        return notes
 
     def for_films(self) -> "Explainer":
         """Return this explainer with a quicker search; options that the checkpoint's own detector was given stay.
