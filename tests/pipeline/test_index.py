@@ -207,9 +207,10 @@ def test_a_missing_or_foreign_index_is_named(tmp_path):
             r"index\.csv, image train/happy/0\.png: unknown expression 'joy'; known: neutral, .*build",
         ),
         (",,,\n", ",1;2;3,,\n", r"index\.csv, image train/happy/0\.png: cannot reshape.*build it again"),
+        ("train/happy/0.png", '"train/happy/0.png', r"\A[^\n]*index\.csv, image [^\n]*build it again[^\n]*\Z"),
     ],
 )
-def test_a_damaged_row_is_named(own, tmp_path, before, after, message):
+def test_a_damaged_row_is_named_in_one_line(own, tmp_path, before, after, message):
     path = tmp_path / "index.csv"
     index.build_index("folder", own, 1, path)
     path.write_text(path.read_text().replace(before, after, 1))
