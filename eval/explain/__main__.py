@@ -163,9 +163,9 @@ def main() -> None:
         with_faces=not arguments.no_faces,
     )
     if out is not None and not arguments.json:
-        print(f"panels, JSON and arrays: {out}")
+        print(f"all results: {out}")
     if n_failed:
-        raise UserError(f"{n_failed} of the files could not be explained, or not to their end; they are named above")
+        raise UserError(f"{n_failed} of the files could not be explained completely; the lines above say why")
 
 
 def _parse() -> argparse.Namespace:

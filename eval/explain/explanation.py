@@ -1,5 +1,6 @@
 """What a network says about one face, and where it looked to say so."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,6 +17,7 @@ from pipeline.geometry import scale_of
 from pipeline.types import DOUBTFUL_STEPS
 from train.card.schema import Domain, Heatmap
 
+BOX = ("x0", "y0", "x1", "y1")
 LOW_PROBABILITY = 0.5  # below which the network is called unsure
 SMALLEST = 40  # pixels a side of the crop below which a face is called small
 DRAWINGS = "the network was trained on drawn faces; about a photograph its answer means nothing"
@@ -77,6 +79,18 @@ class Explanation:
     def crop_size(self) -> float:
         """The side of the square in the image that was cut for the network, in its pixels."""
         return CANVAS / scale_of(self.matrix)
+
+    @property
+    def detection(self) -> dict[str, str | float | None]:
+        """How the face was found, as all files hold it: `step`, `score`, `quality`, `crop_size`; None where unknown."""
+        numbers = {"score": self.score, "quality": self.quality}
+        known = {name: round(value, 3) if math.isfinite(value) else None for name, value in numbers.items()}
+        return {"step": self.step, **known, "crop_size": round(self.crop_size, 1)}
+
+    @property
+    def corners(self) -> dict[str, float]:
+        """The box in columns of a table, by the names of BOX."""
+        return {name: round(float(value), 1) for name, value in zip(BOX, self.box, strict=True)}
 
     @cached_property
     def shapes(self) -> Points | None:

@@ -1,7 +1,6 @@
 """The files of an explained image: a panel to look at, JSON for programs, and the maps as arrays."""
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -63,12 +62,9 @@ def arrays(faces: Sequence[Explanation], *, with_faces: bool = True) -> dict[str
 def _face(number: int, face: Explanation) -> dict[str, Any]:
     return {
         "number": number,
-        "box": [round(float(value), 1) for value in face.box],
+        "box": list(face.corners.values()),
         "status": face.status,
-        "step": face.step,
-        "score": _number(face.score),
-        "quality": _number(face.quality),
-        "crop_size": round(face.crop_size, 1),
+        **face.detection,
         "conditions": _rounded(vars(face.conditions)) if face.conditions else None,
         "label": face.label,
         "probabilities": {label: round(value, 4) for label, value in face.probabilities.items()},
@@ -84,7 +80,3 @@ def _face(number: int, face: Explanation) -> dict[str, Any]:
 
 def _rounded(values: dict[str, float | None]) -> dict[str, float | None]:
     return {name: None if value is None else round(value, 3) for name, value in values.items()}
-
-
-def _number(value: float) -> float | None:
-    return round(value, 3) if math.isfinite(value) else None

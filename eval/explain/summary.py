@@ -7,7 +7,6 @@ with equally many, the less probable ones. Rows are written as they come, so mem
 
 import base64
 import csv
-import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,14 +19,14 @@ from urllib.parse import quote
 import cv2
 from jinja2 import Environment, FileSystemLoader
 
-from eval.explain.explanation import MEANING, Explanation, RGBImage, percent
+from eval.explain.explanation import BOX, MEANING, Explanation, RGBImage, percent
 from eval.explain.inputs import Input
 from pipeline.errors import UserError
 from pipeline.storage.files import atomic_write
 
 TABLE, PAGE = "summary.csv", "index.html"
 COLUMNS = (
-    "image", "results", "status", "number", "x0", "y0", "x1", "y1", "crop_size", "label", "probability", "runner_up",
+    "image", "results", "status", "number", *BOX, "crop_size", "label", "probability", "runner_up",
     "runner_up_probability", "step", "score", "quality", "doubt", "warnings", "frames", "faces",
 )  # fmt: skip
 GENERATOR = "python -m eval.explain"
@@ -118,17 +117,12 @@ def doubt(face: Explanation) -> float:
 def _columns(face: Explanation) -> dict[str, Any]:
     first, second = face.ranked[:2]
     return {
-        **{name: round(float(value), 1) for name, value in zip(("x0", "y0", "x1", "y1"), face.box, strict=True)},
-        "crop_size": round(face.crop_size, 1),
+        **face.corners,
+        **face.detection,
         "label": first,
         "probability": round(face.probabilities[first], 4),
         "runner_up": second,
         "runner_up_probability": round(face.probabilities[second], 4),
-        "step": face.step,
-        **{
-            name: round(value, 3) if math.isfinite(value) else ""
-            for name, value in (("score", face.score), ("quality", face.quality))
-        },
         "doubt": round(doubt(face), 4),
         "warnings": "; ".join(face.warnings),
     }

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from eval.explain.explainer import BATCH_SIZE, Explainer
-from eval.explain.explanation import Explanation
+from eval.explain.explanation import BOX, Explanation
 from eval.explain.films.drawing import draw_face
 from eval.explain.films.reading import Film, Frame
 from eval.explain.films.tracking import FaceTracker
@@ -25,7 +25,6 @@ from pipeline.storage.images import MAX_PIXELS
 from train.checkpoints.checkpoint import LABELS
 
 BATCH_PIXELS = 64_000_000  # of the frames that are held at a time
-BOX = ("x0", "y0", "x1", "y1")
 FOUND = ("step", "score", "quality", "crop_size")
 COLUMNS = ("frame", "seconds", "face", *BOX, *FOUND, "label", *LABELS, "words", "warnings")
 NO_SOUND = "films are written without their sound"
@@ -49,7 +48,7 @@ class ExplainedFilm(NamedTuple):
         """Return all of this but the notes as a phrase."""
         return "; ".join(
             [
-                f"{self.n_frames} frames, {self.n_faces} faces, {self.n_rows} rows",
+                ", ".join(map(_counted, (self.n_frames, self.n_faces, self.n_rows), ("frame", "face", "row"))),
                 *([f"only {self.missing} could be read, the file is damaged or cut short"] if self.missing else []),
                 *([f"variable frame rate, written at {self.altered_fps:g} per second"] if self.altered_fps else []),
             ]
@@ -110,6 +109,10 @@ def _write_explained(
     return ExplainedFilm(n_frames, tracker.n_faces, n_rows, "", writer.altered_fps, notes)
 
 
+def _counted(number: int, name: str) -> str:
+    return f"{number} {name}" if number == 1 else f"{number} {name}s"
+
+
 def _explained(
     explainer: Explainer, frames: Iterable[Frame], batch_size: int
 ) -> Iterator[tuple[Frame, list[Explanation]]]:
@@ -123,11 +126,8 @@ def _row(frame: int, seconds: float, number: int, face: Explanation) -> dict[str
         "frame": frame,
         "seconds": round(seconds, 3),
         "face": number,
-        **dict(zip(BOX, (round(float(value), 1) for value in face.box), strict=True)),
-        "step": face.step,
-        "score": round(face.score, 3),
-        "quality": round(face.quality, 3),
-        "crop_size": round(face.crop_size, 1),
+        **face.corners,
+        **face.detection,
         "label": face.label,
         **{label: round(face.probabilities[label], 4) for label in LABELS},
         "words": face.words[0],

@@ -144,7 +144,7 @@ def test_the_command_on_a_folder(trained, pictures, tmp_path):
     assert done.returncode == 1
     assert "broken.jpg: unreadable: no image" in done.stderr
     assert done.stderr.rstrip().splitlines()[-1] == (
-        "error: 1 of the files could not be explained, or not to their end; they are named above"
+        "error: 1 of the files could not be explained completely; the lines above say why"
     )
     made = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*"))
     expected = [f"deep <b>/{name}.explained.{kind}" for name in ("0", "0.png", "1") for kind in ("json", "npz", "png")]
