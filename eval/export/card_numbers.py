@@ -35,7 +35,7 @@ MAPS = (
     "chance is 0.167. The last columns are cosines of baselines on the same faces."
 )
 SEEDS = "Mean and sample standard deviation over the seeds {seeds}; the network of this folder has seed {own}."
-ONE_SEED = "Other seeds were not trained, so nothing is known about the spread between seeds."
+ONE_SEED = "The scores of one seed are known, so the spread between seeds is not."
 
 
 def results(evaluation: Evaluation, layer: int) -> str:

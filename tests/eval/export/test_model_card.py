@@ -81,7 +81,7 @@ class TestModelCard:
             assert f"| {label} | {' | '.join(str(row[place]) for place in places)} | {recall} |" in text
 
     def test_spread_is_over_the_seeds_that_are_given(self, scored, tmp_path):
-        assert "Other seeds were not trained" in card_of(scored, tmp_path)
+        assert "The scores of one seed are known" in card_of(scored, tmp_path)
         scores = json.loads(scored.with_name("scores.json").read_text())
         other = tmp_path / "other.json"
         other.write_text(json.dumps(scores | {"seed": 7, "accuracy": scores["accuracy"] + 0.1}))
