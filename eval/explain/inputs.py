@@ -20,7 +20,7 @@ FILM_SUFFIXES = tuple(f".{ending}" for ending in FILM_ENDINGS.split())
 OWN = ".explained"  # in the name of every result, which tells it from a picture to explain
 RESULTS = (".json", ".png", ".npz", ".csv", ".mp4")
 LONGEST_NAME = 200  # bytes, before the suffixes
-N_NAMED = 6  # endings of files that are passed over, at most
+N_NAMED = 6  # endings of skipped files, at most
 
 
 class Input(NamedTuple):
@@ -45,21 +45,21 @@ class Folder(NamedTuple):
     """The files of a folder that are explained, and how many are not, by reason."""
 
     files: list[Path]
-    passed_over: Counter[str]
+    skipped: Counter[str]
 
 
 def list_inputs(paths: Iterable[str]) -> list[Input]:
     """List the files that paths, folders and patterns name, in order, each with a name of its own.
 
-    What is passed over in a folder is counted on stderr. Raises UserError with the path that names no file.
+    What is skipped in a folder is counted on stderr. Raises UserError with the path that names no file.
     """
     names: dict[Path, Path] = {}
     for text in paths:
         path = Path(text)
         if path.is_dir():
             folder = _list_folder(path)
-            if folder.passed_over:
-                print(f"{path}: passed over {_in_words(folder.passed_over)}", file=sys.stderr)
+            if folder.skipped:
+                print(f"{path}: skipped files: {_in_words(folder.skipped)}", file=sys.stderr)
             named = {file: file.relative_to(path) for file in folder.files}
             missing = f"{path} holds no images or films; their names end in {', '.join(formats.SUFFIXES)} or .mp4, ..."
         else:
@@ -77,35 +77,35 @@ def _list_folder(folder: Path) -> Folder:
     """List the pictures and films below a folder, not hidden ones (`._a.jpg` of macOS) nor results of this command."""
     suffixes = {*formats.SUFFIXES, *FILM_SUFFIXES}
     files: list[Path] = []
-    passed_over: Counter[str] = Counter()
+    skipped: Counter[str] = Counter()
     for parent, folders, names in os.walk(folder):
-        passed_over["hidden"] += sum(name.startswith(".") for name in folders)
+        skipped["hidden"] += sum(name.startswith(".") for name in folders)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in names:
             suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 (a Path for each of thousands takes a second)
             path = os.path.join(parent, name)  # noqa: PTH118
             if name.startswith("."):
-                passed_over["hidden"] += 1
+                skipped["hidden"] += 1
             elif f"{OWN}." in name:
-                passed_over["results of this command"] += 1
+                skipped["results of this command"] += 1
             elif suffix not in suffixes:
-                passed_over[suffix or "no ending"] += 1
+                skipped[suffix or "no ending"] += 1
             elif not os.path.isfile(path):  # noqa: PTH113
-                passed_over["no regular file"] += 1
+                skipped["not regular files"] += 1
             else:
                 files.append(Path(path))
-    return Folder(sorted(files), +passed_over)
+    return Folder(sorted(files), +skipped)
 
 
-def _in_words(passed_over: Counter[str]) -> str:
-    """Say how many files are passed over and why."""
-    endings = Counter({reason: count for reason, count in passed_over.items() if reason.startswith((".", "no ending"))})
-    said = [f"{count} ({reason})" for reason, count in sorted(passed_over.items()) if reason not in endings]
+def _in_words(skipped: Counter[str]) -> str:
+    """Say how many files are skipped and why."""
+    endings = Counter({reason: count for reason, count in skipped.items() if reason.startswith((".", "no ending"))})
+    said = [f"{count} {reason}" for reason, count in sorted(skipped.items()) if reason not in endings]
     if endings:
         named = [ending for ending, _ in endings.most_common(N_NAMED)]
         more = ", ..." if len(endings) > N_NAMED else ""
-        said.append(f"{endings.total()} with the ending of no picture or film ({', '.join(named)}{more})")
-    return "; ".join(said)
+        said.append(f"{endings.total()} with other endings ({', '.join(named)}{more})")
+    return ", ".join(said)
 
 
 def _with_unique_names(names: dict[Path, Path]) -> Iterator[Input]:

@@ -41,7 +41,7 @@ def test_a_folder_gives_every_format_and_only_visible_regular_files(folder, caps
     (folder / "h.jpg").mkdir()
     assert names_of([folder]) == ["a", "a.png", "b", "c", "d", "deep/a", "deep/b"]
     assert capsys.readouterr().err == (
-        f"{folder}: passed over 2 (hidden); 2 (no regular file); 1 with the ending of no picture or film (.txt)\n"
+        f"{folder}: skipped files: 2 hidden, 2 not regular files, 1 with other endings (.txt)\n"
     )
     with pytest.raises(UserError, match="is not an image"):
         list_inputs([str(folder / "f.mp4")])
@@ -78,7 +78,7 @@ def test_results_are_no_inputs_of_a_folder(folder, capsys):
     for name in ("a.explained.png", "deep/b.explained.mp4", "a.png.explained.json"):
         (folder / name).touch()
     assert names_of([folder]) == ["a", "a.png", "deep/a", "deep/b"]
-    assert "3 (results of this command)" in capsys.readouterr().err
+    assert "3 results of this command" in capsys.readouterr().err
     assert names_of([folder / "a.explained.png"]) == ["a.explained"]
 
 

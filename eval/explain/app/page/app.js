@@ -91,7 +91,7 @@ function showSamples(names) {
 }
 
 fetch("/about").then((response) => response.json()).then((about) => {
-  const accuracy = about.accuracy === null ? "" : `, ${(100 * about.accuracy).toFixed(0)} % right on its validation faces`;
+  const accuracy = about.accuracy === null ? "" : `, ${(100 * about.accuracy).toFixed(0)} % of its validation faces are classified correctly`;
   $("about").textContent = `${about.method}, trained on ${about.dataset} ${about.variant === "au" ? "with" : "without"} AU guidance${accuracy}.`;
   $("notes").replaceChildren(...about.notes.map((note) => element("li", {}, sentence(note))));
   $("notes").hidden = about.notes.length === 0;
